@@ -1,0 +1,79 @@
+"""The names the training job promises to those who request it: channels, hyperparameters, metric lines, folders.
+
+Runs anywhere, with the standard library alone: the stacks import it to write requests, the training job to honour them.
+"""
+
+PROGRAM = "training/train.py"
+"""The script that the SageMaker training toolkit starts, as a path inside the source archive."""
+
+CHANNEL_PHOTOS = "photos"
+"""Channel with the class folders, or train/valid/test folders of class folders."""
+
+CHANNEL_WEIGHTS = "weights"
+"""Channel with the backbone: one JSON description and the state_dict file that it names."""
+
+CHANNEL_CODE = "code"
+"""Channel with the source archive, so that a job needs no network."""
+
+CHANNELS = (CHANNEL_PHOTOS, CHANNEL_WEIGHTS, CHANNEL_CODE)
+
+WEIGHTS_DESCRIPTION = "resnet50.json"
+"""File in the weights channel: {"file", "sha256", "stride": "v1" | "v1.5", "source"}."""
+
+CODE_FOLDER = "/opt/ml/input/data/code"
+"""Where the source archive lies in the container; `sagemaker_submit_directory` is a file in it."""
+
+CHECKPOINTS_FOLDER = "/opt/ml/checkpoints"
+"""`CheckpointConfig.LocalPath`: mirrored to S3 file by file while the job runs."""
+
+DEBUG_OUTPUT = "debug-output"
+"""Folder under the checkpoints: what the smdebug hook saved."""
+
+REPORT = "report"
+"""Folder under the checkpoints: data.json, history.json, evaluation.json, rule_statuses.json, report.html."""
+
+HYPERPARAMETERS = ("lr", "batch_size", "epochs", "seed", "debugger", "evaluate_test")
+"""Every hyperparameter that the program accepts; each is sent as a string, and any other is refused."""
+
+TUNED_HYPERPARAMETERS = ("lr", "batch_size")
+"""Those that a tuning job chooses; `lr` on a logarithmic scale, `batch_size` from a list."""
+
+LR_RANGE = (0.001, 0.1)
+"""Default search range of the learning rate."""
+
+BATCH_SIZES = (16, 32, 64, 128, 256, 512)
+"""Default search values of the batch size."""
+
+EPOCHS = 20
+"""Default number of epochs."""
+
+DEBUGGER_MODES = ("embedded", "off")
+"""`embedded`: the job hooks itself and judges its rules; `off`: no tensor is saved."""
+
+ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+"""Environment of every training job: smdebug's generated messages load under protobuf 4 and later only so."""
+
+METRIC_PREFIX = "[metric]"
+"""What every metric line starts with."""
+
+METRIC_NAMES = (
+    "train:loss",
+    "train:accuracy",
+    "valid:loss",
+    "valid:accuracy",
+    "objective:valid_loss",
+    "best:epoch",
+    "best:valid_loss",
+    "best:valid_accuracy",
+    "test:loss",
+    "test:accuracy",
+)
+"""Every metric the job prints; `best:*` once after training, `test:*` only where the test photos are evaluated."""
+
+METRICS = {name: rf"\[metric\] {name}=([-+]?[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)" for name in METRIC_NAMES}
+"""Metric name -> regular expression for `AlgorithmSpecification.MetricDefinitions`; a NaN matches none of them."""
+
+OBJECTIVE_METRIC = "objective:valid_loss"
+"""Lowest mean loss a validation photo has seen so far, printed each epoch: the tuning job minimises it."""
+
+OBJECTIVE_TYPE = "Minimize"
