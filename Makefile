@@ -1,0 +1,71 @@
+# What a contributor types. `make demo` and `make test` need Python 3.11+, a C compiler and nothing else set up beforehand.
+#     make demo                          the main job on real photos, on this machine
+#     make demo DATA=path/to/photos      the same on your class folders or zip
+#     TORCH_INDEX=<url>                  take torch from that package index (a CPU build is a tenth of the size)
+
+PYTHON ?= python3
+DATA ?=
+TORCH_INDEX ?=
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet
+export TORCH_INDEX
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check synth bench down
+
+help:
+	@echo "make demo    the main job, end to end, on this machine (DATA=folder-or-zip for your own photos)"
+	@echo "make down    stop what the demo started"
+	@echo "make test    the tests"
+	@echo "make check   lint, format, types"
+	@echo "make synth   the CloudFormation template, in cdk.out"
+	@echo "make bench   the measurements, into benchmarks/results"
+
+demo: .venv/installed node_modules/installed
+	@$(BIN)/python -m cli.demo $(if $(DATA),--data "$(DATA)")
+
+down: .venv/installed
+	@$(BIN)/whippet down --local
+
+test: .venv/developing node_modules/installed
+	$(BIN)/pytest
+
+check: .venv/developing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+synth: .venv/installed node_modules/installed
+	node_modules/.bin/cdk synth --quiet
+
+bench: .venv/developing node_modules/installed
+	@for script in benchmarks/*.py; do test "$$script" = benchmarks/__init__.py || $(BIN)/python -m "benchmarks.$$(basename "$$script" .py)" || exit 1; done
+
+# The checks come first because what they find would otherwise appear as a page of compiler output.
+.venv/bin/python:
+	@command -v $(PYTHON) > /dev/null || { echo "Python is not installed. Install Python 3.11 or later, or name it: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.12"; exit 1; }
+	@command -v cc > /dev/null || command -v gcc > /dev/null || { \
+		echo "A C compiler is needed to build one dependency. Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install"; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || { \
+		echo "Python.h is needed to build one dependency. Debian, Ubuntu: apt-get install python3-dev. Fedora: dnf install python3-devel"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
+	@echo "Installing Python packages into .venv (minutes the first time)"
+	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) -c constraints.txt torch torchvision)
+	$(INSTALL) -c constraints.txt setuptools
+	$(INSTALL) -c constraints.txt -r requirements.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/developing: .venv/installed requirements-dev.txt
+	$(INSTALL) -c constraints.txt -r requirements-dev.txt
+	@touch $@
+
+node_modules/installed: package.json package-lock.json | .venv/installed
+	$(BIN)/npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
