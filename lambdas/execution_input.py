@@ -1,0 +1,216 @@
+"""What a user may ask of one execution: the execution input, its defaults and its limits.
+
+Runs inside `prepare_execution` (and is imported by the stacks and the tests); standard library only. Every key is optional:
+
+    ExecutionInput.parse({})                                          # the defaults
+    ExecutionInput.parse({"epochs": 5, "tuning": {"max_jobs": 4}})    # the rest stays as it is
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
+GPU_FAMILY = re.compile(r"ml\.(p|g)[0-9]")
+FOREIGN_FAMILY = re.compile(r"ml\.(trn|inf|dl)[0-9]")
+STRATEGIES = ("Bayesian", "Random")
+DEBUGGER_MODES = ("embedded", "off")
+
+
+class InvalidExecutionInput(ValueError):  # noqa: N818 - the name is what the state machine shows
+    """The execution input asks for something that cannot be; the message names the field, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The tuning job: what is searched, and how widely."""
+
+    max_jobs: int = 12
+    """Training jobs in all, 1 to 750."""
+
+    max_parallel_jobs: int = 3
+    """Training jobs at a time, 1 to 10 and at most `max_jobs`."""
+
+    epochs: int = 20
+    """Epochs of each of these training jobs, 1 to 1000."""
+
+    strategy: str = "Bayesian"
+    """`Bayesian` or `Random`; Grid cannot search a continuous learning rate, and Hyperband is not offered."""
+
+    lr: tuple[float, float] = (0.001, 0.1)
+    """Least and greatest learning rate, searched on a logarithmic scale; both above 0 and at most 1."""
+
+    batch_size: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    """Batch sizes to choose from, each 1 to 4096."""
+
+    @classmethod
+    def parse(cls, document: object) -> Self:
+        """Reads the `tuning` object; raises InvalidExecutionInput."""
+        given = known_keys(document, cls, "tuning")
+        max_jobs = whole_number(given, "tuning.max_jobs", cls.max_jobs, 1, 750)
+        return cls(
+            max_jobs=max_jobs,
+            max_parallel_jobs=whole_number(given, "tuning.max_parallel_jobs", min(cls.max_parallel_jobs, max_jobs), 1, min(10, max_jobs)),
+            epochs=whole_number(given, "tuning.epochs", cls.epochs, 1, 1000),
+            strategy=one_of(given, "tuning.strategy", cls.strategy, STRATEGIES),
+            lr=learning_rates(given.get("lr", cls.lr)),
+            batch_size=batch_sizes(given.get("batch_size", cls.batch_size)),
+        )
+
+
+@dataclass(frozen=True)
+class EndpointHardware:
+    """The machines that answer requests."""
+
+    instance_type: str = "ml.m5.large"
+    """SageMaker instance type; one with a GPU gets the GPU serving image."""
+
+    instance_count: int = 1
+    """How many, 1 to 100."""
+
+    @classmethod
+    def parse(cls, document: object) -> Self:
+        """Reads the `endpoint` object; raises InvalidExecutionInput."""
+        given = known_keys(document, cls, "endpoint")
+        return cls(
+            instance_type=instance_type(given, "endpoint.instance_type", cls.instance_type),
+            instance_count=whole_number(given, "endpoint.instance_count", cls.instance_count, 1, 100),
+        )
+
+
+@dataclass(frozen=True)
+class ExecutionInput:
+    """One execution, as asked for; `ExecutionInput.parse({})` is the default one."""
+
+    data: str = "data/"
+    """Where the photos are: a prefix in the stack's bucket, or `s3://<that bucket>/<prefix>`."""
+
+    epochs: int = 20
+    """Epochs of the final training job, 1 to 1000."""
+
+    seed: int = 42
+    """Seed of the split, the search and the training, 0 to 2147483647."""
+
+    instance_type: str = "ml.m5.2xlarge"
+    """SageMaker instance type of every training job; one with a GPU gets the GPU training image."""
+
+    debugger: str = "embedded"
+    """`embedded`: the final training job saves tensors and judges its rules; `off`: it does not."""
+
+    tuning: Tuning = field(default_factory=Tuning)
+    """The search before the final training job."""
+
+    endpoint: EndpointHardware = field(default_factory=EndpointHardware)
+    """The machines behind the endpoint."""
+
+    @classmethod
+    def parse(cls, document: object) -> Self:
+        """Reads the execution input; a key that is unknown or a value that cannot be raises InvalidExecutionInput."""
+        given = known_keys(document, cls, "")
+        return cls(
+            data=text(given, "data", cls.data),
+            epochs=whole_number(given, "epochs", cls.epochs, 1, 1000),
+            seed=whole_number(given, "seed", cls.seed, 0, 2**31 - 1),
+            instance_type=instance_type(given, "instance_type", cls.instance_type),
+            debugger=debugger_mode(given),
+            tuning=Tuning.parse(given.get("tuning", {})),
+            endpoint=EndpointHardware.parse(given.get("endpoint", {})),
+        )
+
+
+def uses_gpu(instance: str) -> bool:
+    """Whether this instance type carries an NVIDIA GPU (families g and p)."""
+    return GPU_FAMILY.match(instance) is not None
+
+
+def known_keys(document: object, shape: type, where: str) -> Mapping[str, Any]:
+    """The document as a mapping whose keys are all fields of `shape`."""
+    name = where or "the execution input"
+    if not isinstance(document, Mapping):
+        raise InvalidExecutionInput(f"{name} must be a JSON object, got {shown(document)}; {{}} takes every default")
+    allowed = [each.name for each in fields(shape)]
+    for key in document:
+        if key not in allowed:
+            raise InvalidExecutionInput(f"unknown key {shown(key)} in {name}; allowed keys: {', '.join(allowed)}")
+    return document
+
+
+def text(given: Mapping[str, Any], path: str, default: str) -> str:
+    """A string."""
+    value = given.get(path.rpartition(".")[2], default)
+    if not isinstance(value, str):
+        raise InvalidExecutionInput(f"{path} must be a string, got {shown(value)}")
+    return value
+
+
+def whole_number(given: Mapping[str, Any], path: str, default: int, low: int, high: int) -> int:
+    """A whole number from `low` to `high`; a boolean is none, and 20.0 is 20."""
+    value = given.get(path.rpartition(".")[2], default)
+    if not is_whole(value) or not low <= value <= high:
+        raise InvalidExecutionInput(f"{path} must be a whole number from {low} to {high}, got {shown(value)}")
+    return int(value)
+
+
+def one_of(given: Mapping[str, Any], path: str, default: str, allowed: tuple[str, ...]) -> str:
+    """One of the allowed words."""
+    value = given.get(path.rpartition(".")[2], default)
+    if value not in allowed:
+        raise InvalidExecutionInput(f"{path} must be one of {', '.join(allowed)}, got {shown(value)}")
+    return str(value)
+
+
+def debugger_mode(given: Mapping[str, Any]) -> str:
+    """The debugger mode, with a word of its own for the one that AWS closed."""
+    if given.get("debugger") == "managed":
+        raise InvalidExecutionInput(
+            'debugger "managed" (rules run by AWS) is not offered: AWS closed it to new customers on 2026-07-30; '
+            'use "embedded", which saves the same tensors and judges its own rules inside the training job, or "off"'
+        )
+    return one_of(given, "debugger", ExecutionInput.debugger, DEBUGGER_MODES)
+
+
+def instance_type(given: Mapping[str, Any], path: str, default: str) -> str:
+    """A SageMaker instance type with a CPU or an NVIDIA GPU."""
+    value = text(given, path, default)
+    if not INSTANCE_TYPE.fullmatch(value):
+        raise InvalidExecutionInput(f"{path} must be a SageMaker instance type such as ml.m5.2xlarge or ml.g5.xlarge, got {shown(value)}")
+    if FOREIGN_FAMILY.match(value):
+        raise InvalidExecutionInput(f"{path} must be a CPU or an NVIDIA GPU type, which is what the images support; got {shown(value)}")
+    return value
+
+
+def learning_rates(value: object) -> tuple[float, float]:
+    """[least, greatest] learning rate with 0 < least < greatest <= 1."""
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(is_number(each) for each in value):
+        raise InvalidExecutionInput(f"tuning.lr must be two numbers [least, greatest], such as [0.001, 0.1], got {shown(value)}")
+    least, greatest = float(value[0]), float(value[1])
+    if not 0 < least < greatest <= 1:
+        raise InvalidExecutionInput(f"tuning.lr must be [least, greatest] with 0 < least < greatest <= 1, got {shown(value)}")
+    return least, greatest
+
+
+def batch_sizes(value: object) -> tuple[int, ...]:
+    """One to thirty distinct batch sizes, each 1 to 4096, ascending."""
+    if not isinstance(value, list | tuple) or not all(is_whole(each) and 1 <= each <= 4096 for each in value):
+        raise InvalidExecutionInput(f"tuning.batch_size must list whole numbers from 1 to 4096, such as [16, 32, 64], got {shown(value)}")
+    if not 1 <= len(value) <= 30 or len(set(value)) != len(value):
+        raise InvalidExecutionInput(f"tuning.batch_size must hold 1 to 30 values, each once, got {shown(value)}")
+    return tuple(sorted(int(each) for each in value))
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether this is a whole number; JSON does not tell 20 from 20.0."""
+    return is_number(value) and value == int(value)  # type: ignore[call-overload]
+
+
+def shown(value: object) -> str:
+    """The value as it may stand in an error: short, and with its quotes if it is a string."""
+    written = repr(value)
+    return written if len(written) <= 120 else f"{written[:117]}..."
