@@ -1,1 +1,1 @@
-"""Local mode: the AWS engine and the SageMaker plane on one machine. Runs on the user's machine; reads what was deployed, never `stacks/`."""
+"""Local mode: the AWS engine, the SageMaker plane, its jobs and model servers, all on the user's machine. Never imports `stacks/`."""

@@ -1,0 +1,333 @@
+"""Everything local mode knows about the inside of ministack, the AWS engine: the only file with its private names.
+
+Runs in the engine process (`python -m local.engine`), which calls `install` before it serves. Each seam is a name of the
+pinned version listed in SEAMS; a test asserts that all of them exist, so that a new version fails there and not in a demo.
+What is added: SageMaker, by handing calls to the SageMaker plane; the SageMaker integrations of Step Functions with `.sync`;
+and behaviour of AWS that the engine lacks (error classes of Lambda, timeouts and aborts of executions, size limits of the API,
+snapshots that survive a kill).
+"""
+
+import asyncio
+import contextvars
+import functools
+import importlib
+import json
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from ministack import app
+from ministack.core import persistence, router
+from ministack.services import apigateway_v1, lambda_svc, s3
+from ministack.services import stepfunctions as sfn
+
+from local.plane_client import PlaneClient, PlaneUnreachableError
+from local.sync_tasks import SyncTasks, TaskFailedError, error_name
+
+MINISTACK_VERSION = "1.5.33"
+SEAMS: tuple[tuple[str, str], ...] = (
+    ("ministack.app", "app"),
+    ("ministack.app", "main"),
+    ("ministack.app", "SERVICE_HANDLERS"),
+    ("ministack.app", "_build_persistence_save_dict"),
+    ("ministack.core.persistence", "save_state"),
+    ("ministack.core.router", "SERVICE_PATTERNS"),
+    ("ministack.services.apigateway_v1", "handle_execute"),
+    ("ministack.services.apigateway_v1", "_invoke_lambda_proxy_v1"),
+    ("ministack.services.lambda_svc", "_execute_function_warm"),
+    ("ministack.services.s3", "_object_versions"),
+    ("ministack.services.s3", "_persist_object"),
+    ("ministack.services.stepfunctions", "_SERVICE_DISPATCH"),
+    ("ministack.services.stepfunctions", "_AWS_SDK_SERVICE_MAP"),
+    ("ministack.services.stepfunctions", "_AWS_SDK_ERROR_PREFIX"),
+    ("ministack.services.stepfunctions", "_AWS_SDK_ERROR_CODE_OVERRIDES"),
+    ("ministack.services.stepfunctions", "_ExecutionError"),
+    ("ministack.services.stepfunctions", "_add_event"),
+    ("ministack.services.stepfunctions", "_apply_jsonata_output"),
+    ("ministack.services.stepfunctions", "_apply_output_path"),
+    ("ministack.services.stepfunctions", "_emit_execution_status_event"),
+    ("ministack.services.stepfunctions", "_error_matches"),
+    ("ministack.services.stepfunctions", "_executions"),
+    ("ministack.services.stepfunctions", "_fail_execution"),
+    ("ministack.services.stepfunctions", "_find_matching_retrier"),
+    ("ministack.services.stepfunctions", "_invoke_resource_with_timeout"),
+    ("ministack.services.stepfunctions", "_run_execution"),
+    ("ministack.services.stepfunctions", "_state_machines"),
+    ("ministack.services.stepfunctions", "_state_query_language"),
+    ("ministack.services.stepfunctions", "now_iso"),
+)
+
+API_LIMIT_BYTES = 10 * 1024 * 1024
+LAMBDA_PAYLOAD_LIMIT_BYTES = 6 * 1024 * 1024
+SNAPSHOT_INTERVAL_S = 5.0
+# What Step Functions never lets ErrorEquals ["States.ALL"] catch.
+UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
+
+_execution: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("execution", default=None)
+_task_timed_out: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("task_timed_out", default=None)
+
+
+class EngineVersionError(RuntimeError):
+    """The installed ministack lacks a name that this file hooks into."""
+
+
+def missing_seams() -> list[str]:
+    """The seams that the installed ministack does not have; empty with the pinned version."""
+    return [f"{module}.{name}" for module, name in SEAMS if not hasattr(importlib.import_module(module), name)]
+
+
+def install(client: PlaneClient, notes: Path) -> "SnapshotThread":
+    """Join ministack to the SageMaker plane; `notes` is the folder where running `.sync` jobs are noted. Call before `app.main`."""
+    if missing := missing_seams():
+        raise EngineVersionError(
+            f"ministack lacks {', '.join(missing)}; local mode is written for version {MINISTACK_VERSION}, install that one"
+        )
+    tasks = SyncTasks(client, notes)
+    _add_sagemaker(client, tasks)
+    _guard_executions()
+    _keep_error_classes()
+    _limit_api_bodies()
+    _drop_version_bodies()
+    threading.Thread(target=tasks.stop_left_over, daemon=True, name="stop-left-over-jobs").start()
+    snapshots = SnapshotThread()
+    app.app = snapshots.watching(app.app)
+    return snapshots
+
+
+def _add_sagemaker(client: PlaneClient, tasks: SyncTasks) -> None:
+    """SageMaker for SDKs and the CLI, for `aws-sdk:sagemaker:*` states, and for the optimised integration with `.sync`."""
+
+    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, _query: object) -> tuple[int, dict[str, str], bytes]:
+        wanted = {name: value for name, value in headers.items() if name.startswith("x-amz") or name in ("content-type", "accept")}
+        try:
+            payload = body if isinstance(body, bytes) else str(body).encode()
+            answer = await asyncio.to_thread(client.forward, method, path, wanted, payload)
+        except PlaneUnreachableError as error:
+            return (
+                503,
+                {"Content-Type": "application/x-amz-json-1.1"},
+                json.dumps({"__type": "ServiceUnavailable", "message": str(error)}).encode(),
+            )
+        skipped = ("content-length", "connection", "date", "server", "transfer-encoding")
+        return answer.status, {name: value for name, value in answer.headers.items() if name not in skipped}, answer.body
+
+    def run_task(resource: str, request: dict[str, Any]) -> Any:
+        try:
+            return tasks.run(resource.rsplit(":", 1)[1], request, _wants_to_stop)
+        except TaskFailedError as failure:
+            raise sfn._ExecutionError(failure.error, failure.cause) from failure
+
+    app.SERVICE_HANDLERS["sagemaker"] = handle
+    router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": []}
+    sfn._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
+    sfn._AWS_SDK_ERROR_PREFIX["sagemaker"] = "SageMaker"
+    codes = ("ValidationException", "ResourceNotFound", "ResourceInUse", "ResourceLimitExceeded")
+    sfn._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {code: error_name(code, sdk=True).partition(".")[2] for code in codes}
+    sfn._SERVICE_DISPATCH["arn:aws:states:::sagemaker:"] = run_task
+
+
+def _wants_to_stop() -> str | None:
+    """Why the running task should stop its job: its execution ended, or its own TimeoutSeconds passed; else None."""
+    execution, timed_out = _execution.get(), _task_timed_out.get()
+    if execution is not None and execution["status"] != "RUNNING":
+        return f"the execution is {execution['status']}"
+    if timed_out is not None and timed_out.is_set():
+        return "the state's TimeoutSeconds passed"
+    return None
+
+
+def _guard_executions() -> None:
+    """Timeouts of state machines and tasks, no life after an abort, `Output` of Succeed, and what States.ALL does not catch."""
+    sfn._run_execution = _with_timeout(sfn._run_execution)
+    sfn._invoke_resource_with_timeout = _telling_the_task(sfn._invoke_resource_with_timeout)
+    fail, find_retrier, matches, output_path = sfn._fail_execution, sfn._find_matching_retrier, sfn._error_matches, sfn._apply_output_path
+
+    def fail_while_running(execution: dict[str, Any], error: str, cause: str) -> None:
+        if execution["status"] == "RUNNING":
+            fail(execution, error, cause)
+
+    def retry_while_running(retriers: Any, error: str, counts: Any) -> Any:
+        execution = _execution.get()
+        ended = execution is not None and execution["status"] != "RUNNING"
+        return (None, -1) if ended else find_retrier(retriers, error, counts)
+
+    def match_as_documented(error_equals: list[str], error: str) -> bool:
+        return error in error_equals if error in UNCATCHABLE else bool(matches(error_equals, error))
+
+    def output_of_succeed(state: dict[str, Any], data: Any, ctx: Any = None) -> Any:
+        if state.get("Type") == "Succeed" and sfn._state_query_language(state, ctx) == "JSONata":
+            return sfn._apply_jsonata_output(state, data, ctx, default=data)
+        return output_path(state, data, ctx)
+
+    sfn._fail_execution = fail_while_running
+    sfn._find_matching_retrier = retry_while_running
+    sfn._error_matches = match_as_documented
+    sfn._apply_output_path = output_of_succeed
+
+
+def _with_timeout(run: Callable[[str], None]) -> Callable[[str], None]:
+    """An execution's thread that knows its execution, and ends it TIMED_OUT after the state machine's TimeoutSeconds."""
+
+    @functools.wraps(run)
+    def run_with_timeout(arn: str) -> None:
+        execution = sfn._executions.get(arn)
+        _execution.set(execution)
+        timer = None
+        if execution and (seconds := _machine_timeout(execution)):
+            timer = threading.Timer(seconds, _time_out, (execution,))
+            timer.daemon = True
+            timer.start()
+        try:
+            run(arn)
+        finally:
+            if timer:
+                timer.cancel()
+
+    return run_with_timeout
+
+
+def _machine_timeout(execution: dict[str, Any]) -> float | None:
+    machine = sfn._state_machines.get(execution["stateMachineArn"]) or {}
+    try:
+        return float(json.loads(machine.get("definition", "{}")).get("TimeoutSeconds") or 0) or None
+    except ValueError:
+        return None
+
+
+def _time_out(execution: dict[str, Any]) -> None:
+    if execution["status"] == "RUNNING":
+        execution.update(
+            status="TIMED_OUT", stopDate=sfn.now_iso(), error="States.Timeout", cause="the state machine's TimeoutSeconds passed"
+        )
+        sfn._add_event(
+            execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout", "cause": execution["cause"]}}
+        )
+        sfn._emit_execution_status_event(execution)
+
+
+def _telling_the_task(invoke: Callable[[str, Any, float], Any]) -> Callable[[str, Any, float], Any]:
+    """A task call that lets the task know when its time is up, so that a `.sync` task can stop its job."""
+
+    @functools.wraps(invoke)
+    def invoke_and_tell(resource: str, data: Any, timeout: float) -> Any:
+        timed_out = threading.Event()
+        token = _task_timed_out.set(timed_out)
+        try:
+            return invoke(resource, data, timeout)
+        except sfn._ExecutionError as failure:
+            if failure.error == "States.Timeout":
+                timed_out.set()
+            raise
+        finally:
+            _task_timed_out.reset(token)
+
+    return invoke_and_tell
+
+
+def _keep_error_classes() -> None:
+    """Lambda errors named after the exception's class, with its stack, as AWS reports them: Retry and Catch match on it."""
+    execute = lambda_svc._execute_function_warm
+
+    @functools.wraps(execute)
+    def execute_and_name(function: Any, event: Any, request_id: str) -> dict[str, Any]:
+        result: dict[str, Any] = execute(function, event, request_id)
+        body = result.get("body")
+        if result.get("error") and isinstance(body, dict) and body.get("errorType") == "Runtime.HandlerError":
+            name, stack = parse_traceback(result.get("log", ""))
+            result["body"] = {**body, "errorType": name or "Runtime.HandlerError", "requestId": request_id, "stackTrace": stack}
+        return result
+
+    lambda_svc._execute_function_warm = execute_and_name
+
+
+def parse_traceback(log: str) -> tuple[str | None, list[str]]:
+    """The class name (without its module) and the frames of the last traceback in a log; (None, []) when there is none."""
+    _before, found, last = log.rpartition("Traceback (most recent call last):")
+    if not found:
+        return None, []
+    frames: list[str] = []
+    for line in last.splitlines()[1:]:
+        if not line.startswith(" "):
+            match = re.match(r"([A-Za-z_][\w.]*)(:|$)", line)
+            return (match.group(1).rsplit(".", 1)[-1] if match else None), frames
+        frames.append(line)
+    return None, frames
+
+
+def _limit_api_bodies() -> None:
+    """API Gateway takes at most 10 MB, and Lambda at most 6 MB after base64: AWS answers 413 to both."""
+    execute, invoke = apigateway_v1.handle_execute, apigateway_v1._invoke_lambda_proxy_v1
+    refusal = (413, {"Content-Type": "application/json", "x-amzn-ErrorType": "RequestTooLargeException"}, b'{"message":"Request Too Long"}')
+
+    @functools.wraps(execute)
+    async def execute_within_limit(api: str, stage: str, method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        if len(body or b"") > API_LIMIT_BYTES:
+            return refusal
+        return await execute(api, stage, method, path, headers, body, query)
+
+    @functools.wraps(invoke)
+    async def invoke_within_limit(*arguments: Any, **named: Any) -> Any:
+        body = arguments[8] if len(arguments) > 8 else b""
+        if len(body or b"") * 4 / 3 > LAMBDA_PAYLOAD_LIMIT_BYTES:
+            return refusal
+        return await invoke(*arguments, **named)
+
+    apigateway_v1.handle_execute = execute_within_limit
+    apigateway_v1._invoke_lambda_proxy_v1 = invoke_within_limit
+
+
+def _drop_version_bodies() -> None:
+    """A versioned bucket keeps each body in memory beside the file it has just written; the file is enough."""
+    persist = s3._persist_object
+
+    @functools.wraps(persist)
+    def persist_and_drop(bucket: str, key: str, record: Any) -> None:
+        persist(bucket, key, record)
+        if isinstance(record, dict) and record.get("body") is None:
+            for version in s3._object_versions.get((bucket, key)) or ():
+                version.pop("data", None)
+
+    s3._persist_object = persist_and_drop
+
+
+class SnapshotThread(threading.Thread):
+    """Writes the engine's state every few seconds while requests change it: ministack itself saves only on a graceful end."""
+
+    def __init__(self, interval_s: float = SNAPSHOT_INTERVAL_S) -> None:
+        """Look for changes every `interval_s` seconds, less often when a snapshot takes long."""
+        super().__init__(daemon=True, name="snapshots")
+        self._interval_s = interval_s
+        self._changed = threading.Event()
+
+    def watching(self, served: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """`served`, an ASGI application, noting each request that may have changed something."""
+
+        async def watched(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            await served(scope, receive, send)
+            if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+                self._changed.set()
+
+        return watched
+
+    def run(self) -> None:
+        """Save for ever; a state that changes while it is read is left for the next time."""
+        while True:
+            self._changed.wait()
+            began = time.monotonic()
+            self._changed.clear()
+            self.save()
+            time.sleep(max(self._interval_s, 20 * (time.monotonic() - began)))
+
+    def save(self) -> None:
+        """Write every service's state now; each file is replaced whole or not at all."""
+        for service, get_state in app._build_persistence_save_dict().items():
+            try:
+                state = get_state()
+            except RuntimeError:
+                self._changed.set()
+                continue
+            if state is not None:
+                persistence.save_state(service, state)

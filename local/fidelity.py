@@ -1,0 +1,119 @@
+"""How true local mode is to SageMaker, field by field: real, reproduced, or refused with the field's name.
+
+Runs in the SageMaker plane, which refuses by this table; docs/local-mode.md is checked against it. Nothing is ignored in
+silence: a field is acted on, or is a matter of the account alone (ACCEPTED: kept and described, no effect), or is refused.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.shapes import invalid
+
+REAL = {
+    "training code": "your program runs in its own process, started by the sagemaker-training toolkit's own `train` entry point",
+    "channels": "every object under S3Uri is downloaded from S3 (File mode, S3Prefix); parallel jobs share one download",
+    "artefacts": "model.tar.gz, output.tar.gz, checkpoints and debugger tensors are uploaded to S3",
+    "tuning": "each training job of a tuning job is really trained, MaxParallelTrainingJobs at a time",
+    "endpoints": "the artefact's own server answers behind InvokeEndpoint, in its own process",
+    "logs": "every line of a job or server goes to CloudWatch Logs, live, under AWS's names",
+}
+REPRODUCED = {
+    "container": "the /opt/ml tree lies under the job's own folder (SAGEMAKER_BASE_DIR); /opt/ml in a request is translated to it",
+    "image": "one environment holds what the pytorch:2.13 image locks; the image's URI in a request is kept, not pulled",
+    "search": "Bayesian is Optuna's TPE, Random and Grid are what they say; AWS does not publish its own search",
+    "statuses": "statuses, secondary statuses, failure reasons and error names follow AWS's wording",
+    "stopping": "SIGTERM, then SIGKILL: after 30 seconds, where AWS waits 120",
+    "times": "BillableTimeInSeconds is the running time; nothing is billed",
+    "network isolation": "a job with EnableNetworkIsolation gets no credentials and no endpoint; its network is not cut",
+}
+# Matters of the account or of machines that one machine does not have: kept, described, without effect.
+ACCEPTED = (
+    "RoleArn", "ExecutionRoleArn", "ResourceConfig.InstanceType", "ResourceConfig.VolumeSizeInGB", "ResourceConfig.VolumeKmsKeyId",
+    "ResourceConfig.KeepAlivePeriodInSeconds", "OutputDataConfig.KmsKeyId", "Tags", "EnableNetworkIsolation",
+    "EnableInterContainerTrafficEncryption", "StoppingCondition.MaxPendingTimeInSeconds", "StoppingCondition.MaxWaitTimeInSeconds",
+    "AlgorithmSpecification.TrainingImage", "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries", "ExperimentConfig",
+    "ProductionVariants.InstanceType", "ProductionVariants.InitialVariantWeight", "ProductionVariants.InferenceAmiVersion",
+    "ProductionVariants.VolumeSizeInGB", "PrimaryContainer.Image", "KmsKeyId", "MetricsConfig",
+)  # fmt: skip
+
+_TRAINING_SPECIFICATION = (
+    "AlgorithmSpecification.AlgorithmName", "AlgorithmSpecification.ContainerEntrypoint", "AlgorithmSpecification.ContainerArguments",
+    "AlgorithmSpecification.TrainingImageConfig", "VpcConfig", "RetryStrategy", "ResourceConfig.InstanceGroups",
+    "ResourceConfig.TrainingPlanArn", "ResourceConfig.InstancePlacementConfig", "ResourceConfig.InstancePreferences",
+)  # fmt: skip
+REFUSED: dict[str, tuple[str, ...]] = {
+    "CreateTrainingJob": (
+        *_TRAINING_SPECIFICATION, "DebugRuleConfigurations", "ProfilerRuleConfigurations", "RemoteDebugConfig", "InfraCheckConfig",
+        "SessionChainingConfig", "ServerlessJobConfig", "MlflowConfig", "ModelPackageConfig",
+    ),
+    "CreateHyperParameterTuningJob": (
+        "TrainingJobDefinitions", "WarmStartConfig", "Autotune", "HyperParameterTuningJobConfig.StrategyConfig",
+        "HyperParameterTuningJobConfig.ParameterRanges.AutoParameters", "TrainingJobDefinition.HyperParameterRanges",
+        "TrainingJobDefinition.TuningObjective", "TrainingJobDefinition.HyperParameterTuningResourceConfig",
+        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected",
+        *(f"TrainingJobDefinition.{field}" for field in _TRAINING_SPECIFICATION),
+    ),
+    "CreateModel": (
+        "Containers", "InferenceExecutionConfig", "VpcConfig", "PrimaryContainer.ModelPackageName", "PrimaryContainer.MultiModelConfig",
+        "PrimaryContainer.ImageConfig", "PrimaryContainer.InferenceSpecificationName", "PrimaryContainer.AdditionalModelDataSources",
+        "PrimaryContainer.ModelDataSource",
+    ),
+    "CreateEndpointConfig": (
+        "DataCaptureConfig", "AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "ExecutionRoleArn", "VpcConfig",
+    ),
+    "ProductionVariant": (
+        "ServerlessConfig", "CoreDumpConfig", "ManagedInstanceScaling", "RoutingConfig", "EnableSSMAccess", "AcceleratorType",
+        "CapacityReservationConfig",
+    ),
+    "CreateEndpoint": ("DeploymentConfig",),
+    "UpdateEndpoint": ("DeploymentConfig", "RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig"),
+    "Channel": (
+        "DataSource.FileSystemDataSource", "DataSource.DatasetSource", "ShuffleConfig", "DataSource.S3DataSource.AttributeNames",
+        "DataSource.S3DataSource.InstanceGroupNames", "DataSource.S3DataSource.ModelAccessConfig", "DataSource.S3DataSource.HubAccessConfig",
+    ),
+}  # fmt: skip
+# Fields of which local mode does some values: field -> (is this value one of them?, what it does).
+_Values = dict[str, tuple[Callable[[Any], bool], str]]
+_TRAINING_VALUES: _Values = {
+    "ResourceConfig.InstanceCount": (lambda value: value == 1, "one instance"),
+    "AlgorithmSpecification.TrainingInputMode": (lambda value: value == "File", "File"),
+    "EnableManagedSpotTraining": (lambda value: value is False, "on-demand jobs, which are never interrupted"),
+    "OutputDataConfig.CompressionType": (lambda value: value == "GZIP", "GZIP"),
+}
+LIMITED: dict[str, _Values] = {
+    "CreateTrainingJob": {**_TRAINING_VALUES, "ProfilerConfig": (lambda value: value.get("DisableProfiler") is True, '{"DisableProfiler": true}')},
+    "CreateHyperParameterTuningJob": {
+        "HyperParameterTuningJobConfig.Strategy": (lambda value: value in ("Bayesian", "Random", "Grid"), "Bayesian, Random and Grid"),
+        "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": (lambda value: value == "Off", "Off"),
+        **{f"TrainingJobDefinition.{field}": rule for field, rule in _TRAINING_VALUES.items()},
+    },
+    "CreateModel": {"PrimaryContainer.Mode": (lambda value: value == "SingleModel", "SingleModel")},
+    "ProductionVariant": {"InitialInstanceCount": (lambda value: value == 1, "one instance")},
+    "Channel": {
+        "InputMode": (lambda value: value == "File", "File"),
+        "CompressionType": (lambda value: value == "None", "None"),
+        "RecordWrapperType": (lambda value: value == "None", "None"),
+        "DataSource.S3DataSource.S3DataType": (lambda value: value == "S3Prefix", "S3Prefix"),
+    },
+}  # fmt: skip
+
+
+def refuse_what_is_not_done(what: str, request: Mapping[str, Any], where: str = "") -> None:
+    """Raise a ValidationException that names every field of a request (or part of one, found at `where`) that local mode does not do."""
+    faults = [
+        f"{where}{field} is not done by local mode: leave it out" for field in REFUSED.get(what, ()) if _value(request, field) is not None
+    ]
+    for field, (is_done, done) in LIMITED.get(what, {}).items():
+        value = _value(request, field)
+        if value is not None and not is_done(value):
+            faults.append(f"{where}{field} {value!r} is not done by local mode, which does {done}")
+    if faults:
+        raise invalid("; ".join(faults) + ". On AWS it works; docs/local-mode.md lists what local mode does")
+
+
+def _value(request: Mapping[str, Any], field: str) -> Any:
+    """The value at a dotted field, None where any part of it is absent."""
+    value: Any = request
+    for name in field.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,259 @@
+"""Local mode: starts, finds and stops the AWS engine and the SageMaker plane on this machine.
+
+Runs in the `whippet` command and in tests. Everything it makes lies under one folder, `.local` by default:
+`cache` downloads, `run` ports and pids, `logs`, `engine` the engine's state and S3 objects, `sagemaker` the plane's state and
+jobs, `image` the image environment, `cdk` the CDK command line's own cache.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.image_environment import ImageEnvironment, Progress
+from local.processes import ProcessBook
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+# The CDK command line caches the account per access key in its home, so this key is local mode's alone.
+ACCESS_KEY = "WHIPPETLOCALMODE0000"
+SECRET_KEY = "local-mode-needs-no-secret"  # noqa: S105 - the engine accepts any
+ENGINE_PORT = 4566
+PLANE_PORT = 4567
+START_TIMEOUT_S = 90.0
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+_DEPLOYED_API = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[^/]+/([^/]+)(/.*)?$")
+
+
+class LocalModeError(RuntimeError):
+    """Local mode could not start; the message names the log that tells why."""
+
+
+@dataclass(frozen=True)
+class LocalStatus:
+    """What runs now: pids are None for a part that does not run, `jobs` counts recorded jobs and model servers."""
+
+    running: bool
+    engine_url: str
+    plane_url: str
+    engine_pid: int | None
+    plane_pid: int | None
+    jobs: int
+
+
+class LocalMode:
+    """Local mode under one folder. `start` and `stop` are idempotent and safe after any crash."""
+
+    def __init__(self, home: Path | None = None, image: ImageEnvironment | None = None, first_port: int = ENGINE_PORT) -> None:
+        """Use `home` (default: $WHIPPET_HOME, else `.local`), `image` (default: home/image) and ports from `first_port` on (0: any)."""
+        self.home = (home or Path(os.environ.get("WHIPPET_HOME") or ".local")).resolve()
+        self.image = image or ImageEnvironment(self.home / "image")
+        self.logs_folder = self.home / "logs"
+        self.cache_folder = self.home / "cache"
+        self._first_port = first_port
+        self._processes = ProcessBook(self.home / "run")
+
+    def start(self, progress: Progress = lambda _line: None) -> None:
+        """Bring everything up and wait until it answers; raises LocalModeError or ImageEnvironmentError with the log to read."""
+        with self._locked():
+            for folder in (self.cache_folder, self.logs_folder, self.home / "engine" / "tmp", self.home / "sagemaker", self.home / "cdk"):
+                folder.mkdir(parents=True, exist_ok=True)
+            (self.home / "run" / "aws-config").write_text("[default]\n")
+            self.image.ensure(progress, self.logs_folder / "image.log")
+            if self.is_running():
+                progress(f"local mode already runs at {self.engine_url}")
+                return
+            self._start_parts(progress)
+            progress(f"local mode runs: AWS at {self.engine_url}, its SageMaker behind it; logs in {self.logs_folder}")
+
+    def stop(self, progress: Progress = lambda _line: None) -> list[int]:
+        """End everything local mode started, by pid; returns the pids. What lies in S3 and the endpoints' definitions stay."""
+        with self._locked():
+            stopped: list[int] = []
+            for name in ("plane", "engine"):
+                if self._processes.alive(name):
+                    progress(f"stopping the {name}")
+                stopped += self._processes.stop(name, grace_s=30.0)
+                if name == "plane":
+                    stopped += self._processes.stop_all(grace_s=2.0, prefix="job-") + self._processes.stop_all(prefix="server-")
+            progress(f"local mode is stopped ({len(stopped)} processes)")
+            return stopped
+
+    def is_running(self) -> bool:
+        """Whether engine and plane both answer."""
+        return self._answers("engine") and self._answers("plane")
+
+    def status(self) -> LocalStatus:
+        """What runs now, for `whippet status`."""
+        jobs = len(self._processes.records("job-")) + len(self._processes.records("server-"))
+        engine, plane = self._processes.alive("engine"), self._processes.alive("plane")
+        return LocalStatus(self.is_running(), self.engine_url, self.plane_url, engine, plane, jobs)
+
+    @property
+    def engine_url(self) -> str:
+        """Where the AWS services answer."""
+        return f"http://127.0.0.1:{self._ports().get('engine', ENGINE_PORT)}"
+
+    @property
+    def plane_url(self) -> str:
+        """Where the SageMaker plane answers; AWS tools need only engine_url."""
+        return f"http://127.0.0.1:{self._ports().get('plane', PLANE_PORT)}"
+
+    def settings(self) -> dict[str, str]:
+        """The variables that point an AWS tool at local mode, and nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.engine_url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": str(self.home / "run" / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.home / "run" / "aws-config"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "CDK_HOME": str(self.home / "cdk"),
+            "CDK_DEFAULT_ACCOUNT": ACCOUNT,
+            "CDK_DEFAULT_REGION": REGION,
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+            "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment for an AWS tool: the present one without any AWS_ variable (profiles, session tokens), plus `settings`."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BOTO_"))}
+        return {**inherited, **self.settings()}
+
+    def api_url(self, deployed_url: str) -> str:
+        """The local form of a stack's API URL; raises ValueError when it is not an API Gateway URL."""
+        match = _DEPLOYED_API.match(deployed_url)
+        if not match:
+            raise ValueError(f"{deployed_url!r} is no API Gateway URL such as https://<id>.execute-api.<region>.amazonaws.com/v1/predict")
+        api, stage, path = match.groups()
+        return f"{self.engine_url}/restapis/{api}/{stage}/_user_request_{path or '/'}"
+
+    def _start_parts(self, progress: Progress) -> None:
+        """Start what does not answer, after ending what is left of an earlier run."""
+        missing = [name for name in ("engine", "plane") if not self._answers(name)]
+        for name in missing:
+            self._processes.stop(name, grace_s=5.0)
+        if "plane" in missing:
+            self._processes.stop_all("job-", grace_s=2.0)
+            self._processes.stop_all("server-", grace_s=2.0)
+        self._choose_ports(missing)
+        for name in missing:
+            progress(f"starting the {name}")
+            self._start_process(name)
+        for name in missing:
+            self._wait_for(name)
+
+    def _start_process(self, name: str) -> None:
+        log = self.logs_folder / f"{name}.log"
+        if log.exists():
+            log.replace(log.with_suffix(".previous.log"))
+        environment = {**self.environment(), **(self._engine_settings() if name == "engine" else self._plane_settings())}
+        self._processes.start_detached(name, [sys.executable, "-m", f"local.{name}"], environment, log)
+
+    def _engine_settings(self) -> dict[str, str]:
+        folder = self.home / "engine"
+        return {
+            "PYTHONPATH": str(REPOSITORY),
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self._ports()["engine"]),
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(folder / "state"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(folder / "s3"),
+            "LAMBDA_EXECUTOR": "local",
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "LOG_LEVEL": "WARNING",
+            "TMPDIR": str(folder / "tmp"),
+            "WHIPPET_HOME": str(self.home),
+        }
+
+    def _plane_settings(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": str(REPOSITORY),
+            "WHIPPET_HOME": str(self.home),
+            "WHIPPET_IMAGE": str(self.image.folder),
+            "WHIPPET_PLANE_PORT": str(self._ports()["plane"]),
+        }
+
+    def _choose_ports(self, missing: list[str]) -> None:
+        """Keep the last port of each part when it is free (a redeploy then finds the same URLs), else take the next free one."""
+        ports = self._ports()
+        taken = {port for name, port in ports.items() if name not in missing}
+        for name in missing:
+            wanted = ports.get(name, self._first_port + (1 if name == "plane" and self._first_port else 0))
+            ports[name] = _free_port(wanted, taken)
+            taken.add(ports[name])
+        path = self.home / "run" / "local.json"
+        path.with_suffix(".unfinished").write_text(json.dumps({f"{name}_port": port for name, port in ports.items()}))
+        path.with_suffix(".unfinished").replace(path)
+
+    def _ports(self) -> dict[str, int]:
+        return read_ports(self.home)
+
+    def _answers(self, name: str) -> bool:
+        if self._processes.alive(name) is None:
+            return False
+        url = f"{self.engine_url}/_ministack/health" if name == "engine" else f"{self.plane_url}/health"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - http to 127.0.0.1
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _wait_for(self, name: str) -> None:
+        log = self.logs_folder / f"{name}.log"
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers(name):
+            ended = self._processes.alive(name) is None
+            if ended or time.monotonic() > deadline:
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                what = "ended at once" if ended else f"did not answer within {START_TIMEOUT_S:.0f} s"
+                raise LocalModeError(f"the {name} of local mode {what}. The end of its log {log}:\n{tail}")
+            time.sleep(0.1)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One start or stop at a time: a second `make demo` waits instead of starting a second engine."""
+        (self.home / "run").mkdir(parents=True, exist_ok=True)
+        with (self.home / "run" / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def read_ports(home: Path) -> dict[str, int]:
+    """The ports written by the last start: {"engine": …, "plane": …}, empty before the first."""
+    try:
+        written = json.loads((home / "run" / "local.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {name.removesuffix("_port"): int(port) for name, port in written.items()}
+
+
+def _free_port(wanted: int, taken: set[int]) -> int:
+    """`wanted` or the first free port above it on 127.0.0.1; any free one for 0."""
+    candidates = [0] if wanted == 0 else range(wanted, min(wanted + 200, 65536))
+    for candidate in candidates:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            port: int = probe.getsockname()[1]
+            if port not in taken:
+                return port
+    raise LocalModeError(f"no free port from {wanted} to {wanted + 199} on 127.0.0.1; free one of them")

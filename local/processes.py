@@ -1,0 +1,169 @@
+"""Start processes that outlive their starter, remember them on disk, and end exactly those again.
+
+Runs on the user's machine, in the `whippet` command, in the SageMaker plane and in tests. A process is remembered by pid and
+start time, so that a pid which the kernel has given to somebody else in the meantime is never touched.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+START_TIME_TOLERANCE_S = 0.05
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One started process: its name here, its pid (also its session's id) and the second it started at (epoch)."""
+
+    name: str
+    pid: int
+    started: float
+
+
+class ProcessBook:
+    """The processes that local mode started, one JSON file each under `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the records in `folder`, which is made when the first one is written."""
+        self.folder = folder
+
+    def start_detached(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
+        """Start `command` in a session of its own, output appended to `log`, and record it; returns the pid."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ]
+            pid = os.posix_spawn(command[0], list(command), dict(environment), file_actions=actions, setsid=True)
+        finally:
+            os.close(output)
+        self.record(name, pid)
+        return pid
+
+    def record(self, name: str, pid: int) -> None:
+        """Remember a running process under `name`; one that has already ended is not worth a record."""
+        try:
+            started = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(ProcessRecord(name, pid, started)))
+        unfinished = self._path(name).with_suffix(".unfinished")
+        unfinished.write_text(text)
+        unfinished.replace(self._path(name))
+
+    def forget(self, name: str) -> None:
+        """Drop the record of a process that has ended."""
+        self._path(name).unlink(missing_ok=True)
+
+    def records(self, prefix: str = "") -> list[ProcessRecord]:
+        """All records whose name starts with `prefix`; a record cut short by a crash is dropped."""
+        found = []
+        for path in sorted(self.folder.glob(f"{prefix}*.pid")):
+            try:
+                found.append(ProcessRecord(**json.loads(path.read_text())))
+            except (ValueError, TypeError):
+                path.unlink(missing_ok=True)
+        return found
+
+    def alive(self, name: str) -> int | None:
+        """The pid of the process recorded under `name` while it really runs, else None."""
+        for record in self.records(name):
+            if record.name == name and _leader(record) is not None:
+                return record.pid
+        return None
+
+    def stop(self, name: str, grace_s: float = 10.0) -> list[int]:
+        """End the process recorded under `name` with all it started; returns the pids that were ended."""
+        ended: list[int] = []
+        for record in [each for each in self.records(name) if each.name == name]:
+            ended += end_processes(partial(_session, record), grace_s)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(record.pid, os.WNOHANG)
+            self.forget(name)
+        return ended
+
+    def stop_all(self, prefix: str = "", grace_s: float = 10.0) -> list[int]:
+        """End every recorded process whose name starts with `prefix`; returns the pids that were ended."""
+        return [pid for record in self.records(prefix) for pid in self.stop(record.name, grace_s)]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.pid"
+
+
+def end_processes(find: Callable[[], list[psutil.Process]], grace_s: float) -> list[int]:
+    """SIGTERM, then after `grace_s` seconds SIGKILL, all that `find` names; it is asked again so that late children go too."""
+    ended = {process.pid for process in find()}
+    for process in find():
+        _send(process, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while find() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    while remaining := find():
+        for process in remaining:
+            ended.add(process.pid)
+            _send(process, signal.SIGKILL)
+        time.sleep(0.02)
+    return sorted(ended)
+
+
+def session_of(pid: int) -> list[psutil.Process]:
+    """Every live process of the session that `pid` leads or led, and their descendants in other sessions."""
+    members = {process.pid: process for process in psutil.process_iter() if _in_session(process, pid)}
+    for process in list(members.values()):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            members.update({child.pid: child for child in process.children(recursive=True) if _lives(child)})
+    return list(members.values())
+
+
+def _session(record: ProcessRecord) -> list[psutil.Process]:
+    if _pid_was_reused(record):
+        return []
+    return session_of(record.pid)
+
+
+def _leader(record: ProcessRecord) -> psutil.Process | None:
+    try:
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.started) < START_TIME_TOLERANCE_S
+    except psutil.NoSuchProcess:
+        return None
+    return process if same and _lives(process) else None
+
+
+def _pid_was_reused(record: ProcessRecord) -> bool:
+    try:
+        return abs(psutil.Process(record.pid).create_time() - record.started) >= START_TIME_TOLERANCE_S
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _in_session(process: psutil.Process, session: int) -> bool:
+    try:
+        return os.getsid(process.pid) == session and _lives(process)
+    except (ProcessLookupError, PermissionError):
+        return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie has ended and only waits for its parent to ask."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

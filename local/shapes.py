@@ -1,0 +1,175 @@
+"""Holds requests to, and shapes answers by, botocore's model of an AWS service: the same file the SDKs are made from.
+
+Runs in the SageMaker plane. No request reaches the plane's code with an unknown, missing or malformed field.
+"""
+
+import base64
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import botocore.session
+
+# Java's classes in the model's patterns, in Python's notation (close enough inside a character class).
+_JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": r"\w", r"\p{Alnum}": "A-Za-z0-9", r"\P{C}": r"\S\s"}
+
+
+class ServiceError(Exception):
+    """An error answer of the service: `code` as AWS names it, a message, the HTTP status, further members of the answer."""
+
+    def __init__(self, code: str, message: str, status: int = 400, members: Mapping[str, Any] | None = None) -> None:
+        """Answer with `code` and `message`."""
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.members = dict(members or {})
+
+
+def invalid(message: str) -> ServiceError:
+    """A ValidationException, AWS's answer to a request that is wrong in itself."""
+    return ServiceError("ValidationException", message)
+
+
+@functools.cache
+def service_model(service: str = "sagemaker") -> Any:
+    """Botocore's model of a service."""
+    return botocore.session.get_session().get_service_model(service)
+
+
+def validate(operation: str, request: Any) -> None:
+    """Raise the ServiceError that AWS would answer to a malformed request; every fault found is named, not only the first."""
+    model = service_model()
+    if operation not in model.operation_names:
+        raise ServiceError("UnknownOperationException", f"{operation!r} is no operation of SageMaker")
+    shape = model.operation_model(operation).input_shape
+    faults = list(_faults(request, shape, "")) if shape is not None else []
+    if faults:
+        noun = "error" if len(faults) == 1 else "errors"
+        raise invalid(f"{len(faults)} validation {noun} detected: " + "; ".join(faults))
+
+
+def shaped(operation: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """`document` with exactly the members that the operation's answer has."""
+    shape = service_model().operation_model(operation).output_shape
+    return _shaped(document, shape) if shape is not None else {}
+
+
+def _faults(value: Any, shape: Any, path: str) -> Iterator[str]:
+    kind = shape.type_name
+    checks = {"structure": _structure_faults, "list": _list_faults, "map": _map_faults, "string": _string_faults}
+    if kind in checks:
+        yield from checks[kind](value, shape, path)
+    elif kind in ("integer", "long", "float", "double"):
+        yield from _number_faults(value, shape, path)
+    elif kind == "boolean" and not isinstance(value, bool):
+        yield _wrong_type(value, path, "a Boolean")
+    elif kind == "timestamp" and not _is_number(value):
+        yield _wrong_type(value, path, "a timestamp (seconds since the epoch)")
+
+
+def _structure_faults(value: Any, shape: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield _wrong_type(value, path, "a structure")
+        return
+    for name in shape.required_members:
+        if value.get(name) is None:
+            yield f"Value null at '{_join(path, name)}' failed to satisfy constraint: Member must not be null"
+    for name, member in value.items():
+        if name not in shape.members:
+            yield f"Unknown parameter '{name}' at '{path or 'input'}': must be one of: {', '.join(shape.members)}"
+        elif member is not None:
+            yield from _faults(member, shape.members[name], _join(path, name))
+
+
+def _list_faults(value: Any, shape: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield _wrong_type(value, path, "a list")
+        return
+    yield from _length_faults(value, shape, path)
+    for number, member in enumerate(value, 1):
+        yield from _faults(member, shape.member, f"{path}.{number}.member")
+
+
+def _map_faults(value: Any, shape: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield _wrong_type(value, path, "a map")
+        return
+    yield from _length_faults(value, shape, path)
+    for key, member in value.items():
+        yield from _faults(key, shape.key, f"{path}.key")
+        yield from _faults(member, shape.value, f"{path}.{key}.member")
+
+
+def _string_faults(value: Any, shape: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield _wrong_type(value, path, "a String")
+        return
+    if shape.enum and value not in shape.enum:
+        yield _fault(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
+    pattern = shape.metadata.get("pattern")
+    if pattern and not _compiled(pattern).fullmatch(value):
+        yield _fault(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+    yield from _length_faults(value, shape, path)
+
+
+def _number_faults(value: Any, shape: Any, path: str) -> Iterator[str]:
+    whole = shape.type_name in ("integer", "long")
+    if not _is_number(value) or (whole and not isinstance(value, int) and not value.is_integer()):
+        yield _wrong_type(value, path, "an Integer" if whole else "a Number")
+        return
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and value < least:
+        yield _fault(value, path, f"Member must have value greater than or equal to {least}")
+    if most is not None and value > most:
+        yield _fault(value, path, f"Member must have value less than or equal to {most}")
+
+
+def _length_faults(value: Any, shape: Any, path: str) -> Iterator[str]:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and len(value) < least:
+        yield _fault(value, path, f"Member must have length greater than or equal to {least}")
+    if most is not None and len(value) > most:
+        yield _fault(value, path, f"Member must have length less than or equal to {most}")
+
+
+def _fault(value: Any, path: str, constraint: str) -> str:
+    return f"Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"
+
+
+def _wrong_type(value: Any, path: str, wanted: str) -> str:
+    return f"Value '{value}' at '{path or 'input'}' is of type {type(value).__name__}: it must be {wanted}"
+
+
+def _join(path: str, name: str) -> str:
+    """AWS names members in lower camel case, joined by dots."""
+    lowered = name[:1].lower() + name[1:]
+    return f"{path}.{lowered}" if path else lowered
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    for java, python in _JAVA_CLASSES.items():
+        pattern = pattern.replace(java, python)
+    return re.compile(pattern)
+
+
+def _shaped(value: Any, shape: Any) -> Any:
+    kind = shape.type_name
+    if kind == "structure":
+        return {name: _shaped(value[name], member) for name, member in shape.members.items() if value.get(name) is not None}
+    if kind == "list":
+        return [_shaped(member, shape.member) for member in value]
+    if kind == "map":
+        return {key: _shaped(member, shape.value) for key, member in value.items()}
+    if kind == "timestamp":
+        return value.timestamp() if isinstance(value, datetime) else float(value)
+    if kind == "blob":
+        return base64.b64encode(value).decode()
+    return value
