@@ -1,0 +1,155 @@
+"""SageMaker Debugger inside the job: a hook on head and loss that saves tensors, and never stops the training.
+
+Runs in training jobs. AWS's images no longer hold smdebug, so the source archive brings it. Where the request has a DebugHookConfig,
+SageMaker writes it to input/config/debughookconfig.json and that configuration is followed; otherwise ours is.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from training.compatibility import import_smdebug
+from training.settings import BASE
+
+REDUCTIONS = ("min", "max", "mean", "std")
+"""What is kept of each weight and gradient, beside the mean of absolute values and the length: 0.2 MB where raw tensors take gigabytes."""
+
+
+class Debugger(Protocol):
+    """What the training loop tells the debugger, and what the report asks of it."""
+
+    folder: Path | None
+    """Where tensors lie; None where none are saved."""
+    problem: str | None
+    """Why tensors are missing, a sentence; None while all is well."""
+
+    def training(self) -> None:
+        """Say that the following steps are training steps."""
+
+    def evaluating(self) -> None:
+        """Say that the following steps are evaluation steps."""
+
+    def close(self) -> None:
+        """Write what is left, and find out whether everything was recorded."""
+
+
+class NoDebugger:
+    """Saves nothing, by request or because smdebug is not to be had."""
+
+    def __init__(self, problem: str | None = None) -> None:
+        """`problem`: why the debugger that was asked for is missing."""
+        self.folder: Path | None = None
+        self.problem = problem
+
+    def training(self) -> None:
+        """Nothing to say."""
+
+    def evaluating(self) -> None:
+        """Nothing to say."""
+
+    def close(self) -> None:
+        """Nothing to write."""
+
+
+class HookedDebugger:
+    """Saves tensors through smdebug; when smdebug fails, it goes quiet and `problem` says so."""
+
+    def __init__(self, smdebug: Any, hook: Any) -> None:
+        """`smdebug`: the module smdebug.pytorch. `hook`: a registered hook."""
+        self._modes, self._hook = smdebug.modes, hook
+        self.folder: Path | None = Path(hook.out_dir)
+        self.problem: str | None = None
+
+    def training(self) -> None:
+        """Say that the following steps are training steps."""
+        self._hook.set_mode(self._modes.TRAIN)
+
+    def evaluating(self) -> None:
+        """Say that the following steps are evaluation steps."""
+        self._hook.set_mode(self._modes.EVAL)
+
+    def close(self) -> None:
+        """Write what is left, and find out whether everything was recorded."""
+        try:
+            self._hook.close()
+        except OSError as error:
+            self.problem = f"the last tensors could not be written: {error}"
+        if self._hook.failed():
+            self.problem = "smdebug failed and stopped recording; its error is in the job's log"
+        if self.problem is None and not any(Path(self._hook.out_dir, "events").rglob("*.tfevents")):
+            self.problem = "smdebug recorded no tensor"
+        if self.problem:
+            print(f"debugger degraded: {self.problem}. The training itself is not affected.", flush=True)
+
+
+def attach_debugger(mode: str, folder: Path, head: nn.Module, loss: nn.Module, steps_per_epoch: int) -> Debugger:
+    """Hook head and loss as the request says, and return what the loop talks to.
+
+    Args:
+        mode: "embedded" or "off"; a DebugHookConfig in the request counts in either.
+        folder: where our own configuration saves; emptied first, for smdebug refuses to add to an earlier run.
+        head: module whose weights and gradients are saved.
+        loss: module whose outputs are saved.
+        steps_per_epoch: training steps, from which the save intervals follow.
+    """
+    configuration = requested_configuration()
+    if configuration is None and mode == "off":
+        return NoDebugger()
+    os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")
+    try:
+        smdebug = import_smdebug()
+    except ImportError as error:
+        problem = f"smdebug cannot be imported: {error}"
+        print(f"debugger degraded: {problem}. The training itself is not affected.", flush=True)
+        return NoDebugger(problem)
+    hook = _hook_class(smdebug).create_from_json_file(str(configuration)) if configuration else _own_hook(smdebug, folder, steps_per_epoch)
+    hook.register_module(head)
+    hook.register_loss(loss)
+    return HookedDebugger(smdebug, hook)
+
+
+def requested_configuration(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the hook configuration that came with the request, None where there is none."""
+    default = Path(environment.get("SAGEMAKER_BASE_DIR", BASE)) / "input" / "config" / "debughookconfig.json"
+    file = Path(environment.get("SMDEBUG_CONFIG_FILE_PATH", default))
+    return file if file.is_file() else None
+
+
+def _hook_class(smdebug: Any) -> Any:
+    """Return smdebug's hook, made to swallow its own errors whatever its configuration.
+
+    As it stands it does so for its default configuration only: with any collection of one's own an error in it would end the training.
+    """
+    from smdebug.core.utils import error_handling_agent
+
+    class ForgivingHook(smdebug.Hook):  # type: ignore[misc]
+        def has_default_configuration(self) -> bool:
+            return True
+
+        def backward_hook(self, tname: str) -> Any:
+            return error_handling_agent.catch_smdebug_errors()(super().backward_hook(tname))
+
+        def failed(self) -> bool:
+            return bool(error_handling_agent.disable_smdebug)
+
+    return ForgivingHook
+
+
+def _own_hook(smdebug: Any, folder: Path, steps_per_epoch: int) -> Any:
+    """Losses raw at each step; weights and gradients as reductions, a few times an epoch and at each evaluation."""
+    shutil.rmtree(folder, ignore_errors=True)
+    interval = max(1, steps_per_epoch // 4)
+    every_step = smdebug.SaveConfig(save_interval=1)
+    sometimes = smdebug.SaveConfig(
+        {smdebug.modes.TRAIN: smdebug.SaveConfigMode(save_interval=interval), smdebug.modes.EVAL: smdebug.SaveConfigMode(save_interval=1)}
+    )
+    reductions = smdebug.ReductionConfig(reductions=list(REDUCTIONS), abs_reductions=["mean"], norms=["l2"])
+    hook = _hook_class(smdebug)(out_dir=str(folder), save_config=every_step, include_collections=["losses", "weights", "gradients"])
+    for name in ("weights", "gradients"):
+        collection = hook.get_collection(name)
+        collection.save_config, collection.reduction_config = sometimes, reductions
+    return hook

@@ -1,0 +1,152 @@
+"""From the bytes of a photo to the tensor that the network sees: the one definition, used in training, evaluation and serving.
+
+Runs in the training and serving images.
+The numbers travel in the artefact's model.json, so that a model is always served as it was trained.
+"""
+
+import io
+import struct
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise on damaged files; a decoder reads untrusted structure with ordinary Python, so the list is long."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_TAG = 0x0112
+
+
+class PhotoError(Exception):
+    """A file is not a photo that can be read; the text says why."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes a tensor."""
+
+    resize: int = 256
+    """Length that the shorter side is scaled to, in pixels."""
+    crop: int = 224
+    """Side of the square cut from the middle, in pixels."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from red, green and blue, each in 0..1."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Then divided by."""
+
+    def __call__(self, photo: Image.Image) -> torch.Tensor:
+        """Return float32 [3, crop, crop] of an RGB photo."""
+        side = min(photo.size) * self.crop / self.resize
+        left, top = (photo.width - side) / 2, (photo.height - side) / 2
+        square = photo.resize((self.crop, self.crop), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        values = torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
+        return (values - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what model.json holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Preprocessing":
+        """Rebuild from model.json.
+
+        Raises:
+            TypeError: a field is unknown or missing.
+        """
+        return cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+
+
+def read_photo(source: bytes | Path) -> Image.Image:
+    """Return the photo as RGB, upright, over white where it is transparent; the first frame of an animation.
+
+    Raises:
+        PhotoError: not one of FORMATS, larger than MAX_PIXELS, or damaged.
+    """
+    with _open(source) as image:
+        try:
+            if image.format == "JPEG":
+                image.draft(None, (1024, 1024))  # a large JPEG is decoded at a half, quarter or eighth: never below 1,024 pixels a side
+            orientation = _orientation(image)
+            image.load()
+            upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+            return _to_rgb(upright)
+        except DAMAGE as error:
+            raise PhotoError(f"it is damaged: {error}") from error
+
+
+def check_photo(source: bytes | Path) -> None:
+    """Read the header alone.
+
+    Raises:
+        PhotoError: not one of FORMATS, or larger than MAX_PIXELS.
+    """
+    _open(source).close()
+
+
+def _open(source: bytes | Path) -> Image.Image:
+    """Open by content, never by name; the size is checked before a pixel is decoded."""
+    try:
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise PhotoError(f"it is none of {', '.join(FORMATS)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(f"it has more than {MAX_PIXELS:,} pixels") from error
+    except DAMAGE as error:
+        raise PhotoError(f"it is damaged: {error}") from error
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise PhotoError(f"it has {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) where there is none or it cannot be read: the photo itself may still be sound."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except DAMAGE:
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return _sixteen_bits_to_rgb(image)
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255: Pillow's own conversion would cut everything above 255 to white."""
+    if image.mode == "F":
+        raise PhotoError("its pixels are floating point numbers, whose range is unknown: save it with 8 or 16 bits a channel")
+    values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+    return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,125 @@
+"""What a training job is told: hyperparameters from the command line, folders from the SageMaker environment variables.
+
+Runs in training jobs. The training toolkit passes every hyperparameter as `--name value`.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from training.contract import CHANNEL_PHOTOS, CHANNEL_WEIGHTS, CHECKPOINTS_FOLDER, DEBUG_OUTPUT, DEBUGGER_MODES, EPOCHS, REPORT
+from training.refusal import InputRefusedError
+
+BASE = "/opt/ml"
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What training.contract.HYPERPARAMETERS names, parsed and checked."""
+
+    lr: float = 0.01
+    """Learning rate at the start; it falls to zero along a cosine."""
+    batch_size: int = 64
+    """Photos a step; a training set that is smaller is one batch."""
+    epochs: int = EPOCHS
+    seed: int = 42
+    """Draws the split and the order of the photos."""
+    debugger: str = "embedded"
+    """One of training.contract.DEBUGGER_MODES."""
+    evaluate_test: bool = False
+    """Whether the test photos are looked at, and the report written: once, by the final job."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a job reads and writes."""
+
+    photos: Path
+    weights: Path
+    model: Path
+    """What becomes model.tar.gz."""
+    checkpoints: Path
+    """Mirrored to S3 while the job runs."""
+    failure: Path
+    """File whose text becomes the FailureReason."""
+
+    @property
+    def debug_output(self) -> Path:
+        """Where the hook saves tensors."""
+        return self.checkpoints / DEBUG_OUTPUT
+
+    @property
+    def report(self) -> Path:
+        """Where the report is written."""
+        return self.checkpoints / REPORT
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Folders":
+        """Read the SM_* variables; what is unset lies under SAGEMAKER_BASE_DIR, /opt/ml in the container."""
+        base = Path(environment.get("SAGEMAKER_BASE_DIR", BASE))
+        channel = {
+            name: environment.get(f"SM_CHANNEL_{name.upper()}", str(base / "input/data" / name))
+            for name in (CHANNEL_PHOTOS, CHANNEL_WEIGHTS)
+        }
+        return cls(
+            photos=Path(channel[CHANNEL_PHOTOS]),
+            weights=Path(channel[CHANNEL_WEIGHTS]),
+            model=Path(environment.get("SM_MODEL_DIR", str(base / "model"))),
+            checkpoints=Path(environment.get("SM_CHECKPOINT_DIR", str(base / Path(CHECKPOINTS_FOLDER).relative_to(BASE)))),
+            failure=base / "output" / "failure",
+        )
+
+
+def parse_hyperparameters(arguments: Sequence[str]) -> Hyperparameters:
+    """Parse and check `--name value` pairs.
+
+    Raises:
+        InputRefusedError: an unknown name, or a value out of range; the text names it and what is allowed.
+    """
+    parser = _Parser(prog="training/train.py", allow_abbrev=False, description="Train a head on the features of a frozen ResNet50.")
+    parser.add_argument("--lr", type=_number("lr", float, 0.0, 1.0, exclusive=True), default=Hyperparameters.lr, metavar="RATE")
+    parser.add_argument("--batch_size", type=_number("batch_size", int, 1, 4096), default=Hyperparameters.batch_size, metavar="PHOTOS")
+    parser.add_argument("--epochs", type=_number("epochs", int, 1, 1000), default=Hyperparameters.epochs, metavar="N")
+    parser.add_argument("--seed", type=_number("seed", int, 0, 2**32 - 1), default=Hyperparameters.seed, metavar="N")
+    parser.add_argument("--debugger", type=_unquoted, choices=DEBUGGER_MODES, default=Hyperparameters.debugger)
+    parser.add_argument("--evaluate_test", type=_truth, default=Hyperparameters.evaluate_test, metavar="true|false")
+    return Hyperparameters(**vars(parser.parse_args(arguments)))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputRefusedError(f"hyperparameters: {message}")
+
+
+def _unquoted(text: str) -> str:
+    """Strip the JSON quotes that tuned categorical values carry on the wire."""
+    return text.strip().strip('"')
+
+
+class _number:  # noqa: N801 - argparse shows it as a function
+    """Parses one number within limits."""
+
+    def __init__(self, name: str, kind: type[int] | type[float], low: float, high: float, *, exclusive: bool = False) -> None:
+        self.__name__ = name
+        self.kind, self.low, self.high, self.exclusive = kind, low, high, exclusive
+
+    def __call__(self, text: str) -> float:
+        what = f"a whole number from {self.low} to {self.high}" if self.kind is int else f"a number above {self.low:g}, up to {self.high:g}"
+        try:
+            value = self.kind(_unquoted(text))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"got {text!r}, allowed is {what}") from error
+        if not self.low <= value <= self.high or (self.exclusive and value == self.low):
+            raise argparse.ArgumentTypeError(f"got {text!r}, allowed is {what}")
+        return value
+
+
+def _truth(text: str) -> bool:
+    allowed = {"true": True, "false": False}
+    value = allowed.get(_unquoted(text).lower())
+    if value is None:
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed are true and false")
+    return value
