@@ -13,7 +13,7 @@ ALLOWED = {
     "stacks": {"stacks", "training.contract", "lambdas.execution_input", "aws_cdk", "constructs", "jsii"},
     "lambdas": {"lambdas", "boto3", "botocore"},
     "training": {"training", "torch", "torchvision", "smdebug", "numpy", "PIL", "starlette", "uvicorn", "ray", "google"},
-    "local": {"local", "boto3", "botocore", "ministack", "optuna", "starlette", "uvicorn"},
+    "local": {"local", "boto3", "psutil", "botocore", "ministack", "optuna", "starlette", "uvicorn"},
     "cli": {"cli", "local", "boto3", "botocore", "typer", "rich", "requests", "numpy", "torch"},
 }
 """What each room may import beside the standard library: a name stands for itself and for all below it."""
