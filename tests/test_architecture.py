@@ -41,7 +41,10 @@ def is_allowed(name: str, room: str) -> bool:
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_what_it_may(room: str) -> None:
     foreign = {
-        f"{file.relative_to(REPOSITORY)} imports {name}" for file in python_files(room) for name in imported_names(file) if not is_allowed(name, room)
+        f"{file.relative_to(REPOSITORY)} imports {name}"
+        for file in python_files(room)
+        for name in imported_names(file)
+        if not is_allowed(name, room)
     }
     assert foreign == set()
 
@@ -53,7 +56,11 @@ def test_the_contract_needs_the_standard_library_only() -> None:
 
 @pytest.mark.parametrize("room", [*ROOMS, "tests", "benchmarks"])
 def test_every_file_opens_with_a_docstring(room: str) -> None:
-    silent = [str(file.relative_to(REPOSITORY)) for file in python_files(room) if not ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))]
+    silent = [
+        str(file.relative_to(REPOSITORY))
+        for file in python_files(room)
+        if not ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    ]
     assert silent == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lambdas.execution_input import ExecutionInput
+from local.fidelity import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
@@ -32,7 +33,11 @@ def defaults(value: object, prefix: str = "") -> dict[str, object]:
 def test_the_first_example_is_every_default() -> None:
     written = json.loads(json_blocks(EXECUTION_INPUT)[0])
     assert ExecutionInput.parse(written) == ExecutionInput.parse({})
-    flat = {f"{key}.{inner}" if isinstance(value, dict) else key for key, value in written.items() for inner in (value if isinstance(value, dict) else [""])}
+    flat = {
+        f"{key}.{inner}" if isinstance(value, dict) else key
+        for key, value in written.items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
     assert flat == set(defaults(ExecutionInput()))
 
 
@@ -45,6 +50,17 @@ def test_the_table_names_every_field_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `([a-z_.]+)` \| `?([^|`]+?)`? \|", EXECUTION_INPUT, flags=re.MULTILINE))
     expected = {path: json.dumps(value).strip('"') for path, value in defaults(ExecutionInput()).items()}
     assert rows == expected
+
+
+def test_local_mode_says_how_true_it_is() -> None:
+    """The page holds every row of the table that local mode refuses by, and nothing that the table has no longer."""
+    page = (REPOSITORY / "docs" / "local-mode.md").read_text(encoding="utf-8").partition("### Real")[2]
+    rows = [f"| {what} | {how} |" for what, how in {**REAL, **REPRODUCED}.items()]
+    rows += [f"| {request} | {', '.join(f'`{each}`' for each in refused)} |" for request, refused in REFUSED.items()]
+    rows += [f"| {request} | `{each}` | {done} |" for request, values in LIMITED.items() for each, (_is_done, done) in values.items()]
+    headers = {"| what | how |", "| request | fields |", "| request | field | done |"}
+    assert {line for line in page.splitlines() if line.startswith("|") and "---" not in line} - headers == set(rows)
+    assert f"{', '.join(f'`{each}`' for each in ACCEPTED)}." in page.splitlines()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
