@@ -1,4 +1,4 @@
-"""The documentation held against the code: examples parse, tables name every field with its default, links lead somewhere. Run: `make test`."""
+"""The documentation held against the code: examples parse, tables are whole, links lead somewhere. Run: `make test`."""
 
 import json
 import re
