@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cli.errors import Refusal
+from cli.errors import RefusedError
 
 Array = npt.NDArray[np.float32]
 
@@ -33,7 +33,12 @@ TORCH_DEVIATION = np.array([0.229, 0.224, 0.225])
 
 BLOCKS = (3, 4, 6, 3)
 """Residual blocks in each of ResNet50's four stages."""
-BRANCHES = {"branch2a": ("conv1", "bn1"), "branch2b": ("conv2", "bn2"), "branch2c": ("conv3", "bn3"), "branch1": ("downsample.0", "downsample.1")}
+BRANCHES = {
+    "branch2a": ("conv1", "bn1"),
+    "branch2b": ("conv2", "bn2"),
+    "branch2c": ("conv3", "bn3"),
+    "branch1": ("downsample.0", "downsample.1"),
+}
 
 
 def read_tfjs(tarball: Path, folder: str) -> dict[str, Array]:
@@ -65,7 +70,7 @@ def convert(keras: Mapping[str, Array]) -> dict[str, Array]:
 
 def save(state: Mapping[str, Array], file: Path) -> None:
     """The weights as a plain state_dict: the same bytes each time, written beside and then moved, so that a half file never counts."""
-    import torch  # noqa: PLC0415 - two seconds that no other verb should pay
+    import torch  # here, because it takes two seconds that no other verb should pay
 
     tensors: dict[str, Any] = {}
     for name, array in state.items():
@@ -107,7 +112,9 @@ def _fold_photos(state: dict[str, Array]) -> dict[str, Array]:
 def _cut(row: bytes, manifest: list[dict[str, Any]]) -> dict[str, Array]:
     numbers = np.frombuffer(row, dtype="<f4")
     if numbers.size != (expected := sum(int(np.prod(weight["shape"])) for weight in manifest)):
-        raise Refusal(f"The shards hold {numbers.size} numbers, and their manifest names {expected}: the download is damaged. Delete it and start again.")
+        raise RefusedError(
+            f"The shards hold {numbers.size} numbers, and their manifest names {expected}: the download is damaged. Delete it."
+        )
     weights, start = {}, 0
     for weight in manifest:
         end = start + int(np.prod(weight["shape"]))
@@ -119,5 +126,5 @@ def _cut(row: bytes, manifest: list[dict[str, Any]]) -> dict[str, Array]:
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     stream = tar.extractfile(name)
     if stream is None:
-        raise Refusal(f"{name} is not a file in {tar.name!r}: this is not the package that was expected. Delete it and start again.")
+        raise RefusedError(f"{name} is not a file in {tar.name!r}: this is not the package that was expected. Delete it and start again.")
     return stream.read()

@@ -1,4 +1,4 @@
-"""The command `whippet`: one verb for each step from photos to answers, each usable alone, against AWS or with --local against this machine.
+"""The command `whippet`: one verb for each step from photos to answers, against AWS or with --local against this machine.
 
 Runs on the user's machine: `whippet --help`. An error that the user can mend is one sentence on stderr and exit status 1.
 """
@@ -6,32 +6,35 @@ Runs on the user's machine: `whippet --help`. An error that the user can mend is
 from typing import Any
 
 import botocore.exceptions
-import click
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.core import TyperGroup
 
 from cli.deploy import deploy
-from cli.errors import Refusal
+from cli.errors import RefusedError
 from cli.predict import predict
 from cli.run import run
 from cli.status import status
 from cli.up import down, up
 from cli.upload import upload
 from cli.watch import watch
+from local.image_environment import ImageEnvironmentError
+from local.mode import LocalModeError
 
+MENDABLE = (RefusedError, LocalModeError, ImageEnvironmentError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
 CREDENTIALS = "Run `aws configure` or `aws sso login`, or add --local to work on this machine."
 
 
 class Verbs(TyperGroup):
     """Shows an error that the user can mend as its sentence; any other error keeps its traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Runs the verb."""
         try:
             return super().invoke(ctx)
-        except (Refusal, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            Console(stderr=True).print(f"[bold red]✗[/] {sentence(error)}", highlight=False, soft_wrap=True)
+        except MENDABLE as error:
+            Console(stderr=True).print("[bold red]✗[/]", Text(sentence(error)), soft_wrap=True)
             raise typer.Exit(1) from error
 
 
@@ -59,7 +62,13 @@ def _refused_call(error: botocore.exceptions.ClientError) -> str:
     return said
 
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Photos in class folders to a deployed classifier.")
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Photos in class folders to a deployed classifier.",
+)
 app.command()(up)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(deploy)
 app.command()(upload)

@@ -5,4 +5,6 @@ from typing import Annotated
 import typer
 
 Local = Annotated[bool, typer.Option("--local", help="Work on local mode on this machine.", envvar="WHIPPET_LOCAL", show_envvar=True)]
-Project = Annotated[str | None, typer.Option("--project", help="Stack name and prefix of every job; default: what cdk.json says.", show_default=False)]
+Project = Annotated[
+    str | None, typer.Option("--project", help="Stack name and prefix of every job; default: what cdk.json says.", show_default=False)
+]

@@ -16,7 +16,8 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from cli.errors import Refusal
+from cli.errors import RefusedError
+from local.mode import LocalMode
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -38,8 +39,11 @@ class LocalMachine(Protocol):
     def is_running(self) -> bool:
         """Whether the engine and the SageMaker plane both answer."""
 
-    def environment(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str]:
         """The variables that point any AWS tool at local mode."""
+
+    def environment(self) -> dict[str, str]:
+        """The present environment without any AWS variable of the user's, plus `settings`."""
 
     def api_url(self, deployed_url: str) -> str:
         """The form of a stack's API URL that works on this machine."""
@@ -84,13 +88,14 @@ class Target:
         stack = self.stack()
         if stack is None:
             hint = "" if self.local else " Is it in another region? Set AWS_REGION. Under another name? Pass --project."
-            raise Refusal(f"{self.project!r} is not deployed on {self.place}. Run `whippet deploy{self.option}` first.{hint}")
+            raise RefusedError(f"{self.project!r} is not deployed on {self.place}. Run `whippet deploy{self.option}` first.{hint}")
         values = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         try:
             return Outputs(values["BucketName"], values["StateMachineArn"], values["ApiUrl"], values["EndpointName"])
         except KeyError as missing:
-            raise Refusal(
-                f"The stack {self.project!r} is {stack['StackStatus']} and has no output {missing}. Run `whippet deploy{self.option}` to bring it up to date."
+            raise RefusedError(
+                f"The stack {self.project!r} is {stack['StackStatus']} and has no output {missing}. "
+                f"Run `whippet deploy{self.option}` to bring it up to date."
             ) from missing
 
     def stack(self) -> dict[str, Any] | None:
@@ -127,8 +132,6 @@ def default_project() -> str:
 
 def local_mode() -> LocalMachine:
     """This machine's local mode, running or not."""
-    from local.mode import LocalMode  # noqa: PLC0415 - against AWS nothing of local mode is loaded
-
     return LocalMode(home())
 
 
@@ -140,9 +143,13 @@ def open_target(local: bool, project: str | None) -> Target:
 def local_target(project: str, machine: LocalMachine) -> Target:
     """A running local mode; the user's own AWS configuration and proxies have no say in it."""
     if not machine.is_running():
-        raise Refusal("Local mode is not running. Start it with `whippet up --local`.")
-    settings = machine.environment()
-    alone = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None), "credentials_file": (None, None, os.devnull, None)}
+        raise RefusedError("Local mode is not running. Start it with `whippet up --local`.")
+    settings = machine.settings()
+    alone = {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+    }
     session = boto3.Session(
         aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
@@ -151,15 +158,14 @@ def local_target(project: str, machine: LocalMachine) -> Target:
     )
     config = Config(max_pool_connections=CONNECTIONS, proxies={}, retries={"mode": "standard", "max_attempts": 3})
     client = lru_cache(lambda service: session.client(service, endpoint_url=settings["AWS_ENDPOINT_URL"], config=config))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return Target(project, client, settings["AWS_DEFAULT_REGION"], lambda: _frozen(session), inherited | settings, machine)
+    return Target(project, client, settings["AWS_DEFAULT_REGION"], lambda: _frozen(session), machine.environment(), machine)
 
 
 def aws_target(project: str) -> Target:
     """AWS as the user's environment and configuration files say."""
     session = boto3.Session()
     if session.region_name is None:
-        raise Refusal("No AWS region is set. Set AWS_REGION (or `aws configure`), or add --local to work on this machine.")
+        raise RefusedError("No AWS region is set. Set AWS_REGION (or `aws configure`), or add --local to work on this machine.")
     config = Config(max_pool_connections=CONNECTIONS, retries={"mode": "standard", "max_attempts": 5})
     client = lru_cache(lambda service: session.client(service, config=config))
     return Target(project, client, session.region_name, lambda: _frozen(session), dict(os.environ))
@@ -168,5 +174,5 @@ def aws_target(project: str) -> Target:
 def _frozen(session: boto3.Session) -> Any:
     credentials = session.get_credentials()
     if credentials is None:
-        raise Refusal("No AWS credentials were found. Run `aws configure` or `aws sso login`, or add --local to work on this machine.")
+        raise RefusedError("No AWS credentials were found. Run `aws configure` or `aws sso login`, or add --local to work on this machine.")
     return credentials.get_frozen_credentials()

@@ -1,0 +1,103 @@
+"""Files into the bucket, in parallel: what is there already with the same bytes is skipped, nothing is deleted unasked. Used by `whippet upload`."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.errors import RefusedError
+
+THREADS = 16
+BATCH = 1000
+"""Most keys that one DeleteObjects takes."""
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What an upload did."""
+
+    sent: int
+    skipped: int
+    deleted: int
+    others: int
+    """Objects under the prefix that are not in the new set and stay."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One bucket, through an S3 client."""
+
+    s3: Any
+    name: str
+
+    def upload(
+        self, prefix: str, files: Mapping[str, Path], replace: bool, progress: Callable[[int], None], threads: int = THREADS
+    ) -> Uploaded:
+        """Puts each file at `prefix` + its name; with `replace` the prefix then holds nothing else. `progress` gets 1 for each file done."""
+        present = self.objects(prefix)
+        sent = 0
+        with ThreadPoolExecutor(threads) as pool:
+            tasks = [pool.submit(self._put_if_other, f"{prefix}{name}", file, present) for name, file in files.items()]
+            try:
+                for task in as_completed(tasks):
+                    sent += task.result()
+                    progress(1)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        others = sorted(present.keys() - {f"{prefix}{name}" for name in files})
+        if replace:
+            self.delete(others)
+        return Uploaded(sent, len(files) - sent, len(others) if replace else 0, 0 if replace else len(others))
+
+    def objects(self, prefix: str) -> dict[str, tuple[int, str]]:
+        """Key -> (bytes, ETag) of everything under a prefix."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return {entry["Key"]: (entry["Size"], entry["ETag"].strip('"')) for page in pages for entry in page.get("Contents", [])}
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Deletes the objects; the bucket is versioned, so their last version can be brought back."""
+        for start in range(0, len(keys), BATCH):
+            objects = [{"Key": key} for key in keys[start : start + BATCH]]
+            answer = self.s3.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
+            if answer.get("Errors"):
+                first = answer["Errors"][0]
+                raise RefusedError(
+                    f"{len(answer['Errors'])} objects could not be deleted, the first {first['Key']}: {first.get('Message')}"
+                )
+
+    def put(self, key: str, body: bytes) -> None:
+        """Puts one small object."""
+        self.s3.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes | None:
+        """The object's bytes, or None where there is none."""
+        try:
+            return bytes(self.s3.get_object(Bucket=self.name, Key=key)["Body"].read())
+        except self.s3.exceptions.NoSuchKey:
+            return None
+
+    def download(self, prefix: str, folder: Path) -> list[str]:
+        """Copies everything under a prefix into a folder; the names below it."""
+        names = [key.removeprefix(prefix) for key in self.objects(prefix) if not key.endswith("/")]
+        for name in names:
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.s3.download_file(self.name, f"{prefix}{name}", str(file))
+        return names
+
+    def _put_if_other(self, key: str, file: Path, present: Mapping[str, tuple[int, str]]) -> bool:
+        """Whether the file had to be sent. An object put in one piece has the MD5 of its bytes as ETag."""
+        size, etag = present.get(key, (-1, ""))
+        if size == file.stat().st_size and etag == _md5(file):
+            return False
+        with file.open("rb") as body:
+            self.s3.put_object(Bucket=self.name, Key=key, Body=body)
+        return True
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

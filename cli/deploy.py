@@ -1,0 +1,129 @@
+"""`whippet deploy`: synthesise once, then the ordinary `cdk bootstrap` and `cdk deploy` of the result.
+
+Runs on the user's machine: `whippet deploy [--local] [further arguments of cdk deploy]`. Against local mode the CDK command line writes to a log
+file behind one live line; against AWS it has the terminal, because it may ask for approval.
+"""
+
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.errors import RefusedError
+from cli.options import Local, Project
+from cli.target import REPOSITORY, Target, home, open_target
+
+CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
+TAIL = 25
+"""Lines of the log shown when a command fails."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CdkCommandLine:
+    """The pinned CDK command line and the environment it runs in."""
+
+    program: Path
+    environment: Mapping[str, str]
+    log: Path
+
+    def logged(self, arguments: Sequence[str], progress: Progress) -> None:
+        """Runs to the end, each line into the log and to `progress`; a failure shows the log's tail."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        tail: deque[str] = deque(maxlen=TAIL)
+        with self.log.open("a", encoding="utf-8") as log, self._process(arguments) as process:
+            log.write(f"$ cdk {' '.join(arguments)}\n")
+            assert process.stdout is not None
+            for line in process.stdout:
+                log.write(line)
+                if line.strip():
+                    tail.append(line.rstrip())
+                    progress(tail[-1].strip())
+        if process.returncode != 0:
+            raise RefusedError(
+                f"`cdk {arguments[0]}` failed (exit status {process.returncode}). Its last lines:\n"
+                + "\n".join(tail)
+                + f"\nAll of it: {self.log}"
+            )
+
+    def in_terminal(self, arguments: Sequence[str]) -> None:
+        """Runs to the end with the user's own terminal, so that CDK can ask."""
+        status = subprocess.run([str(self.program), *arguments], cwd=REPOSITORY, env=dict(self.environment), check=False).returncode
+        if status != 0:
+            raise RefusedError(f"`cdk {arguments[0]}` failed (exit status {status}); what it printed says why.")
+
+    def _process(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(self.program), *arguments],
+            cwd=REPOSITORY,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+
+
+def deploy(
+    context: typer.Context,
+    local: Local = False,
+    project: Project = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print what the CDK command line says (on AWS it always does).")] = False,
+) -> None:
+    """Provision everything with CDK. Further arguments go to `cdk deploy`."""
+    console = Console()
+    target = open_target(local, project)
+    if target.local is None:
+        deploy_stack(target, lambda _: None, context.args)
+    else:
+        with console.status("Deploying") as status:
+            deploy_stack(
+                target, console.print if verbose else lambda line: status.update(f"Deploying  [dim]{_short(line)}[/]"), context.args
+            )
+    console.print(f"[green]✓[/] [bold]{target.project}[/] is deployed on {target.place}. Next: [bold]whippet upload PATH{target.option}[/]")
+
+
+def deploy_stack(target: Target, progress: Progress, further: Sequence[str] = ()) -> None:
+    """Synthesises, bootstraps and deploys; without a change in the files this takes seconds."""
+    cdk = cdk_command_line(target)
+    for arguments in cdk_commands(target, further):
+        if target.local is None:
+            cdk.in_terminal(arguments)
+        else:
+            cdk.logged(arguments, progress)
+
+
+def cdk_commands(target: Target, further: Sequence[str]) -> list[list[str]]:
+    """The three command lines. The assembly of local mode lies under its home, so that a deployment to AWS never finds it."""
+    assembly = str(home() / "cdk.out" if target.local else REPOSITORY / "cdk.out")
+    account = target.client("sts").get_caller_identity()["Account"]
+    asked = any(argument.startswith("--require-approval") for argument in further)
+    approval = [] if asked else ["--require-approval", "never" if target.local else "broadening"]
+    return [
+        ["synth", "--quiet", "--output", assembly, "--context", f"project={target.project}"],
+        ["bootstrap", f"aws://{account}/{target.region}"],
+        ["deploy", "--all", "--app", assembly, *approval, *further],
+    ]
+
+
+def cdk_command_line(target: Target, program: Path = CDK) -> CdkCommandLine:
+    """The pinned CDK command line with this virtual environment's Python and Node first on the path."""
+    if not program.is_file():
+        raise RefusedError(f"The CDK command line is not installed at {program}. Run `make node_modules/installed` (or `npm ci`).")
+    path = f"{Path(sys.executable).parent}:{target.environment.get('PATH', '')}"
+    environment = {**target.environment, "PATH": path, "AWS_REGION": target.region}
+    return CdkCommandLine(program, environment, home() / "logs" / "cdk.log")
+
+
+def _short(line: str) -> str:
+    """The part of a CDK line that names the resource, without markup."""
+    return line.rsplit("| ", 1)[-1][:80].replace("[", "(")

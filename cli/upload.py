@@ -1,0 +1,128 @@
+"""`whippet upload`: photos, and if asked ImageNet weights, into the project's bucket, checked before they travel.
+
+Runs on the user's machine: `whippet upload PATH` with class folders or a zip of them, `whippet upload dogs` for the 133 breeds, each with --local.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TransferSpeedColumn
+from rich.text import Text
+
+from cli.archive import sha256, unpack
+from cli.bucket import Bucket, Uploaded
+from cli.download import Download
+from cli.errors import RefusedError
+from cli.options import Local, Project
+from cli.photo_folder import LAYOUTS, PhotoFolder, read_photo_folder
+from cli.target import Target, home, open_target
+
+DATA_PREFIX = "data/"
+WEIGHTS_PREFIX, WEIGHTS_FILE, WEIGHTS_DESCRIPTION = "weights/", "resnet50.pth", "resnet50.json"
+STRIDES = ("v1", "v1.5")
+
+DOGS_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
+DOGS_CLASSES = 133
+
+
+class PhotosPerSecond(ProgressColumn):
+    """How fast the photos travel."""
+
+    def render(self, task: Task) -> Text:
+        """Photos a second, or nothing before the first."""
+        return Text(f"{task.speed:,.0f} photos/s" if task.speed else "", style="dim")
+
+
+def upload(
+    path: Annotated[str, typer.Argument(help="Class folders, a zip of them, or `dogs` for the 133 dog breeds.")] = "",
+    local: Local = False,
+    project: Project = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Remove photos in the bucket that are not in PATH.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Put this ResNet50 state_dict file beside the photos.")] = None,
+    stride: Annotated[
+        str | None, typer.Option(help="Where the file's network has its strides: v1.5 (torchvision) or v1 (Keras, Caffe).")
+    ] = None,
+) -> None:
+    """Put photos into the bucket."""
+    if not path and weights is None:
+        raise RefusedError(f"Nothing to upload. Name class folders or a zip ({LAYOUTS}), or `dogs`, or --weights FILE.")
+    console, target = Console(), open_target(local, project)
+    if weights is not None:
+        sent = upload_weights(target, weights, _stride(stride), f"{weights.name}, uploaded by hand")
+        console.print(f"[green]✓[/] Weights {'are in the bucket' if sent else 'were in the bucket already'}")
+    if path:
+        photos = fetch_dogs(console, DOGS_URL, home() / "cache") if path == "dogs" else open_photos(Path(path), home() / "cache")
+        console.print(photos.describe(), highlight=False)
+        say_uploaded(console, target, upload_photos(target, photos, replace, console))
+        console.print(f"Next: [bold]whippet run{target.option}[/]")
+
+
+def open_photos(path: Path, cache: Path) -> PhotoFolder:
+    """Class folders, or a zip of them unpacked into the cache, checked."""
+    if path.is_dir():
+        return read_photo_folder(path)
+    if not path.exists():
+        raise RefusedError(f"{path} does not exist. Name a folder or a zip with {LAYOUTS}")
+    if not zipfile.is_zipfile(path):
+        raise RefusedError(f"{path} is neither a folder nor a zip. Other archives: unpack them and name the folder.")
+    return read_photo_folder(unpack(path, cache))
+
+
+def fetch_dogs(console: Console, url: str, cache: Path) -> PhotoFolder:
+    """The dog breeds, downloaded and unpacked once; a tree that is not the expected one is refused."""
+    archive = cache / url.rsplit("/", 1)[-1]
+    with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("Downloading the dogs", total=None)
+        Download(url, archive, lambda so_far, size: progress.update(task, completed=so_far, total=size)).run()
+    photos = open_photos(archive, cache)
+    if len(photos.classes) != DOGS_CLASSES or photos.splits != ("train", "valid", "test"):
+        raise RefusedError(
+            f"{archive} holds {len(photos.classes)} classes with the splits {', '.join(photos.splits) or 'none'}; expected {DOGS_CLASSES} "
+            "with train, valid and test. The file on the server has changed; look at it, and upload it by its path if it is right."
+        )
+    return photos
+
+
+def upload_photos(target: Target, photos: PhotoFolder, replace: bool, console: Console) -> Uploaded:
+    """Sends what is not there yet, with a progress bar."""
+    bucket = Bucket(target.client("s3"), target.outputs().bucket)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), PhotosPerSecond())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Uploading", total=len(photos.photos))
+        return bucket.upload(DATA_PREFIX, photos.photos, replace, lambda done: progress.advance(task, done))
+
+
+def say_uploaded(console: Console, target: Target, done: Uploaded) -> None:
+    """One line on what happened, and a warning where two data sets now lie together."""
+    parts = [f"{done.sent:,} photos uploaded"] + ([f"{done.skipped:,} were there"] if done.skipped else [])
+    parts += [f"{done.deleted:,} others removed"] if done.deleted else []
+    console.print(f"[green]✓[/] {', '.join(parts)}: s3://{target.outputs().bucket}/{DATA_PREFIX}", highlight=False)
+    if done.others:
+        console.print(f"[yellow]![/] {done.others:,} photos from before are there as well and will be trained on; --replace removes them.")
+
+
+def upload_weights(target: Target, file: Path, stride: str, source: str) -> bool:
+    """Puts the weights and, after them, their description; False when the same are there already."""
+    if not file.is_file():
+        raise RefusedError(f"{file} does not exist. --weights takes a ResNet50 state_dict file (.pth).")
+    bucket = Bucket(target.client("s3"), target.outputs().bucket)
+    description = {"file": WEIGHTS_FILE, "sha256": sha256(file), "stride": stride, "source": source}
+    body = json.dumps(description, indent=2).encode()
+    sent = bucket.upload(WEIGHTS_PREFIX, {WEIGHTS_FILE: file}, False, lambda _done: None).sent
+    if not sent and bucket.get(WEIGHTS_PREFIX + WEIGHTS_DESCRIPTION) == body:
+        return False
+    bucket.put(WEIGHTS_PREFIX + WEIGHTS_DESCRIPTION, body)
+    return True
+
+
+def _stride(stride: str | None) -> str:
+    if stride not in STRIDES:
+        raise RefusedError(
+            f"--weights needs --stride {' or '.join(STRIDES)}; got {stride!r}. A wrong one loads silently and costs ten points of accuracy: "
+            "v1.5 for torchvision's files, v1 for Keras' and Caffe's."
+        )
+    return stride
