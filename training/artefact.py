@@ -85,13 +85,17 @@ def load_artefact(folder: Path) -> Artefact:
     """Read an artefact without running anything in it.
 
     Raises:
-        WeightsError: a file is missing, damaged, or not what this version reads.
+        WeightsError: a file is missing, damaged, holds code, or is not what this version reads.
     """
     description = _read_description(folder / DESCRIPTION)
-    classes = tuple(description["classes"])
-    network = build_resnet50(description["backbone"]["stride"], len(classes))
-    fill(network, read_state(folder / WEIGHTS), WEIGHTS)
-    return Artefact(network, classes, Preprocessing.from_json(description["preprocessing"]), description)
+    try:
+        classes = tuple(map(str, description["classes"]))
+        stride = description["backbone"]["stride"]
+        preprocessing = Preprocessing.from_json(description["preprocessing"])
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{DESCRIPTION} does not describe a model of this version: {error!r}") from error
+    network = fill(build_resnet50(stride, len(classes)), read_state(folder / WEIGHTS), WEIGHTS)
+    return Artefact(network, classes, preprocessing, description)
 
 
 def versions() -> dict[str, str]:
@@ -122,7 +126,4 @@ def _read_description(file: Path) -> dict[str, Any]:
         raise WeightsError(f"{file.name} cannot be read: {error}") from error
     if not isinstance(description, dict) or description.get("schema_version") != SCHEMA_VERSION:
         raise WeightsError(f"{file.name} is not of schema version {SCHEMA_VERSION}: train again with this version")
-    missing = {"classes", "preprocessing", "backbone"} - description.keys()
-    if missing:
-        raise WeightsError(f"{file.name} lacks {', '.join(sorted(missing))}")
     return description

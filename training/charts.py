@@ -1,0 +1,86 @@
+"""Charts as inline SVG: lines over epochs, and a confusion matrix. No script, no file beside the page.
+
+Runs in the final training job, and wherever a page is made.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+
+WIDTH, HEIGHT, MARGIN = 460, 240, 44
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+"""Told apart also by people who see few colours."""
+
+
+def line_chart(title: str, lines: Mapping[str, Sequence[float]], marked: int) -> str:
+    """Return an SVG of values over epochs 1..n, `marked` being the epoch to point at."""
+    values = [value for line in lines.values() for value in line]
+    low, high = min(0.0, *values), max(values) or 1.0
+    epochs = max(len(line) for line in lines.values())
+
+    def x(epoch: float) -> float:
+        return MARGIN + (WIDTH - 2 * MARGIN) * (epoch - 1) / max(1, epochs - 1)
+
+    def y(value: float) -> float:
+        return HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - low) / ((high - low) or 1.0)
+
+    parts = [_grid(low, high, y), _epoch_labels(epochs, x)]
+    parts.append(f'<line x1="{x(marked):.1f}" x2="{x(marked):.1f}" y1="{MARGIN}" y2="{HEIGHT - MARGIN}" class="mark"/>')
+    parts.append(f'<text x="{x(marked):.1f}" y="{MARGIN - 6}" text-anchor="middle">best: {marked}</text>')
+    for (name, line), colour in zip(lines.items(), COLOURS, strict=False):
+        points = " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in enumerate(line, start=1))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        position = MARGIN + 90 * list(lines).index(name)
+        parts.append(f'<text x="{position}" y="{HEIGHT - 6}" fill="{colour}" font-weight="bold">{escape(name)}</text>')
+    parts.append(f'<text x="{MARGIN}" y="16">{escape(title)}</text>')
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+
+
+def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    """Return an SVG heat map, rows what the photo shows, columns what it was called; counts are written where they have room."""
+    size = len(classes)
+    cell = max(4.0, min(44.0, 640.0 / size))
+    left = 130.0 if size <= 40 else 10.0
+    side = left + cell * size + 10
+    parts = []
+    for row, counts in enumerate(matrix):
+        total = sum(counts) or 1
+        for column, count in enumerate(counts):
+            parts.append(
+                _cell(
+                    left + column * cell, left + row * cell, cell, count, count / total, f"{classes[row]} called {classes[column]}: {count}"
+                )
+            )
+        if size <= 40:
+            name = escape(_shortened(classes[row]))
+            middle = left + (row + 0.65) * cell
+            parts.append(f'<text x="{left - 6:.0f}" y="{middle:.1f}" text-anchor="end">{name}</text>')
+            parts.append(f'<text transform="translate({middle:.1f},{left - 6:.0f}) rotate(-60)">{name}</text>')
+    size_and_name = f'viewBox="0 0 {side:.0f} {side:.0f}" style="max-width:{side:.0f}px" role="img" aria-label="confusion matrix"'
+    return f"<svg {size_and_name}>{''.join(parts)}</svg>"
+
+
+def _cell(x: float, y: float, side: float, count: int, share: float, title: str) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}"'
+    rectangle = f'<rect {place} fill="rgba(0,114,178,{share:.2f})" stroke="#ddd"><title>{escape(title)}</title></rect>'
+    if not count or side < 16:
+        return rectangle
+    colour = "#fff" if share > 0.5 else "#222"
+    return f'{rectangle}<text x="{x + side / 2:.1f}" y="{y + side / 2 + 4:.1f}" text-anchor="middle" fill="{colour}">{count}</text>'
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"
+
+
+def _grid(low: float, high: float, y: Callable[[float], float]) -> str:
+    lines = []
+    for step in range(5):
+        value = low + (high - low) * step / 4
+        lines.append(f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{y(value):.1f}" y2="{y(value):.1f}" class="grid"/>')
+        lines.append(f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>')
+    return "".join(lines)
+
+
+def _epoch_labels(epochs: int, x: Callable[[float], float]) -> str:
+    numbers = sorted({1, epochs, *range(5, epochs, max(5, epochs // 4))})
+    return "".join(f'<text x="{x(number):.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{number}</text>' for number in numbers)
