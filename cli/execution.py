@@ -1,0 +1,268 @@
+"""What an execution has done so far, read through boto3 alone: its states, its tuning and training jobs, what they logged.
+
+Used by `whippet watch`, `whippet status` and the demo. Reads only; every function may be called again at any time, also after the end.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.target import Target
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+SHOWN = ("Task", "Wait", "Map", "Parallel")
+"""Kinds of states that take time; choices and passes are left out of the display."""
+
+METRIC = re.compile(r"\[metric\] (\S+)=([-+0-9.eE]+)")
+EPOCH = re.compile(r"^epoch (\d+)\b")
+BACKBONE = re.compile(r"^\w+: \d+ of \d+ photos through the backbone.*")
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of the state machine and all visits to it."""
+
+    name: str
+    status: str
+    """waiting, running, succeeded or failed"""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training job, of the tuning job or the final one."""
+
+    name: str
+    status: str
+    lr: float | None
+    batch_size: int | None
+    objective: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a training job says of itself now."""
+
+    epoch: int
+    metrics: dict[str, float]
+    line: str
+    """The photos on their way through the backbone, until the first epoch."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """An execution at one moment."""
+
+    arn: str
+    status: str
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED"""
+    started: datetime
+    stopped: datetime | None
+    states: tuple[State, ...]
+    trials: tuple[TrainingJob, ...]
+    training: TrainingJob | None
+    activity: Activity | None
+    output: dict[str, Any]
+    """What the execution answered, once it succeeded."""
+    error: str
+    cause: str
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the end, or to now."""
+        return _seconds(self.started, self.stopped)
+
+    @property
+    def best(self) -> TrainingJob | None:
+        """The tuning job's training job with the lowest objective so far."""
+        judged = [trial for trial in self.trials if trial.objective is not None]
+        return min(judged, key=lambda trial: trial.objective or 0.0, default=None)
+
+
+def read_execution(target: Target, arn: str) -> Execution:
+    """The execution now."""
+    functions = target.client("stepfunctions")
+    described = functions.describe_execution(executionArn=arn)
+    events = _history(functions, arn)
+    tuning_jobs, training_jobs = _jobs(target, run_prefix(target.project, described["startDate"]))
+    trials = [trial for job in tuning_jobs for trial in _trials(target, job)]
+    training = _final(training_jobs, tuning_jobs)
+    running = training is not None and training.status == "InProgress"
+    return Execution(
+        arn=arn,
+        status=described["status"],
+        started=described["startDate"],
+        stopped=described.get("stopDate"),
+        states=tuple(_states(events, described["status"], _path(functions, described["stateMachineArn"]))),
+        trials=tuple(trials),
+        training=training,
+        activity=read_activity(log_lines(target, training.name, 120)) if training and running else None,
+        output=json.loads(described["output"]) if described.get("output") else {},
+        error=described.get("error", ""),
+        cause=described.get("cause", ""),
+    )
+
+
+def run_prefix(project: str, started: datetime) -> str:
+    """What the names of all jobs of an execution begin with: the project and the start, in UTC."""
+    return f"{project}-{started.astimezone(timezone.utc):%y%m%d%H%M%S}-"
+
+
+def run_name(project: str, arn: str, started: datetime) -> str:
+    """The execution's own name in the bucket: `executions/<run>/`."""
+    return f"{run_prefix(project, started)}{hashlib.sha256(arn.encode()).hexdigest()[:4]}"
+
+
+def latest_execution(target: Target) -> str | None:
+    """The execution that started last, by its ARN."""
+    machine = target.outputs().state_machine
+    executions = target.client("stepfunctions").list_executions(stateMachineArn=machine, maxResults=10)["executions"]
+    return max(executions, key=lambda execution: execution["startDate"])["executionArn"] if executions else None
+
+
+def log_lines(target: Target, job: str, limit: int) -> list[str]:
+    """The last lines that a training job logged; none before it began to log."""
+    logs = target.client("logs")
+    try:
+        streams = logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job}/")["logStreams"]
+        if not streams:
+            return []
+        events = logs.get_log_events(logGroupName=LOG_GROUP, logStreamName=streams[0]["logStreamName"], limit=limit, startFromHead=False)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return []
+        raise
+    return [event["message"] for event in events["events"]]
+
+
+def read_activity(lines: Iterable[str]) -> Activity:
+    """The latest epoch, metrics and progress in a job's log."""
+    epoch, metrics, line = 0, {}, ""
+    for text in lines:
+        if match := METRIC.search(text):
+            metrics[match[1]] = float(match[2])
+        elif match := EPOCH.match(text):
+            epoch = int(match[1])
+        elif BACKBONE.match(text):
+            line = text
+    return Activity(epoch, metrics, line)
+
+
+def failed_job(execution: Execution) -> TrainingJob | None:
+    """The training job whose log tells why the execution failed."""
+    jobs = [*execution.trials, *([execution.training] if execution.training else [])]
+    return next((job for job in reversed(jobs) if job.status == "Failed"), None)
+
+
+def reason(execution: Execution) -> str:
+    """The cause in one sentence: SageMaker's causes are the whole description of a job as JSON, of which only the reason matters."""
+    try:
+        described = json.loads(execution.cause)
+    except ValueError:
+        return execution.cause or execution.error
+    if isinstance(described, dict):
+        return str(described.get("FailureReason") or described.get("errorMessage") or execution.cause)
+    return execution.cause
+
+
+def _history(functions: Any, arn: str) -> list[dict[str, Any]]:
+    pages = functions.get_paginator("get_execution_history").paginate(executionArn=arn, includeExecutionData=False)
+    return [event for page in pages for event in page["events"]]
+
+
+def _states(events: Iterable[Mapping[str, Any]], status: str, path: Mapping[str, bool]) -> list[State]:
+    """The states entered, in order, then those that the execution cannot avoid; repeated visits add up."""
+    seconds: dict[str, float] = {}
+    inside: dict[str, datetime] = {}
+    for event in events:
+        if (entered := event.get("stateEnteredEventDetails")) and entered["name"] in path:
+            seconds.setdefault(entered["name"], 0.0)
+            inside[entered["name"]] = event["timestamp"]
+        elif (exited := event.get("stateExitedEventDetails")) and exited["name"] in inside:
+            seconds[exited["name"]] += _seconds(inside.pop(exited["name"]), event["timestamp"])
+    lost = next(reversed(seconds), "") if status in ("FAILED", "TIMED_OUT", "ABORTED") else ""
+    states = [_state(name, spent, inside.get(name), status, lost) for name, spent in seconds.items()]
+    ahead = [State(name, "waiting", 0.0) for name, certain in path.items() if certain and name not in seconds]
+    return states + (ahead if status == "RUNNING" else [])
+
+
+def _state(name: str, spent: float, entered: datetime | None, status: str, lost: str) -> State:
+    if name == lost:
+        return State(name, "failed", spent)
+    if entered and status == "RUNNING":
+        return State(name, "running", spent + _seconds(entered, None))
+    return State(name, "succeeded", spent)
+
+
+def _path(functions: Any, machine: str) -> dict[str, bool]:
+    """The states that take time, in the order of the definition's main line -> whether no way to the end goes around it."""
+    definition = json.loads(functions.describe_state_machine(stateMachineArn=machine)["definition"])
+    states, start = definition["States"], definition["StartAt"]
+    reached = _reachable(states, start, "")
+    ends = [name for name in reached if _is_end(states[name])]
+    return {name: not set(ends) & set(_reachable(states, start, name)) for name in reached if states[name]["Type"] in SHOWN}
+
+
+def _is_end(state: Mapping[str, Any]) -> bool:
+    return state["Type"] == "Succeed" or bool(state.get("End"))
+
+
+def _reachable(states: Mapping[str, Any], start: str, without: str) -> list[str]:
+    """The states that a good course can come to, depth first; errors caught lead elsewhere and are no part of it."""
+    found: dict[str, None] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name == without or name in found:
+            continue
+        found[name] = None
+        state = states[name]
+        ways = [state.get("Next"), state.get("Default"), *(choice["Next"] for choice in state.get("Choices", []))]
+        waiting.extend(way for way in ways if way)
+    return list(found)
+
+
+def _jobs(target: Target, prefix: str) -> tuple[list[str], list[dict[str, Any]]]:
+    sagemaker = target.client("sagemaker")
+    tuning = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=prefix, SortBy="CreationTime", SortOrder="Ascending")
+    training = sagemaker.list_training_jobs(NameContains=prefix, SortBy="CreationTime", SortOrder="Ascending", MaxResults=100)
+    names = [job["HyperParameterTuningJobName"] for job in tuning["HyperParameterTuningJobSummaries"]]
+    return [name for name in names if name.startswith(prefix)], training["TrainingJobSummaries"]
+
+
+def _trials(target: Target, tuning_job: str) -> list[TrainingJob]:
+    pages = target.client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+    summaries = pages.paginate(HyperParameterTuningJobName=tuning_job, SortBy="CreationTime", SortOrder="Ascending")
+    return [_training_job(summary) for page in summaries for summary in page["TrainingJobSummaries"]]
+
+
+def _final(jobs: Iterable[Mapping[str, Any]], tuning_jobs: Iterable[str]) -> TrainingJob | None:
+    """The training job that no tuning job launched; the last one where the state was tried again."""
+    prefixes = tuple(f"{name}-" for name in tuning_jobs)
+    final = [job for job in jobs if not job["TrainingJobName"].startswith(prefixes)]
+    return _training_job(final[-1]) if final else None
+
+
+def _training_job(summary: Mapping[str, Any]) -> TrainingJob:
+    tuned = summary.get("TunedHyperParameters", {})
+    objective = summary.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value")
+    started = summary.get("TrainingStartTime") or summary["CreationTime"]
+    return TrainingJob(
+        name=summary["TrainingJobName"],
+        status=summary["TrainingJobStatus"],
+        lr=float(tuned["lr"]) if "lr" in tuned else None,
+        batch_size=int(tuned["batch_size"]) if "batch_size" in tuned else None,
+        objective=float(objective) if objective is not None else None,
+        seconds=_seconds(started, summary.get("TrainingEndTime")),
+    )
+
+
+def _seconds(start: datetime, end: datetime | None) -> float:
+    return max(0.0, ((end or datetime.now(timezone.utc)) - start).total_seconds())

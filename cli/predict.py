@@ -1,0 +1,92 @@
+"""`whippet predict`: posts photo files to the API, signed as IAM asks, and prints the classes.
+
+Runs on the user's machine: `whippet predict PHOTO... [--local] [--json]`.
+"""
+
+import json
+import mimetypes
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+from rich.console import Console
+from rich.text import Text
+
+from cli.errors import RefusedError
+from cli.options import Local, Project
+from cli.photo_folder import photo_type
+from cli.target import Target, open_target
+
+TIMEOUT_S = 60
+BAR = 30
+"""Characters of a bar that stands for certainty."""
+
+
+def predict(
+    photos: Annotated[list[Path], typer.Argument(help="Photo files.")],
+    local: Local = False,
+    project: Project = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the API's answers.")] = False,
+) -> None:
+    """Classify photos through the API."""
+    console, target = Console(), open_target(local, project)
+    for photo in photos:
+        answer = classify(target, photo)
+        if as_json:
+            typer.echo(json.dumps({"photo": str(photo), **answer}, ensure_ascii=False))
+        else:
+            print_answer(console, photo, answer)
+
+
+def classify(target: Target, photo: Path) -> dict[str, Any]:
+    """The API's answer for one photo; an error becomes the sentence that the API gives."""
+    if not photo.is_file():
+        raise RefusedError(f"{photo} is not a file. Name a photo: JPEG, PNG, GIF, WEBP, BMP or TIFF.")
+    body = photo.read_bytes()
+    url = target.predict_url()
+    request = AWSRequest("POST", url, data=body, headers={"Content-Type": media_type(photo, body)})
+    SigV4Auth(target.credentials(), "execute-api", target.region).add_auth(request)
+    answer = URLLib3Session(timeout=TIMEOUT_S, proxies={} if target.local else None).send(request.prepare())
+    return read_answer(target, answer.status_code, dict(answer.headers), answer.content)
+
+
+def media_type(photo: Path, body: bytes) -> str:
+    """What the bytes are, not what the name says; for what is no photo the name's type, so that the API can say why it refuses."""
+    return photo_type(body[:16]) or mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
+
+
+def read_answer(target: Target, status: int, headers: dict[str, str], content: bytes) -> dict[str, Any]:
+    """The answer, or RefusedError with what the API said and what helps."""
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = {"error": content[:200].decode("utf-8", "replace") or "an empty answer"}
+    if status == 200 and "predictions" in answer:
+        return dict(answer)
+    said = str(answer.get("error") or answer.get("message") or answer)
+    raise RefusedError(f"The API answered {status}: {said}{_advice(target, status, headers)}")
+
+
+def print_answer(console: Console, photo: Path, answer: dict[str, Any]) -> None:
+    """The classes with bars, the most likely one first."""
+    console.print(Text(f"  {photo.name}", style="dim"))
+    width = max(len(prediction["class"]) for prediction in answer["predictions"])
+    for rank, prediction in enumerate(answer["predictions"]):
+        filled = round(BAR * prediction["probability"])
+        style = "bold green" if rank == 0 else ""
+        bar = ("━" * filled, "green" if rank == 0 else "cyan"), ("━" * (BAR - filled), "bright_black")
+        console.print(
+            Text.assemble("  ", (f"{prediction['class']:<{width}}  ", style), *bar, (f"  {prediction['probability']:6.1%}", style))
+        )
+
+
+def _advice(target: Target, status: int, headers: dict[str, str]) -> str:
+    if status == 503:
+        wait = next((f" Try again in {value} s." for name, value in headers.items() if name.lower() == "retry-after"), "")
+        return f"{wait} `whippet status{target.option}` says how far the endpoint is."
+    if status == 403:
+        return " The credentials need the permission execute-api:Invoke on this API."
+    return ""

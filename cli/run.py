@@ -1,0 +1,76 @@
+"""`whippet run`: starts an execution with ordinary boto3 and follows it.
+
+Runs on the user's machine: `whippet run [--jobs 12] [--epochs 20] [--input FILE-OR-JSON] [--detach] [--local]`. What the input may hold is
+checked by the execution's first state; docs/execution-input.md lists it.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli.errors import RefusedError
+from cli.options import Local, Project
+from cli.target import Target, open_target
+from cli.watch import follow_or_leave
+
+PARALLEL = 3
+"""Training jobs at once where nothing else is said, as the execution input has it."""
+
+
+def run(
+    local: Local = False,
+    project: Project = None,
+    given: Annotated[str, typer.Option("--input", help="Execution input: a JSON file, or JSON.")] = "{}",
+    jobs: Annotated[int | None, typer.Option(help="Training jobs of the tuning job.")] = None,
+    parallel: Annotated[int | None, typer.Option(help="How many of them at once.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of every training job.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, search and training.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not follow the execution.")] = False,
+) -> None:
+    """Tune, train and deploy: start an execution and follow it."""
+    console, target = Console(), open_target(local, project)
+    arn = start_execution(target, execution_input(read_input(given), jobs, parallel, epochs, seed))
+    console.print(f"Started [bold]{arn}[/]", highlight=False, soft_wrap=True)
+    if detach:
+        console.print(f"Follow it with [bold]whippet watch{target.option}[/]")
+    elif follow_or_leave(console, target, arn).status != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+def start_execution(target: Target, value: dict[str, Any]) -> str:
+    """Starts the state machine; the execution's ARN."""
+    machine = target.outputs().state_machine
+    started = target.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(value))
+    return str(started["executionArn"])
+
+
+def read_input(given: str) -> dict[str, Any]:
+    """The execution input from a file or from the text itself."""
+    file = Path(given) if not given.lstrip().startswith("{") else None
+    if file is not None and not file.is_file():
+        raise RefusedError(
+            f"--input takes a JSON file or a JSON object; {given!r} is neither an existing file nor does it begin with '{{'."
+        )
+    try:
+        value = json.loads(file.read_text(encoding="utf-8") if file else given)
+    except ValueError as error:
+        raise RefusedError(f"--input is not valid JSON: {error}. Keys and texts need double quotes.") from error
+    if not isinstance(value, dict):
+        raise RefusedError(f"--input must be a JSON object such as {{}}; got {given!r}.")
+    return value
+
+
+def execution_input(
+    given: dict[str, Any], jobs: int | None = None, parallel: int | None = None, epochs: int | None = None, seed: int | None = None
+) -> dict[str, Any]:
+    """The given input with the options over it; only what was asked for is named, the rest is the first state's to fill in."""
+    tuning = dict(given.get("tuning", {}))
+    if parallel is None and jobs is not None and "max_parallel_jobs" not in tuning:
+        parallel = min(jobs, PARALLEL)
+    options = {"max_jobs": jobs, "max_parallel_jobs": parallel, "epochs": epochs}
+    tuning |= {name: value for name, value in options.items() if value is not None}
+    top = {name: value for name, value in {"epochs": epochs, "seed": seed}.items() if value is not None}
+    return {**given, **top, **({"tuning": tuning} if tuning else {})}

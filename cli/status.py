@@ -1,0 +1,122 @@
+"""`whippet status`: what is deployed, how the last execution stands, what answers and where to look.
+
+Runs on the user's machine: `whippet status [--local] [--json]`.
+"""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.execution import latest_execution, read_execution, reason, run_name
+from cli.options import Local, Project
+from cli.target import Target, open_target
+
+
+def status(
+    local: Local = False, project: Project = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Say what is deployed and where everything is."""
+    target = open_target(local, project)
+    found = read_status(target)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    print_status(console, target, found)
+    if target.local is not None:
+        print_exports(console, target.local.settings())
+
+
+def read_status(target: Target) -> dict[str, Any]:
+    """Everything that `whippet status` says, as plain values."""
+    stack = target.stack()
+    if stack is None:
+        return {"project": target.project, "place": target.place, "stack": None}
+    outputs = target.outputs()
+    return {
+        "project": target.project,
+        "place": target.place,
+        "stack": stack["StackStatus"],
+        "bucket": outputs.bucket,
+        "page": target.page_url(),
+        "api": target.predict_url(),
+        "state_machine": outputs.state_machine,
+        "endpoint": {"name": outputs.endpoint, "status": endpoint_status(target, outputs.endpoint)},
+        "execution": _execution(target, outputs.bucket),
+        "logs": _logs(target),
+    }
+
+
+def endpoint_status(target: Target, name: str) -> str | None:
+    """SageMaker's word for the endpoint, or None where there is none."""
+    try:
+        return str(target.client("sagemaker").describe_endpoint(EndpointName=name)["EndpointStatus"])
+    except ClientError as error:
+        if "Could not find" in error.response["Error"].get("Message", ""):
+            return None
+        raise
+
+
+def print_status(console: Console, target: Target, found: dict[str, Any]) -> None:
+    """The same for people."""
+    if found["stack"] is None:
+        console.print(f"[bold]{target.project}[/] is not deployed on {target.place}. Deploy it with [bold]whippet deploy{target.option}[/]")
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("project", Text(f"{found['project']} on {found['place']}, {found['stack']}"))
+    for name in ("bucket", "page", "api"):
+        table.add_row(name, Text(found[name]))
+    table.add_row("endpoint", Text(f"{found['endpoint']['name']}, {found['endpoint']['status'] or 'none yet'}"))
+    for name, value in _execution_rows(found["execution"], target):
+        table.add_row(name, Text(value))
+    table.add_row("logs", Text(found["logs"]))
+    console.print(table)
+
+
+def print_exports(console: Console, settings: dict[str, str]) -> None:
+    """The lines that point awscli and boto3 at local mode."""
+    console.print("\nTo look with awscli or boto3:", style="dim")
+    for name, value in settings.items():
+        if name.startswith("AWS_"):
+            console.print(f"export {name}={value}", highlight=False, soft_wrap=True)
+
+
+def _execution(target: Target, bucket: str) -> dict[str, Any] | None:
+    arn = latest_execution(target)
+    if arn is None:
+        return None
+    execution = read_execution(target, arn)
+    run = execution.output.get("run") or run_name(target.project, arn, execution.started)
+    return {
+        "arn": arn,
+        "status": execution.status,
+        "started": execution.started.isoformat(),
+        "seconds": round(execution.seconds, 1),
+        "best": execution.output.get("best"),
+        "report": execution.output.get("report"),
+        "files": f"s3://{bucket}/executions/{run}/",
+        "reason": reason(execution) if execution.status not in ("RUNNING", "SUCCEEDED") else None,
+    }
+
+
+def _execution_rows(execution: dict[str, Any] | None, target: Target) -> list[tuple[str, str]]:
+    if execution is None:
+        return [("execution", f"none yet: whippet run{target.option}")]
+    rows = [("execution", f"{execution['status']} after {execution['seconds']:.0f} s, {execution['arn']}")]
+    if best := execution["best"]:
+        rows.append(("best", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']}, validation loss {best['objective']:.4f}"))
+    rows += [(name, execution[name]) for name in ("report", "reason") if execution[name]]
+    return [*rows, ("files", execution["files"])]
+
+
+def _logs(target: Target) -> str:
+    if target.local is not None:
+        return str(target.local.logs_folder)
+    return f"https://{target.region}.console.aws.amazon.com/cloudwatch/home?region={target.region}#logsV2:log-groups"

@@ -1,0 +1,94 @@
+"""`whippet watch`: an execution, state by state and training job by training job, until it ends.
+
+Runs on the user's machine: `whippet watch [ARN] [--local]`. Ctrl-C stops the watching, never the execution. Exit status 1 when the execution failed.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from cli.errors import RefusedError
+from cli.execution import Execution, failed_job, latest_execution, log_lines, read_execution, reason
+from cli.options import Local, Project
+from cli.target import Target, open_target
+from cli.watch_view import ChangeLog, clock, picture
+
+LOG_TAIL = 15
+"""Lines of a failed job's log that are shown."""
+
+
+def watch(
+    arn: Annotated[str, typer.Argument(help="Execution ARN; default: the one that started last.", show_default=False)] = "",
+    local: Local = False,
+    project: Project = None,
+) -> None:
+    """Follow an execution to its end."""
+    console, target = Console(), open_target(local, project)
+    execution = follow_or_leave(console, target, arn or _latest(target))
+    if execution.status != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+def follow_or_leave(console: Console, target: Target, arn: str) -> Execution:
+    """Follows to the end and says how it ended; Ctrl-C leaves the execution running and says how to come back."""
+    try:
+        execution = follow(console, target, arn)
+    except KeyboardInterrupt:
+        console.print(f"\nThe execution goes on. Come back with [bold]whippet watch{target.option}[/]")
+        raise typer.Exit(130) from None
+    say_end(console, target, execution)
+    return execution
+
+
+def follow(console: Console, target: Target, arn: str, sleep: Callable[[float], None] = time.sleep) -> Execution:
+    """Looks every second (every five on AWS) until the execution has ended; returns its last moment."""
+    pause = 1.0 if target.local else 5.0
+    return _follow_live(console, target, arn, pause, sleep) if console.is_terminal else _follow_lines(console, target, arn, pause, sleep)
+
+
+def say_end(console: Console, target: Target, execution: Execution) -> None:
+    """What came out, or why it failed, with the end of the failed job's log."""
+    if execution.status == "SUCCEEDED":
+        console.print(f"[green]✓[/] Succeeded in {clock(execution.seconds)}. Next: [bold]whippet predict PHOTO{target.option}[/]")
+        return
+    console.print(
+        f"[bold red]✗[/] {execution.status}", Text(f"after {clock(execution.seconds)}: {reason(execution) or 'no cause was given'}")
+    )
+    job = failed_job(execution)
+    if job is not None:
+        console.print(f"\nThe end of the log of training job {job.name}:", style="dim", highlight=False)
+        for line in log_lines(target, job.name, LOG_TAIL):
+            console.print(Text(f"  {line}", style="dim"))
+
+
+def _follow_live(console: Console, target: Target, arn: str, pause: float, sleep: Callable[[float], None]) -> Execution:
+    with Live(console=console, refresh_per_second=4) as live:
+        while True:
+            execution = read_execution(target, arn)
+            live.update(picture(execution))
+            if execution.status != "RUNNING":
+                return execution
+            sleep(pause)
+
+
+def _follow_lines(console: Console, target: Target, arn: str, pause: float, sleep: Callable[[float], None]) -> Execution:
+    changes = ChangeLog()
+    while True:
+        execution = read_execution(target, arn)
+        for line in changes.lines(execution):
+            console.print(Text(f"{clock(execution.seconds):>7}  {line}"), soft_wrap=True)
+        if execution.status != "RUNNING":
+            return execution
+        sleep(pause)
+
+
+def _latest(target: Target) -> str:
+    arn = latest_execution(target)
+    if arn is None:
+        raise RefusedError(f"{target.project!r} has had no execution yet. Start one with `whippet run{target.option}`.")
+    return arn

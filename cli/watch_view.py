@@ -1,0 +1,119 @@
+"""How an execution looks while it is watched: a live picture on a terminal, one line for each change elsewhere. Used by `whippet watch`."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cli.execution import Activity, Execution, State, TrainingJob
+
+MARKS = {"waiting": ("○", "dim"), "running": ("●", "cyan"), "succeeded": ("✓", "green"), "failed": ("✗", "bold red")}
+TUNING, TRAINING = "TuneHyperparameters", "TrainModel"
+MAX_TRIALS = 12
+"""Training jobs shown; the rest of a large tuning job would push the picture off the screen."""
+
+
+def picture(execution: Execution) -> RenderableType:
+    """The states in order, the tuning job's training jobs below theirs, the final job's metrics below its own."""
+    rows: list[RenderableType] = [_title(execution), Text()]
+    for state in execution.states:
+        rows.append(_state_line(state))
+        if state.name == TUNING and execution.trials:
+            rows.append(Padding(_trials(execution), (0, 0, 0, 4)))
+        if state.name == TRAINING and execution.activity and state.status == "running":
+            rows.append(Text(f"    {activity_line(execution.activity)}", style="dim"))
+    return Group(*rows)
+
+
+def clock(seconds: float) -> str:
+    """`0.4 s`, `12 s` or `3:05`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def activity_line(activity: Activity) -> str:
+    """Where a training job is: photos through the backbone, then epochs with their metrics."""
+    if not activity.epoch and not activity.metrics:
+        return activity.line or "starting"
+    names = {"train:loss": "train loss", "train:accuracy": "accuracy", "valid:loss": "valid loss", "valid:accuracy": "accuracy"}
+    figures = [f"{label} {activity.metrics[name]:.3f}" for name, label in names.items() if name in activity.metrics]
+    return "   ".join([f"epoch {activity.epoch}", *figures])
+
+
+class ChangeLog:
+    """Turns moments of an execution into lines: one when a state or a training job begins or ends."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def lines(self, execution: Execution) -> Iterator[str]:
+        """What changed since the last call."""
+        for state in execution.states:
+            if state.status != "waiting" and self._is_new(state.name, state.status):
+                yield f"{MARKS[state.status][0]} {state.name} {state.status}" + _after(state.seconds, state.status)
+            if state.name == TUNING:
+                yield from (self._trial_line(trial) for trial in execution.trials if self._is_new(trial.name, trial.status))
+        if execution.training and execution.activity and execution.activity.epoch:
+            line = activity_line(execution.activity)
+            if self._is_new(execution.training.name, line):
+                yield f"    {line}"
+
+    def _is_new(self, name: str, status: str) -> bool:
+        was, self._said[name] = self._said.get(name), status
+        return was != status
+
+    def _trial_line(self, trial: TrainingJob) -> str:
+        figures = [f"lr {trial.lr:.4g}" if trial.lr else "", f"batch size {trial.batch_size}" if trial.batch_size else ""]
+        figures += [f"validation loss {trial.objective:.4f}" if trial.objective is not None else "", trial.status]
+        return "    " + "  ".join(figure for figure in figures if figure) + _after(trial.seconds, trial.status)
+
+
+def _after(seconds: float, status: str) -> str:
+    return "" if status in ("running", "InProgress") else f" after {clock(seconds)}"
+
+
+def _title(execution: Execution) -> Text:
+    style = {"RUNNING": "cyan", "SUCCEEDED": "green"}.get(execution.status, "red")
+    name = execution.arn.rsplit(":", 1)[-1]
+    return Text.assemble(
+        ("  Execution ", "bold"), (name, "dim"), "  ", (execution.status.lower(), style), (f"  {clock(execution.seconds)}", "bold")
+    )
+
+
+def _state_line(state: State) -> Text:
+    mark, style = MARKS[state.status]
+    name_style = "dim" if state.status == "waiting" else "bold" if state.status == "running" else ""
+    spent = clock(state.seconds) if state.status != "waiting" else ""
+    return Text.assemble("  ", (mark, style), " ", (f"{state.name:<24}", name_style), (f"{spent:>8}", "dim"))
+
+
+def _trials(execution: Execution) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
+    for heading, side in (
+        ("learning rate", "right"),
+        ("batch size", "right"),
+        ("validation loss", "right"),
+        ("", "left"),
+        ("time", "right"),
+    ):
+        table.add_column(heading, justify="right" if side == "right" else "left")
+    for trial in execution.trials[-MAX_TRIALS:]:
+        best = trial is execution.best
+        table.add_row(*_trial_cells(trial, best), style="green" if best else "")
+    if len(execution.trials) > MAX_TRIALS:
+        table.caption = f"and {len(execution.trials) - MAX_TRIALS} before"
+    return table
+
+
+def _trial_cells(trial: TrainingJob, best: bool) -> tuple[str, ...]:
+    status = {"InProgress": "running", "Completed": "best so far" if best else "done"}.get(trial.status, trial.status.lower())
+    return (
+        f"{trial.lr:.5f}" if trial.lr is not None else "",
+        str(trial.batch_size or ""),
+        f"{trial.objective:.4f}" if trial.objective is not None else "",
+        status,
+        clock(trial.seconds),
+    )
