@@ -1,4 +1,4 @@
-"""Files into the bucket, in parallel: what is there already with the same bytes is skipped, nothing is deleted unasked. Used by `whippet upload`."""
+"""Files into the bucket, in parallel: what is there with the same bytes is skipped, nothing is deleted unasked. Used by `whippet upload`."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +32,11 @@ class Bucket:
     s3: Any
     name: str
 
-    def upload(
-        self, prefix: str, files: Mapping[str, Path], replace: bool, progress: Callable[[int], None], threads: int = THREADS
-    ) -> Uploaded:
+    def upload(self, prefix: str, files: Mapping[str, Path], replace: bool, progress: Callable[[int], None]) -> Uploaded:
         """Puts each file at `prefix` + its name; with `replace` the prefix then holds nothing else. `progress` gets 1 for each file done."""
         present = self.objects(prefix)
         sent = 0
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             tasks = [pool.submit(self._put_if_other, f"{prefix}{name}", file, present) for name, file in files.items()]
             try:
                 for task in as_completed(tasks):

@@ -1,7 +1,7 @@
 """`whippet deploy`: synthesise once, then the ordinary `cdk bootstrap` and `cdk deploy` of the result.
 
-Runs on the user's machine: `whippet deploy [--local] [further arguments of cdk deploy]`. Against local mode the CDK command line writes to a log
-file behind one live line; against AWS it has the terminal, because it may ask for approval.
+Runs on the user's machine: `whippet deploy [--local] [further arguments of cdk deploy]`. Against local mode the CDK command line
+writes to a log file behind one live line; against AWS it has the terminal, because it may ask for approval.
 """
 
 import subprocess

@@ -1,7 +1,7 @@
 """One big file over HTTP, taken up where it was cut off. Used by `whippet upload dogs`.
 
-The bytes so far lie in `<file>.part` beside `<file>.part.json` with the server's ETag and size; a later call asks for the rest with `Range` and
-`If-Range`, so that a file which changed on the server starts anew instead of being glued together from two.
+The bytes so far lie in `<file>.part` beside `<file>.part.json` with the server's ETag and size; a later call asks for the rest with
+`Range` and `If-Range`, so that a file which changed on the server starts anew instead of being glued together from two.
 """
 
 import json

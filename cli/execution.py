@@ -6,9 +6,10 @@ Used by `whippet watch`, `whippet status` and the demo. Reads only; every functi
 import hashlib
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -100,7 +101,7 @@ def read_execution(target: Target, arn: str) -> Execution:
         status=described["status"],
         started=described["startDate"],
         stopped=described.get("stopDate"),
-        states=tuple(_states(events, described["status"], _path(functions, described["stateMachineArn"]))),
+        states=tuple(_states(events, described, _certainty(functions, described["stateMachineArn"]))),
         trials=tuple(trials),
         training=training,
         activity=read_activity(log_lines(target, training.name, 120)) if training and running else None,
@@ -112,7 +113,7 @@ def read_execution(target: Target, arn: str) -> Execution:
 
 def run_prefix(project: str, started: datetime) -> str:
     """What the names of all jobs of an execution begin with: the project and the start, in UTC."""
-    return f"{project}-{started.astimezone(timezone.utc):%y%m%d%H%M%S}-"
+    return f"{project}-{started.astimezone(UTC):%y%m%d%H%M%S}-"
 
 
 def run_name(project: str, arn: str, started: datetime) -> str:
@@ -177,8 +178,9 @@ def _history(functions: Any, arn: str) -> list[dict[str, Any]]:
     return [event for page in pages for event in page["events"]]
 
 
-def _states(events: Iterable[Mapping[str, Any]], status: str, path: Mapping[str, bool]) -> list[State]:
+def _states(events: Iterable[Mapping[str, Any]], described: Mapping[str, Any], path: Mapping[str, bool]) -> list[State]:
     """The states entered, in order, then those that the execution cannot avoid; repeated visits add up."""
+    status = described["status"]
     seconds: dict[str, float] = {}
     inside: dict[str, datetime] = {}
     for event in events:
@@ -187,10 +189,18 @@ def _states(events: Iterable[Mapping[str, Any]], status: str, path: Mapping[str,
             inside[entered["name"]] = event["timestamp"]
         elif (exited := event.get("stateExitedEventDetails")) and exited["name"] in inside:
             seconds[exited["name"]] += _seconds(inside.pop(exited["name"]), event["timestamp"])
-    lost = next(reversed(seconds), "") if status in ("FAILED", "TIMED_OUT", "ABORTED") else ""
+    lost = _lost(list(seconds), described)
     states = [_state(name, spent, inside.get(name), status, lost) for name, spent in seconds.items()]
     ahead = [State(name, "waiting", 0.0) for name, certain in path.items() if certain and name not in seconds]
     return states + (ahead if status == "RUNNING" else [])
+
+
+def _lost(entered: list[str], described: Mapping[str, Any]) -> str:
+    """The state that failed: our causes begin with its name; else it is the one that was entered last."""
+    if described["status"] in ("RUNNING", "SUCCEEDED") or not entered:
+        return ""
+    named = described.get("cause", "").partition(" ")[0]
+    return named if named in entered else entered[-1]
 
 
 def _state(name: str, spent: float, entered: datetime | None, status: str, lost: str) -> State:
@@ -201,32 +211,31 @@ def _state(name: str, spent: float, entered: datetime | None, status: str, lost:
     return State(name, "succeeded", spent)
 
 
-def _path(functions: Any, machine: str) -> dict[str, bool]:
-    """The states that take time, in the order of the definition's main line -> whether no way to the end goes around it."""
+def _certainty(functions: Any, machine: str) -> dict[str, bool]:
+    """The states that take time, nearest to the start first -> whether no way to a good end goes around it."""
     definition = json.loads(functions.describe_state_machine(stateMachineArn=machine)["definition"])
     states, start = definition["States"], definition["StartAt"]
     reached = _reachable(states, start, "")
-    ends = [name for name in reached if _is_end(states[name])]
-    return {name: not set(ends) & set(_reachable(states, start, name)) for name in reached if states[name]["Type"] in SHOWN}
-
-
-def _is_end(state: Mapping[str, Any]) -> bool:
-    return state["Type"] == "Succeed" or bool(state.get("End"))
+    ends = {name for name in reached if states[name]["Type"] == "Succeed" or states[name].get("End")}
+    return {name: ends.isdisjoint(_reachable(states, start, name)) for name in reached if states[name]["Type"] in SHOWN}
 
 
 def _reachable(states: Mapping[str, Any], start: str, without: str) -> list[str]:
-    """The states that a good course can come to, depth first; errors caught lead elsewhere and are no part of it."""
+    """The states that can be come to without going through one of them, nearest first."""
     found: dict[str, None] = {}
-    waiting = [start]
+    waiting = deque([start])
     while waiting:
-        name = waiting.pop()
-        if name == without or name in found:
-            continue
-        found[name] = None
-        state = states[name]
-        ways = [state.get("Next"), state.get("Default"), *(choice["Next"] for choice in state.get("Choices", []))]
-        waiting.extend(way for way in ways if way)
+        name = waiting.popleft()
+        if name not in found and name != without:
+            found[name] = None
+            waiting.extend(_ways(states[name]))
     return list(found)
+
+
+def _ways(state: Mapping[str, Any]) -> list[str]:
+    ways = [state.get("Next"), state.get("Default")]
+    ways += [rule["Next"] for rule in (*state.get("Choices", []), *state.get("Catch", []))]
+    return [way for way in ways if way]
 
 
 def _jobs(target: Target, prefix: str) -> tuple[list[str], list[dict[str, Any]]]:
@@ -265,4 +274,4 @@ def _training_job(summary: Mapping[str, Any]) -> TrainingJob:
 
 
 def _seconds(start: datetime, end: datetime | None) -> float:
-    return max(0.0, ((end or datetime.now(timezone.utc)) - start).total_seconds())
+    return max(0.0, ((end or datetime.now(UTC)) - start).total_seconds())

@@ -28,7 +28,7 @@ class PhotoFolder:
 
     root: Path
     photos: dict[str, Path]
-    """Name below the root, in order -> file. Names have forward slashes, and splits are called train, valid and test whatever the folder is."""
+    """Name below the root, in order -> file. Names have forward slashes, and splits are called train, valid and test in them."""
     classes: tuple[str, ...]
     counts: dict[str, Counter[str]]
     """Split -> class -> photos; the one split "" where the folders make none."""

@@ -1,6 +1,6 @@
 """`whippet upload`: photos, and if asked ImageNet weights, into the project's bucket, checked before they travel.
 
-Runs on the user's machine: `whippet upload PATH` with class folders or a zip of them, `whippet upload dogs` for the 133 breeds, each with --local.
+Runs on the user's machine, each with --local: `whippet upload PATH` with class folders or a zip, `whippet upload dogs` for 133 breeds.
 """
 
 import json
@@ -43,9 +43,7 @@ def upload(
     project: Project = None,
     replace: Annotated[bool, typer.Option("--replace", help="Remove photos in the bucket that are not in PATH.")] = False,
     weights: Annotated[Path | None, typer.Option(help="Put this ResNet50 state_dict file beside the photos.")] = None,
-    stride: Annotated[
-        str | None, typer.Option(help="Where the file's network has its strides: v1.5 (torchvision) or v1 (Keras, Caffe).")
-    ] = None,
+    stride: Annotated[str | None, typer.Option(help="Stride variant of that file: v1.5 (torchvision) or v1 (Keras, Caffe).")] = None,
 ) -> None:
     """Put photos into the bucket."""
     if not path and weights is None:

@@ -1,6 +1,7 @@
 """`whippet watch`: an execution, state by state and training job by training job, until it ends.
 
-Runs on the user's machine: `whippet watch [ARN] [--local]`. Ctrl-C stops the watching, never the execution. Exit status 1 when the execution failed.
+Runs on the user's machine: `whippet watch [ARN] [--local]`. Ctrl-C stops the watching, never the execution. Exit status 1 when the
+execution failed.
 """
 
 import time

@@ -47,6 +47,7 @@ class ChangeLog:
     """Turns moments of an execution into lines: one when a state or a training job begins or ends."""
 
     def __init__(self) -> None:
+        """Nothing was said yet."""
         self._said: dict[str, str] = {}
 
     def lines(self, execution: Execution) -> Iterator[str]:
