@@ -24,6 +24,7 @@ REPRODUCED = {
     "statuses": "statuses, secondary statuses, failure reasons and error names follow AWS's wording",
     "stopping": "SIGTERM, then SIGKILL: after 30 seconds, where AWS waits 120",
     "times": "BillableTimeInSeconds is the running time; nothing is billed",
+    "spot": "EnableManagedSpotTraining with a CheckpointConfig runs as an ordinary job, which nobody interrupts",
     "network isolation": "a job with EnableNetworkIsolation gets no credentials and no endpoint; its network is not cut",
 }
 # Matters of the account or of machines that one machine does not have: kept, described, without effect.
@@ -68,8 +69,9 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "CreateEndpoint": ("DeploymentConfig",),
     "UpdateEndpoint": ("DeploymentConfig", "RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig"),
     "Channel": (
-        "DataSource.FileSystemDataSource", "DataSource.DatasetSource", "ShuffleConfig", "DataSource.S3DataSource.AttributeNames",
-        "DataSource.S3DataSource.InstanceGroupNames", "DataSource.S3DataSource.ModelAccessConfig", "DataSource.S3DataSource.HubAccessConfig",
+        "DataSource.FileSystemDataSource", "DataSource.DatasetSource", "ShuffleConfig",
+        "DataSource.S3DataSource.AttributeNames", "DataSource.S3DataSource.InstanceGroupNames",
+        "DataSource.S3DataSource.ModelAccessConfig", "DataSource.S3DataSource.HubAccessConfig",
     ),
 }  # fmt: skip
 # Fields of which local mode does some values: field -> (is this value one of them?, what it does).
@@ -77,11 +79,13 @@ _Values = dict[str, tuple[Callable[[Any], bool], str]]
 _TRAINING_VALUES: _Values = {
     "ResourceConfig.InstanceCount": (lambda value: value == 1, "one instance"),
     "AlgorithmSpecification.TrainingInputMode": (lambda value: value == "File", "File"),
-    "EnableManagedSpotTraining": (lambda value: value is False, "on-demand jobs, which are never interrupted"),
     "OutputDataConfig.CompressionType": (lambda value: value == "GZIP", "GZIP"),
 }
 LIMITED: dict[str, _Values] = {
-    "CreateTrainingJob": {**_TRAINING_VALUES, "ProfilerConfig": (lambda value: value.get("DisableProfiler") is True, '{"DisableProfiler": true}')},
+    "CreateTrainingJob": {
+        **_TRAINING_VALUES,
+        "ProfilerConfig": (lambda value: value.get("DisableProfiler") is True, '{"DisableProfiler": true}'),
+    },
     "CreateHyperParameterTuningJob": {
         "HyperParameterTuningJobConfig.Strategy": (lambda value: value in ("Bayesian", "Random", "Grid"), "Bayesian, Random and Grid"),
         "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": (lambda value: value == "Off", "Off"),

@@ -1,0 +1,246 @@
+"""S3 objects as a job sees them: prefixes downloaded into folders, folders mirrored back under a prefix.
+
+Runs in the SageMaker plane, for training jobs and model servers. Keys come from anybody, so each is checked before it
+becomes a file name: no object can land outside the folder it is downloaded to.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DOWNLOAD_THREADS = 6
+CACHED_CHANNELS = 6
+UNPACKED_LIMIT_BYTES = 20 * 1024**3
+
+
+class DownloadError(Exception):
+    """Objects could not be downloaded as asked; the message is fit for a FailureReason."""
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """One object: its key, ETag and size in bytes."""
+
+    key: str
+    etag: str
+    size: int
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an s3:// URI; characters such as `?` and `#` are part of the key."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise DownloadError(f"{uri!r} is not an S3 URI such as s3://bucket/prefix")
+    return bucket, key
+
+
+def relative_name(key: str, prefix: str) -> str:
+    """Where the object `key` of a channel with this prefix lies below the channel's folder.
+
+    An object that is the prefix keeps its file name; a prefix that ends inside a name keeps that name whole. Raises
+    DownloadError for a key that is no file name here (`..`, empty or over-long parts).
+    """
+    rest = key[len(prefix) :]
+    if prefix == "" or (prefix.endswith("/") and rest):
+        name = rest
+    elif rest.startswith("/"):
+        name = rest[1:]
+    else:
+        name = key[prefix.rfind("/") + 1 :]
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255 for part in parts):
+        raise DownloadError(
+            f"the object key {key!r} cannot be a file name: it has an empty, '.', '..' or over-long part; rename or delete it"
+        )
+    return name
+
+
+def list_objects(s3: Any, bucket: str, prefix: str) -> list[S3Object]:
+    """Every object whose key starts with `prefix`, folder markers (keys that end in a slash) left out, sorted by key."""
+    found = []
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        found += [S3Object(item["Key"], item["ETag"], item["Size"]) for item in page.get("Contents", ()) if not item["Key"].endswith("/")]
+    return sorted(found, key=lambda item: item.key)
+
+
+def download(s3: Any, bucket: str, names: dict[str, S3Object], folder: Path) -> None:
+    """Download objects to `folder`/<relative name>, several at a time."""
+
+    def fetch(item: tuple[str, S3Object]) -> None:
+        name, wanted = item
+        path = folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=wanted.key)["Body"], file, 1 << 20)
+        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+            raise DownloadError(
+                f"the object {wanted.key!r} cannot be a file: another object's key makes its folder a file or its name a folder"
+            ) from error
+
+    with ThreadPoolExecutor(DOWNLOAD_THREADS) as pool:
+        list(pool.map(fetch, names.items()))
+
+
+class ChannelCache:
+    """Channels as folders, downloaded once while their objects stay the same and hard-linked into each job."""
+
+    def __init__(self, folder: Path, s3: Any) -> None:
+        """Keep downloads under `folder`; `s3` is a boto3 client."""
+        self._folder = folder
+        self._s3 = s3
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def provide(self, uri: str, destination: Path) -> int:
+        """Fill `destination` with the objects under `uri`; returns how many. Raises DownloadError when there is none."""
+        bucket, prefix = split_s3_uri(uri)
+        try:
+            objects = list_objects(self._s3, bucket, prefix)
+        except self._s3.exceptions.NoSuchBucket as error:
+            raise DownloadError(f"there is no bucket {bucket!r} (of {uri})") from error
+        if not objects:
+            raise DownloadError(f"No S3 objects found under S3 URL {uri!r} given in input data source")
+        names = {relative_name(item.key, prefix): item for item in objects}
+        identity = hashlib.sha256(json.dumps([bucket, prefix, [[o.key, o.etag, o.size] for o in objects]]).encode()).hexdigest()[:32]
+        with self._lock:
+            lock = self._locks.setdefault(identity, threading.Lock())
+        with lock:
+            self._link(self._whole(identity, bucket, names), names, destination)
+        return len(names)
+
+    def _whole(self, identity: str, bucket: str, names: dict[str, S3Object]) -> Path:
+        """The cached folder, downloaded again when it is missing or when a job has written into it."""
+        cached = self._folder / identity
+        if not self._untouched(cached, names):
+            shutil.rmtree(cached, ignore_errors=True)
+            unfinished = self._folder / f"{identity}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            download(self._s3, bucket, names, unfinished)
+            times = {name: (unfinished / name).stat().st_mtime_ns for name in names}
+            unfinished.rename(cached)
+            (self._folder / f"{identity}.json").write_text(json.dumps(times))
+            self._drop_old(keep=identity)
+        os.utime(cached)
+        return cached
+
+    def _untouched(self, cached: Path, names: dict[str, S3Object]) -> bool:
+        try:
+            times = json.loads((self._folder / f"{cached.name}.json").read_text())
+            found = {name: (cached / name).stat() for name in names}
+        except (OSError, ValueError):
+            return False
+        return all(found[name].st_size == item.size and found[name].st_mtime_ns == times.get(name) for name, item in names.items())
+
+    def _link(self, cached: Path, names: Iterable[str], destination: Path) -> None:
+        for name in names:
+            target = destination / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(cached / name, target)
+
+    def _drop_old(self, keep: str) -> None:
+        """Keep the newest few channels: a job that still uses an older one has its own links to the files."""
+        folders = sorted((path for path in self._folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
+        with self._lock:
+            for path in folders[CACHED_CHANNELS:]:
+                lock = self._locks.get(path.name)
+                if path.name != keep and path.suffix == "" and not (lock and lock.locked()):
+                    shutil.rmtree(path, ignore_errors=True)
+                    (self._folder / f"{path.name}.json").unlink(missing_ok=True)
+
+
+class Mirror:
+    """Uploads a folder's new and changed files under an S3 prefix, as often as `sync` is called."""
+
+    def __init__(self, s3: Any, folder: Path, uri: str) -> None:
+        """Mirror `folder` to `uri`."""
+        self._s3 = s3
+        self._folder = folder
+        self._bucket, prefix = split_s3_uri(uri)
+        self._prefix = prefix.rstrip("/")
+        self._sent: dict[str, tuple[int, int]] = {}
+
+    def restore(self) -> None:
+        """Download what lies there already, as SageMaker does with a checkpoint prefix before a job starts."""
+        prefix = f"{self._prefix}/"
+        objects = list_objects(self._s3, self._bucket, prefix)
+        download(self._s3, self._bucket, {relative_name(item.key, prefix): item for item in objects}, self._folder)
+        self._sent = self._files()
+
+    def sync(self) -> None:
+        """Upload what is new or changed since the last time; a file that vanishes meanwhile is left out."""
+        for name, state in self._files().items():
+            if self._sent.get(name) != state:
+                try:
+                    self._s3.upload_file(str(self._folder / name), self._bucket, f"{self._prefix}/{name}".lstrip("/"))
+                except FileNotFoundError:
+                    continue
+                self._sent[name] = state
+
+    def _files(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for folder, _folders, names in os.walk(self._folder):
+            for name in names:
+                path = Path(folder) / name
+                try:
+                    state = path.stat()
+                except FileNotFoundError:
+                    continue
+                found[path.relative_to(self._folder).as_posix()] = (state.st_size, state.st_mtime_ns)
+        return found
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write what lies in `folder` to a tar.gz; the lightest compression, for weights hardly shrink."""
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for path in sorted(folder.iterdir()):
+            tar.add(path, arcname=path.name)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar.gz with tarfile's data filter; raises DownloadError for one that is broken, too large or leads outside."""
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            total = 0
+            for member in tar:
+                total += member.size
+                if total > UNPACKED_LIMIT_BYTES:
+                    raise DownloadError(f"{archive.name} unpacks to more than {UNPACKED_LIMIT_BYTES >> 30} GiB")
+                tar.extract(member, folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DownloadError(f"{archive.name} is not a tar.gz that can be unpacked safely: {error}") from error
+
+
+def download_file(s3: Any, uri: str, path: Path) -> None:
+    """Download the one object at `uri`; raises DownloadError when it is not there."""
+    bucket, key = split_s3_uri(uri)
+    try:
+        s3.download_file(bucket, key, str(path))
+    except s3.exceptions.ClientError as error:
+        raise DownloadError(f"could not find model data at {uri}: {error}") from error
+
+
+def upload_file(s3: Any, path: Path, uri: str) -> None:
+    """Upload one file to `uri`."""
+    bucket, key = split_s3_uri(uri)
+    s3.upload_file(str(path), bucket, key)
+
+
+def join_uri(uri: str, *parts: str) -> str:
+    """An S3 URI with `parts` below it, whatever slashes it ends with."""
+    return "/".join((uri.rstrip("/"), *parts))
+
+
+def is_inside(path: str, folders: Sequence[str]) -> bool:
+    """Whether an absolute POSIX path lies in one of `folders`, no `..` in it."""
+    return ".." not in Path(path).parts and any(path == folder or path.startswith(folder + "/") for folder in folders)

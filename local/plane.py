@@ -1,0 +1,197 @@
+"""The SageMaker plane: SageMaker's API on this machine, in AWS's own wire protocol. Started by `local.mode`; by hand:
+
+    WHIPPET_HOME=.local WHIPPET_IMAGE=.local/image WHIPPET_PLANE_PORT=4567 AWS_ENDPOINT_URL=http://127.0.0.1:4566 … python -m local.plane
+
+SDKs reach it through the engine, or directly with AWS_ENDPOINT_URL_SAGEMAKER. It serves JSON 1.1 calls (X-Amz-Target
+SageMaker.<operation>) at POST / and the runtime's POST /endpoints/<name>/invocations.
+"""
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import uvicorn
+from botocore.config import Config
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from local.endpoints import BODY_LIMIT_BYTES, Endpoints
+from local.image_environment import ImageEnvironment
+from local.job_runner import JobTools
+from local.models import EndpointConfigs, Models
+from local.objects import ChannelCache
+from local.processes import ProcessBook
+from local.shapes import ServiceError, service_model, shaped, validate
+from local.store import Store
+from local.tags import Tags
+from local.training_jobs import TrainingJobs
+from local.tuning_jobs import TuningJobs
+
+Operation = Callable[[dict[str, Any]], Mapping[str, Any] | None]
+STOP_TIMEOUT_S = 20.0
+AWS_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION")
+log = logging.getLogger("plane")
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The nouns of the service, and which of their methods each operation is."""
+
+    training_jobs: TrainingJobs
+    tuning_jobs: TuningJobs
+    models: Models
+    configs: EndpointConfigs
+    endpoints: Endpoints
+    tags: Tags
+
+    @classmethod
+    def open(cls, home: Path, image: ImageEnvironment, aws: Mapping[str, str]) -> "Plane":
+        """A plane that continues from what lies in `home`/sagemaker, its clients pointed at the engine by `aws`."""
+        folder = home / "sagemaker"
+        config = Config(retries={"mode": "standard", "total_max_attempts": 8}, max_pool_connections=32)
+        session = boto3.Session(aws["AWS_ACCESS_KEY_ID"], aws["AWS_SECRET_ACCESS_KEY"], region_name=aws["AWS_REGION"])
+        s3, logs = (session.client(name, endpoint_url=aws["AWS_ENDPOINT_URL"], config=config) for name in ("s3", "logs"))
+        processes = ProcessBook(home / "run")
+        tools = JobTools(s3, logs, image, folder, ChannelCache(folder / "channels", s3), processes, aws)
+        for prefix in ("job-", "server-"):
+            processes.stop_all(prefix, grace_s=2.0)
+        _drop_left_over(folder)
+        store = Store(folder / "state")
+        training_jobs, models = TrainingJobs(store, tools), Models(store)
+        configs = EndpointConfigs(store, models)
+        return cls(training_jobs, TuningJobs(store, training_jobs), models, configs, Endpoints(store, configs, models, tools), Tags(store))
+
+    def close(self) -> None:
+        """End jobs and servers."""
+        self.tuning_jobs.stop_all(STOP_TIMEOUT_S)
+        self.training_jobs.stop_all(STOP_TIMEOUT_S)
+        self.endpoints.close()
+
+    def operations(self) -> dict[str, Operation]:
+        """Every operation this plane does."""
+        training, tuning, models, configs, endpoints = self.training_jobs, self.tuning_jobs, self.models, self.configs, self.endpoints
+        return {
+            "CreateTrainingJob": training.create,
+            "DescribeTrainingJob": lambda request: training.describe(request["TrainingJobName"]),
+            "ListTrainingJobs": training.list_jobs,
+            "StopTrainingJob": lambda request: training.stop(request["TrainingJobName"]),
+            "CreateHyperParameterTuningJob": tuning.create,
+            "DescribeHyperParameterTuningJob": lambda request: tuning.describe(request["HyperParameterTuningJobName"]),
+            "ListHyperParameterTuningJobs": tuning.list_jobs,
+            "ListTrainingJobsForHyperParameterTuningJob": tuning.list_training_jobs,
+            "StopHyperParameterTuningJob": lambda request: tuning.stop(request["HyperParameterTuningJobName"]),
+            "CreateModel": models.create,
+            "DescribeModel": lambda request: models.describe(request["ModelName"]),
+            "ListModels": models.list_models,
+            "DeleteModel": lambda request: models.delete(request["ModelName"]),
+            "CreateEndpointConfig": configs.create,
+            "DescribeEndpointConfig": lambda request: configs.describe(request["EndpointConfigName"]),
+            "ListEndpointConfigs": configs.list_configs,
+            "DeleteEndpointConfig": lambda request: configs.delete(request["EndpointConfigName"]),
+            "CreateEndpoint": endpoints.create,
+            "DescribeEndpoint": lambda request: endpoints.describe(request["EndpointName"]),
+            "ListEndpoints": endpoints.list_endpoints,
+            "UpdateEndpoint": endpoints.update,
+            "DeleteEndpoint": lambda request: endpoints.delete(request["EndpointName"]),
+            "AddTags": self.tags.add,
+            "ListTags": self.tags.list_tags,
+            "DeleteTags": self.tags.delete,
+        }
+
+    def call(self, operation: str, body: bytes) -> dict[str, Any]:
+        """Check a request, do it, and shape the answer; raises ServiceError."""
+        try:
+            request = json.loads(body or b"{}")
+        except ValueError as error:
+            raise ServiceError("SerializationException", f"the request is no JSON: {error}") from error
+        validate(operation, request)
+        operations = self.operations()
+        if operation not in operations:
+            raise ServiceError("ValidationException", f"{operation} is not done by local mode, which does {', '.join(operations)}")
+        answer = operations[operation](request) or {}
+        if operation.startswith("Create"):
+            self.tags.keep_given(request, answer)
+        return shaped(operation, answer)
+
+
+def make_app(plane: Plane) -> Starlette:
+    """The plane's HTTP side."""
+
+    async def call(request: Request) -> Response:
+        operation = request.headers.get("x-amz-target", "").removeprefix("SageMaker.")
+        try:
+            answer = await run_in_threadpool(plane.call, operation, await request.body())
+        except ServiceError as error:
+            return _error(error, "application/x-amz-json-1.1")
+        return Response(json.dumps(answer), media_type="application/x-amz-json-1.1", headers={"x-amzn-requestid": str(uuid.uuid4())})
+
+    async def invoke(request: Request) -> Response:
+        try:
+            body = await _bounded_body(request)
+            status, headers, content = await run_in_threadpool(plane.endpoints.invoke, request.path_params["name"], body, request.headers)
+        except ServiceError as error:
+            return _error(error, "application/json")
+        return Response(content, status, {**headers, "x-amzn-requestid": str(uuid.uuid4())})
+
+    async def health(_request: Request) -> Response:
+        return Response("ok")
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await run_in_threadpool(service_model)
+        yield
+        await run_in_threadpool(plane.close)
+
+    routes = [
+        Route("/", call, methods=["POST"]),
+        Route("/endpoints/{name}/invocations", invoke, methods=["POST"]),
+        Route("/health", health, methods=["GET"]),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def _bounded_body(request: Request) -> bytes:
+    """The body, read no further than an invocation may be long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_LIMIT_BYTES:
+            raise ServiceError("ValidationError", f"the body is longer than {BODY_LIMIT_BYTES} bytes, the most an invocation takes", 413)
+    return body
+
+
+def _drop_left_over(folder: Path) -> None:
+    """Remove what jobs and servers of a killed plane left beside their logs."""
+    for left in (*folder.glob("jobs/*/ml"), *folder.glob("endpoints/*/*"), *folder.glob("channels/*.unfinished")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _error(error: ServiceError, media_type: str) -> Response:
+    headers = {"x-amzn-errortype": error.code, "x-amzn-requestid": str(uuid.uuid4())}
+    content = {"__type": error.code, "message": error.message, "Message": error.message, **error.members}
+    return Response(json.dumps(content), error.status, headers, media_type)
+
+
+def main() -> None:
+    """Serve on 127.0.0.1 until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    image = ImageEnvironment(Path(os.environ["WHIPPET_IMAGE"]))
+    plane = Plane.open(Path(os.environ["WHIPPET_HOME"]), image, {name: os.environ[name] for name in AWS_SETTINGS})
+    uvicorn.run(
+        make_app(plane), host="127.0.0.1", port=int(os.environ["WHIPPET_PLANE_PORT"]), log_level="warning", timeout_graceful_shutdown=5
+    )
+
+
+if __name__ == "__main__":
+    main()

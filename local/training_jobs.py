@@ -1,0 +1,192 @@
+"""Training jobs of the SageMaker plane: create, describe, list, stop, and the thread that runs each.
+
+Runs in the SageMaker plane. A job's document is its DescribeTrainingJob answer.
+"""
+
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from local.fidelity import refuse_what_is_not_done
+from local.job_runner import OPT_ML, JobTools, Outcome, TrainingJobRun
+from local.listing import Listing, list_documents
+from local.mode import ACCOUNT, REGION
+from local.objects import is_inside
+from local.shapes import ServiceError, invalid
+from local.store import Document, Store
+
+KIND = "training-job"
+LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
+INTERRUPTED = "InternalServerError: local mode ended while the job ran; start it again"
+LEFT_OUT_OF_DOCUMENT = ("Tags",)
+
+
+class TrainingJobs:
+    """All training jobs, the running ones each on a thread."""
+
+    def __init__(self, store: Store, tools: JobTools) -> None:
+        """Continue from `store`; a job that was running when an earlier plane ended is marked Failed, for its process is gone."""
+        self._store = store
+        self._tools = tools
+        self._runs: dict[str, TrainingJobRun] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+        for job in store.all(KIND):
+            if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
+                self._end(job["TrainingJobName"], Outcome("Failed", INTERRUPTED))
+
+    def create(self, request: Mapping[str, Any], threads: int | None = None, **members: Any) -> dict[str, Any]:
+        """CreateTrainingJob; `members` (such as TuningJobArn) are added to the document, `threads` is the job's share of cores."""
+        check_training_request(request)
+        name = request["TrainingJobName"]
+        now = self._tools.clock()
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}"
+        document = {
+            **{key: value for key, value in request.items() if key not in LEFT_OUT_OF_DOCUMENT},
+            **members,
+            "TrainingJobArn": arn,
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [],
+            "CreationTime": now,
+            "LastModifiedTime": now,
+        }
+        if not self._store.create(KIND, name, document):
+            raise ServiceError(
+                "ResourceInUse",
+                "Training job names must be unique within an AWS account and region, and a training job with this name "
+                f"already exists ({arn})",
+            )
+        self._start(name, document, threads or os.cpu_count() or 1)
+        return {"TrainingJobArn": arn}
+
+    def describe(self, name: str) -> Document:
+        """The job's document; AWS answers a missing one with a ValidationException."""
+        document = self._store.get(KIND, name)
+        if document is None:
+            raise invalid("Requested resource not found.")
+        return document
+
+    def list_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListTrainingJobs."""
+        return list_documents(self._store.all(KIND), request, LISTING)
+
+    def documents(self) -> list[Document]:
+        """All jobs' documents, with the plane's own members."""
+        return self._store.all(KIND)
+
+    def stop(self, name: str) -> None:
+        """StopTrainingJob: an error, as on AWS, for a job that has ended."""
+        status = self.describe(name)["TrainingJobStatus"]
+        if status not in ("InProgress", "Stopping"):
+            raise invalid(f"The request was rejected because the training job is in status {status}.")
+        self._store.update(KIND, name, TrainingJobStatus="Stopping", SecondaryStatus="Stopping", LastModifiedTime=self._tools.clock())
+        with self._lock:
+            run = self._runs.get(name)
+        if run is not None:
+            run.stop()
+
+    def wait(self, name: str, timeout_s: float | None = None) -> Document:
+        """Wait for the job's end; returns its document."""
+        thread = self._threads.get(name)
+        if thread is not None:
+            thread.join(timeout_s)
+        return self.describe(name)
+
+    def stop_all(self, timeout_s: float) -> None:
+        """End every running job, for the plane's own end."""
+        with self._lock:
+            running = dict(self._runs)
+        for run in running.values():
+            run.stop()
+        deadline = time.monotonic() + timeout_s
+        for name in running:
+            self._threads[name].join(max(0.0, deadline - time.monotonic()))
+
+    def _start(self, name: str, document: Document, threads: int) -> None:
+        run = TrainingJobRun(self._tools, document, threads, lambda status, message: self._report(name, status, message))
+        thread = threading.Thread(target=self._run, args=(name, run), daemon=True, name=f"job-{name}")
+        with self._lock:
+            self._runs[name] = run
+            self._threads[name] = thread
+        thread.start()
+
+    def _run(self, name: str, run: TrainingJobRun) -> None:
+        outcome = Outcome("Failed", "InternalServerError: the job's thread ended early; the plane's log tells why")
+        try:
+            outcome = run.run()
+        finally:
+            with self._lock:
+                self._runs.pop(name, None)
+            self._end(name, outcome)
+
+    def _report(self, name: str, status: str, message: str) -> None:
+        """Move to a secondary status, ending the one before."""
+        now = self._tools.clock()
+        job = self.describe(name)
+        transitions = job["SecondaryStatusTransitions"]
+        if transitions:
+            transitions[-1]["EndTime"] = now
+        transitions.append({"Status": status, "StartTime": now, "StatusMessage": message})
+        started = {"TrainingStartTime": now} if status == "Downloading" else {}
+        self._store.update(KIND, name, SecondaryStatus=status, SecondaryStatusTransitions=transitions, LastModifiedTime=now, **started)
+
+    def _end(self, name: str, outcome: Outcome) -> None:
+        secondary = "MaxRuntimeExceeded" if outcome.reason == "MaxRuntimeExceeded" else outcome.status
+        self._report(name, secondary, outcome.reason or f"Training job {outcome.status.lower()}")
+        now = self._tools.clock()
+        seconds = math.ceil(now - self.describe(name).get("TrainingStartTime", now))
+        metrics = [
+            {"MetricName": key, "Value": value, "Timestamp": at} for key, (value, at) in outcome.metrics.items() if math.isfinite(value)
+        ]
+        self._store.update(
+            KIND, name,
+            TrainingJobStatus=outcome.status,
+            FailureReason=outcome.reason if outcome.status == "Failed" else None,
+            ModelArtifacts={"S3ModelArtifacts": outcome.artefact} if outcome.artefact else None,
+            FinalMetricDataList=metrics or None,
+            TrainingEndTime=now,
+            TrainingTimeInSeconds=seconds,
+            BillableTimeInSeconds=seconds,
+        )  # fmt: skip
+
+
+def check_training_request(request: Mapping[str, Any], where: str = "", operation: str = "CreateTrainingJob") -> None:
+    """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, channels, regular expressions."""
+    if operation == "CreateTrainingJob":
+        refuse_what_is_not_done(operation, request)
+    if request.get("EnableManagedSpotTraining") and not request.get("CheckpointConfig"):
+        raise invalid(
+            f"{where}EnableManagedSpotTraining without CheckpointConfig is not done by local mode: leave it out, or give checkpoints"
+        )
+    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise invalid(f"{where}InputDataConfig names the channel {twice[0]!r} twice; channel names must be unique")
+    for channel in request.get("InputDataConfig", ()):
+        refuse_what_is_not_done("Channel", channel, f"{where}InputDataConfig[{channel['ChannelName']}].")
+        if "S3DataSource" not in channel["DataSource"]:
+            raise invalid(f"{where}InputDataConfig[{channel['ChannelName']}].DataSource has no S3DataSource")
+    _check_metrics(request, where)
+    _check_paths(request, where)
+
+
+def _check_metrics(request: Mapping[str, Any], where: str) -> None:
+    for definition in request["AlgorithmSpecification"].get("MetricDefinitions", ()):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise invalid(
+                f"{where}AlgorithmSpecification.MetricDefinitions[{definition['Name']}].Regex is no regular expression: {error}"
+            ) from error
+
+
+def _check_paths(request: Mapping[str, Any], where: str) -> None:
+    """LocalPath of whatever is mirrored has to lie under /opt/ml, the only part of a container that local mode has."""
+    for field in ("CheckpointConfig", "DebugHookConfig", "TensorBoardOutputConfig"):
+        path = request.get(field, {}).get("LocalPath", f"{OPT_ML}/x")
+        if not is_inside(path, [OPT_ML]):
+            raise invalid(f"{where}{field}.LocalPath {path!r} is not done by local mode, which does paths under {OPT_ML}")
