@@ -9,6 +9,7 @@ Runs in the training and serving images. Weights are a plain state_dict and ever
 """
 
 import json
+import os
 import platform
 import shutil
 from dataclasses import asdict, dataclass
@@ -72,6 +73,7 @@ def save_artefact(
         "backbone": {"name": "resnet50", "stride": backbone.stride, "weights_sha256": backbone.sha256, "source": backbone.source},
         "hyperparameters": asdict(hyperparameters),
         "metrics": metrics,
+        "training_job": os.environ.get("TRAINING_JOB_NAME", ""),
         "versions": versions(),
     }
     torch.save(state, folder / WEIGHTS)

@@ -69,12 +69,13 @@ def _define_torchvision_operators() -> None:
 
 
 def _stand_in_for_pyinstrument() -> None:
-    """Give smdebug the one name it imports; the profiler that would call it is never started."""
+    """Give smdebug the two names it imports; the profiler that would call them is never started."""
     if "pyinstrument" in sys.modules or importlib.util.find_spec("pyinstrument") is not None:
         return
-    module = ModuleType("pyinstrument", "Stand-in: smdebug imports Profiler and calls it only for Python profiling, which is not used.")
-    module.Profiler = _UnusedProfiler  # type: ignore[attr-defined]
-    sys.modules["pyinstrument"] = module
+    package, renderers = ModuleType("pyinstrument"), ModuleType("pyinstrument.renderers")
+    package.Profiler = _UnusedProfiler  # type: ignore[attr-defined]
+    renderers.JSONRenderer = _UnusedProfiler  # type: ignore[attr-defined]
+    sys.modules |= {package.__name__: package, renderers.__name__: renderers}
 
 
 class _UnusedProfiler:

@@ -18,6 +18,12 @@ from training.settings import BASE
 REDUCTIONS = ("min", "max", "mean", "std")
 """What is kept of each weight and gradient, beside the mean of absolute values and the length: 0.2 MB where raw tensors take gigabytes."""
 
+LOSSES_PER_EPOCH = 50
+"""At most so many training losses are saved in an epoch: each saved step is two files, which all go to S3."""
+
+END_OF_JOB = "training_job_end.ts"
+"""File that tells readers not to wait for more steps. Inside SageMaker the hook leaves it to the service, which knows only its own hooks."""
+
 
 class Debugger(Protocol):
     """What the training loop tells the debugger, and what the report asks of it."""
@@ -82,6 +88,8 @@ class HookedDebugger:
             self.problem = "smdebug failed and stopped recording; its error is in the job's log"
         if self.problem is None and not any(Path(self._hook.out_dir, "events").rglob("*.tfevents")):
             self.problem = "smdebug recorded no tensor"
+        if self.problem is None:
+            Path(self._hook.out_dir, END_OF_JOB).touch()
         if self.problem:
             print(f"debugger degraded: {self.problem}. The training itself is not affected.", flush=True)
 
@@ -100,6 +108,9 @@ def attach_debugger(mode: str, folder: Path, head: nn.Module, loss: nn.Module, s
     if configuration is None and mode == "off":
         return NoDebugger()
     os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")
+    os.environ["CHECKPOINT_CONFIG_FILE_PATH"] = str(
+        folder / "unused"
+    )  # else smdebug walks all checkpoints at each step, its own output among them
     try:
         smdebug = import_smdebug()
     except ImportError as error:
@@ -140,16 +151,18 @@ def _hook_class(smdebug: Any) -> Any:
 
 
 def _own_hook(smdebug: Any, folder: Path, steps_per_epoch: int) -> Any:
-    """Losses raw at each step; weights and gradients as reductions, a few times an epoch and at each evaluation."""
+    """Losses raw, at each step of a short epoch; weights and gradients as reductions, a few times an epoch."""
     shutil.rmtree(folder, ignore_errors=True)
-    interval = max(1, steps_per_epoch // 4)
-    every_step = smdebug.SaveConfig(save_interval=1)
-    sometimes = smdebug.SaveConfig(
-        {smdebug.modes.TRAIN: smdebug.SaveConfigMode(save_interval=interval), smdebug.modes.EVAL: smdebug.SaveConfigMode(save_interval=1)}
-    )
     reductions = smdebug.ReductionConfig(reductions=list(REDUCTIONS), abs_reductions=["mean"], norms=["l2"])
-    hook = _hook_class(smdebug)(out_dir=str(folder), save_config=every_step, include_collections=["losses", "weights", "gradients"])
+    losses, others = (_save_config(smdebug, steps_per_epoch // parts) for parts in (LOSSES_PER_EPOCH, 4))
+    hook = _hook_class(smdebug)(out_dir=str(folder), save_config=losses, include_collections=["losses", "weights", "gradients"])
     for name in ("weights", "gradients"):
         collection = hook.get_collection(name)
-        collection.save_config, collection.reduction_config = sometimes, reductions
+        collection.save_config, collection.reduction_config = others, reductions
     return hook
+
+
+def _save_config(smdebug: Any, interval: int) -> Any:
+    """Save at this interval while training, and at each evaluation."""
+    modes, step = smdebug.modes, smdebug.SaveConfigMode
+    return smdebug.SaveConfig({modes.TRAIN: step(save_interval=max(1, interval)), modes.EVAL: step(save_interval=1)})
