@@ -1,0 +1,221 @@
+"""The state machine in the Amazon States Language, with JSONata: one function a state, in the order in which they run.
+
+Runs at synth; standard library only. `definition()` is the whole machine; the states around the endpoint are in endpoint_states.py.
+Whatever fails puts a `$failure` together - which state, which job, why, where its log is - and ends in ExecutionFailed, whose Cause is
+that as one sentence.
+
+    PrepareExecution → TuneHyperparameters → HasBestTrainingJob → TrainModel → CreateModel → CreateEndpointConfig
+      → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint → ExecutionDone
+"""
+
+from stacks import sagemaker_requests as requests
+from stacks.endpoint_states import endpoint_states
+from stacks.sagemaker_requests import jsonata
+from stacks.states_language import (
+    INTEGRATION_TRANSIENT,
+    LAMBDA_TRANSIENT,
+    State,
+    api_call,
+    catch,
+    choice,
+    failure,
+    found_failure,
+    last_act,
+    log_streams,
+    optimised,
+    retry,
+)
+from training import contract
+
+PREPARE_SECONDS = 16 * 60
+"""A little more than the longest run of a Lambda function."""
+TUNING_SECONDS = 7 * 24 * 3600
+TRAINING_SECONDS = requests.LONGEST_TRAINING_SECONDS + 6 * 3600
+"""The job's own limit, and six hours of waiting for a machine."""
+EXECUTION_SECONDS = TUNING_SECONDS + TRAINING_SECONDS + 24 * 3600
+
+TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
+
+
+def definition() -> State:
+    """The state machine."""
+    return {
+        "Comment": "Photos in class folders become a tuned, trained and deployed image classifier",
+        "QueryLanguage": "JSONata",
+        "TimeoutSeconds": EXECUTION_SECONDS,
+        "StartAt": "PrepareExecution",
+        "States": {
+            "PrepareExecution": prepare_execution(),
+            "TuneHyperparameters": tune_hyperparameters(),
+            "StopTuningJob": stop_tuning_job(),
+            "HasBestTrainingJob": has_best_training_job(),
+            "NoBestTrainingJob": no_best_training_job(),
+            "FindFailedTrainingJob": find_failed_training_job(),
+            "TrainModel": train_model(),
+            "StopTrainingJob": stop_training_job(),
+            "CreateModel": create_model(),
+            "CreateEndpointConfig": create_endpoint_config(),
+            **endpoint_states(),
+            "ExecutionDone": execution_done(),
+            "ExecutionFailed": execution_failed(),
+        },
+    }
+
+
+def prepare_execution() -> State:
+    """Checks the input and the bucket before anything that costs is started."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:${Partition}:states:::lambda:invoke",
+        "Arguments": {
+            "FunctionName": "${PrepareExecutionArn}",
+            "Payload": {
+                "input": jsonata("$states.context.Execution.Input"),
+                "execution_arn": jsonata("$states.context.Execution.Id"),
+                "start_time": jsonata("$states.context.Execution.StartTime"),
+            },
+        },
+        "TimeoutSeconds": PREPARE_SECONDS,
+        "Retry": [retry([*LAMBDA_TRANSIENT, "WeightsDownloadInterrupted"])],
+        "Catch": [catch(failure("PrepareExecution", log="'${PrepareExecutionLogGroup}'"))],
+        "Assign": {"plan": jsonata("$states.result.Payload"), "checks": 0},
+        "Output": {},
+        "Next": "TuneHyperparameters",
+    }
+
+
+def tune_hyperparameters() -> State:
+    """Searches the learning rate and the batch size."""
+    name = requests.TUNING_JOB_NAME
+    failed = failure("TuneHyperparameters", kind="tuning job", job=name, log=log_streams(TRAINING_LOGS, name))
+    values = [f"'{each}': $replace($string($job.TunedHyperParameters.{each}), '\"', '')" for each in contract.TUNED_HYPERPARAMETERS]
+    best = ", ".join([*values, "'objective': $job.FinalHyperParameterTuningJobObjectiveMetric.Value"])
+    return {
+        "Type": "Task",
+        "Resource": optimised("createHyperParameterTuningJob.sync"),
+        "Arguments": requests.create_tuning_job(),
+        "TimeoutSeconds": TUNING_SECONDS,
+        "Retry": [retry(INTEGRATION_TRANSIENT)],
+        "Catch": [catch(failed, errors=("States.Timeout",), to="StopTuningJob"), catch(failed, to="FindFailedTrainingJob")],
+        "Assign": {
+            "tuning_job": jsonata("$states.result.HyperParameterTuningJobName"),
+            "best": jsonata(f"($job := $states.result.BestTrainingJob; $exists($job.TrainingJobName) ? {{{best}}} : {{}})"),
+        },
+        "Output": {},
+        "Next": "HasBestTrainingJob",
+    }
+
+
+def stop_tuning_job() -> State:
+    """Nothing that this execution started goes on after it."""
+    return last_act("stopHyperParameterTuningJob", {"HyperParameterTuningJobName": jsonata("$failure.job")})
+
+
+def has_best_training_job() -> State:
+    """A tuning job may end well although none of its training jobs reported the objective."""
+    return choice(("$exists($best.objective)", "TrainModel"), default="NoBestTrainingJob")
+
+
+def no_best_training_job() -> State:
+    """The tuning job ended well, and yet there is nothing to go on with."""
+    found = failure("TuneHyperparameters", kind="tuning job", job="$tuning_job", log=log_streams(TRAINING_LOGS, "$tuning_job"))
+    reason = f"'it completed, but none of its training jobs printed the objective {contract.OBJECTIVE_METRIC}'"
+    return {"Type": "Pass", "Assign": {"failure": found_failure(found, "NoBestTrainingJob", reason)}, "Next": "FindFailedTrainingJob"}
+
+
+def find_failed_training_job() -> State:
+    """A tuning job says only that its training jobs failed; one of them says why."""
+    reason = (
+        "$failure.reason & '; training job ' & $job.TrainingJobName & ': '"
+        " & ($exists($job.FailureReason) ? $job.FailureReason : 'no reason was given')"
+    )
+    return last_act(
+        "listTrainingJobsForHyperParameterTuningJob",
+        {"HyperParameterTuningJobName": jsonata("$failure.job"), "StatusEquals": "Failed", "MaxResults": 1},
+        assign={
+            "failure": jsonata(
+                f"($job := $states.result.TrainingJobSummaries[0]; $exists($job) ? $merge([$failure, {{'reason': {reason}}}]) : $failure)"
+            )
+        },
+    )
+
+
+def train_model() -> State:
+    """Trains with the best values, evaluates on the test photos, writes the report."""
+    name = requests.TRAINING_JOB_NAME
+    failed = failure("TrainModel", kind="training job", job=name, log=log_streams(TRAINING_LOGS, name))
+    return {
+        "Type": "Task",
+        "Resource": optimised("createTrainingJob.sync"),
+        "Arguments": requests.create_training_job(),
+        "TimeoutSeconds": TRAINING_SECONDS,
+        "Retry": [retry(INTEGRATION_TRANSIENT)],
+        "Catch": [catch(failed, errors=("States.Timeout",), to="StopTrainingJob"), catch(failed)],
+        "Assign": {
+            "training": {
+                "job": jsonata("$states.result.TrainingJobName"),
+                "model_artifact": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts"),
+                "folder": jsonata(f"{requests.TRAINING_OUTPUT} & '/' & $states.result.TrainingJobName"),
+            }
+        },
+        "Output": {},
+        "Next": "CreateModel",
+    }
+
+
+def stop_training_job() -> State:
+    """Nothing that this execution started goes on after it."""
+    return last_act("stopTrainingJob", {"TrainingJobName": jsonata("$failure.job")})
+
+
+def create_model() -> State:
+    """Names the artefact as a model."""
+    return api_call(
+        optimised("createModel"),
+        requests.create_model(),
+        caught=catch(failure("CreateModel")),
+        to="CreateEndpointConfig",
+        assign={"model": jsonata("$split($states.result.ModelArn, '/')[-1]")},
+    )
+
+
+def create_endpoint_config() -> State:
+    """Says on which machines the model answers."""
+    return api_call(
+        optimised("createEndpointConfig"),
+        requests.create_endpoint_config(),
+        caught=catch(failure("CreateEndpointConfig")),
+        to="DescribeEndpoint",
+        assign={"endpoint_config": jsonata("$split($states.result.EndpointConfigArn, '/')[-1]")},
+    )
+
+
+def execution_done() -> State:
+    """Says what the execution made and where."""
+    output = {
+        "run": jsonata("$plan.run"),
+        "tuning_job": jsonata("$tuning_job"),
+        "training_job": jsonata("$training.job"),
+        "best": {
+            "lr": jsonata("$number($best.lr)"),
+            "batch_size": jsonata("$number($best.batch_size)"),
+            "objective": jsonata("$best.objective"),
+        },
+        "model": jsonata("$model"),
+        "endpoint": jsonata("$plan.endpoint"),
+        "endpoint_config": jsonata("$endpoint_config"),
+        "model_artifact": jsonata("$training.model_artifact"),
+        "report": jsonata(f"$training.folder & '/{contract.REPORT}/'"),
+        "debug_output": jsonata(f"$training.folder & '/{contract.DEBUG_OUTPUT}/'"),
+    }
+    return {"Type": "Pass", "Output": output, "End": True}
+
+
+def execution_failed() -> State:
+    """One sentence: which state, which job, why, where the log is; a request that SageMaker refused has left no log."""
+    sentence = (
+        "$failure.state & ' failed' & ($failure.job = '' ? '' : ' (' & $failure.kind & ' ' & $failure.job & ')') & ': '"
+        " & $replace($failure.reason, /[.\\s]+$/, '') & '.'"
+        " & ($failure.log = '' or $contains($failure.error, 'SageMaker.') ? '' : ' Log: CloudWatch log group ' & $failure.log & '.')"
+    )
+    return {"Type": "Fail", "Error": jsonata("$failure.error"), "Cause": jsonata(sentence)}

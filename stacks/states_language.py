@@ -1,0 +1,127 @@
+"""What the states are made of: tasks with their retries and catches, choices, and the `$failure` that a catch puts together.
+
+Runs at synth; standard library only. Everything here returns plain Amazon States Language.
+"""
+
+from typing import Any
+
+from stacks.sagemaker_requests import Request, jsonata
+
+State = dict[str, Any]
+
+API_CALL_SECONDS = 60
+
+ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
+
+LAMBDA_TRANSIENT = [
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+]
+SDK_TRANSIENT = [
+    "SageMaker.ThrottlingException",
+    "SageMaker.ServiceUnavailableException",
+    "SageMaker.InternalServerException",
+    "SageMaker.InternalFailureException",
+    "SageMaker.SdkClientException",
+]
+INTEGRATION_TRANSIENT = ["SageMaker.AmazonSageMakerException", *SDK_TRANSIENT]
+"""The optimised integration calls a throttled request and a wrong one alike, so both are tried again, a few times and quickly."""
+
+REASON = (
+    "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
+    " $told := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}' ? $parse($cause) : {};"
+    " $status := $told.TrainingJobStatus ? $told.TrainingJobStatus : $told.HyperParameterTuningJobStatus;"
+    " $reason := $told.FailureReason ? $told.FailureReason : $told.errorMessage ? $told.errorMessage"
+    " : $status ? 'it ended as ' & $status & ($told.SecondaryStatus ? ' (' & $told.SecondaryStatus & ')' : '')"
+    " : $cause != '' ? $cause : 'no reason was given';"
+    " $substring($reason, 0, 1500))"
+)
+"""Why a task failed: the reason inside a job's description, a Lambda function's message, or the error's own text."""
+
+
+def optimised(action: str) -> str:
+    """Step Functions' own integration with SageMaker; only it can wait for a job."""
+    return f"arn:${{Partition}}:states:::sagemaker:{action}"
+
+
+def sdk(action: str) -> str:
+    """The AWS SDK integration, for what the optimised one does not offer."""
+    return f"arn:${{Partition}}:states:::aws-sdk:sagemaker:{action}"
+
+
+def api_call(resource: str, arguments: Request, *, caught: State, to: str, assign: State | None = None) -> State:
+    """A Task that SageMaker answers at once."""
+    return {
+        "Type": "Task",
+        "Resource": resource,
+        "Arguments": arguments,
+        "TimeoutSeconds": API_CALL_SECONDS,
+        "Retry": [retry(SDK_TRANSIENT if ":aws-sdk:" in resource else INTEGRATION_TRANSIENT)],
+        "Catch": [caught],
+        **({"Assign": assign} if assign else {}),
+        "Output": {},
+        "Next": to,
+    }
+
+
+def last_act(action: str, arguments: Request, *, assign: State | None = None) -> State:
+    """A Task on the way to ExecutionFailed, which it never keeps from saying what went wrong first."""
+    return api_call(
+        sdk(action),
+        arguments,
+        caught={"ErrorEquals": ["States.ALL"], "Output": {}, "Next": "ExecutionFailed"},
+        to="ExecutionFailed",
+        assign=assign,
+    )
+
+
+def choice(*rules: tuple[str, str], default: str) -> State:
+    """The state after the first condition that holds."""
+    return {"Type": "Choice", "Choices": [{"Condition": jsonata(condition), "Next": to} for condition, to in rules], "Default": default}
+
+
+def retry(errors: list[str]) -> State:
+    """Tries again up to three times, later each time, and not at the same moment as everybody else."""
+    return {
+        "ErrorEquals": errors,
+        "IntervalSeconds": 2,
+        "MaxAttempts": 3,
+        "BackoffRate": 2.0,
+        "MaxDelaySeconds": 30,
+        "JitterStrategy": "FULL",
+    }
+
+
+def catch(failed: State, *, errors: tuple[str, ...] = ("States.ALL",), to: str = "ExecutionFailed", assign: State | None = None) -> State:
+    """Remembers what failed and goes on to the state that deals with it."""
+    return {"ErrorEquals": list(errors), "Assign": {"failure": failed, **(assign or {})}, "Output": {}, "Next": to}
+
+
+def failure(state: str, *, kind: str = "", job: str = "''", log: str = "''") -> State:
+    """What ExecutionFailed needs to know; `job` and `log` are expressions. Holds in a Catch, where `$states.errorOutput` is."""
+    return {
+        "state": state,
+        "error": jsonata(f"$replace($states.errorOutput.Error, 'States.', '{state}.')"),
+        "kind": kind,
+        "job": jsonata(job),
+        "reason": jsonata(REASON),
+        "log": jsonata(log),
+    }
+
+
+def endpoint_failure(state: str) -> State:
+    """A failure of the project's endpoint."""
+    return failure(state, kind="endpoint", job="$plan.endpoint", log=f"'{ENDPOINT_LOGS}/' & $plan.endpoint")
+
+
+def found_failure(found: State, error: str, reason: str) -> State:
+    """A failure that no task raised but a look at what it left; `reason` is an expression."""
+    return {**found, "error": f"{found['state']}.{error}", "reason": jsonata(reason)}
+
+
+def log_streams(log_group: str, name: str) -> str:
+    """Expression for the log streams that start with a job's name."""
+    return f"'{log_group}, log streams ' & {name} & '*'"
