@@ -1,4 +1,4 @@
-"""Files into the bucket, in parallel: what is there with the same bytes is skipped, nothing is deleted unasked. Used by `whippet upload`."""
+"""Files into the bucket, in parallel: what is there with the same bytes is skipped, nothing deleted unasked. Used by `whippet upload`."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ class Bucket:
     name: str
 
     def upload(self, prefix: str, files: Mapping[str, Path], replace: bool, progress: Callable[[int], None]) -> Uploaded:
-        """Puts each file at `prefix` + its name; with `replace` the prefix then holds nothing else. `progress` gets 1 for each file done."""
+        """Puts each file at `prefix` + its name; with `replace` the prefix then holds nothing else. `progress` gets 1 a file."""
         present = self.objects(prefix)
         sent = 0
         with ThreadPoolExecutor(THREADS) as pool:

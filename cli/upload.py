@@ -5,6 +5,7 @@ Runs on the user's machine, each with --local: `whippet upload PATH` with class 
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,7 @@ def upload(
     if path:
         photos = fetch_dogs(console, DOGS_URL, home() / "cache") if path == "dogs" else open_photos(Path(path), home() / "cache")
         console.print(photos.describe(), highlight=False)
-        say_uploaded(console, target, upload_photos(target, photos, replace, console))
+        say_uploaded(console, target, upload_with_bar(console, target, photos, replace))
         console.print(f"Next: [bold]whippet run{target.option}[/]")
 
 
@@ -85,13 +86,17 @@ def fetch_dogs(console: Console, url: str, cache: Path) -> PhotoFolder:
     return photos
 
 
-def upload_photos(target: Target, photos: PhotoFolder, replace: bool, console: Console) -> Uploaded:
-    """Sends what is not there yet, with a progress bar."""
-    bucket = Bucket(target.client("s3"), target.outputs().bucket)
+def upload_photos(target: Target, photos: PhotoFolder, replace: bool, progress: Callable[[int], None]) -> Uploaded:
+    """Sends what is not there yet; `progress` gets 1 a photo."""
+    return Bucket(target.client("s3"), target.outputs().bucket).upload(DATA_PREFIX, photos.photos, replace, progress)
+
+
+def upload_with_bar(console: Console, target: Target, photos: PhotoFolder, replace: bool) -> Uploaded:
+    """The same with a progress bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), PhotosPerSecond())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("Uploading", total=len(photos.photos))
-        return bucket.upload(DATA_PREFIX, photos.photos, replace, lambda done: progress.advance(task, done))
+        return upload_photos(target, photos, replace, lambda done: progress.advance(task, done))
 
 
 def say_uploaded(console: Console, target: Target, done: Uploaded) -> None:
@@ -120,7 +125,7 @@ def upload_weights(target: Target, file: Path, stride: str, source: str) -> bool
 def _stride(stride: str | None) -> str:
     if stride not in STRIDES:
         raise RefusedError(
-            f"--weights needs --stride {' or '.join(STRIDES)}; got {stride!r}. A wrong one loads silently and costs ten points of accuracy: "
+            f"--weights needs --stride {' or '.join(STRIDES)}; got {stride!r}. A wrong one loads silently and costs accuracy: "
             "v1.5 for torchvision's files, v1 for Keras' and Caffe's."
         )
     return stride

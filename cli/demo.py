@@ -1,0 +1,170 @@
+"""The main job, end to end, on this machine: photos and weights, local mode, deployment, execution, and one photo asked about.
+
+Runs on the user's machine: `make demo`, or `python -m cli.demo [--data PATH] [--jobs 4]`. It is the verbs of `whippet` in their order, and
+leaves a record for programs in `.local/demo.json`. A second run uses what the first one made.
+"""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from cli.bucket import Bucket
+from cli.demo_photos import DemoPhotos, chess_photos, own_photos
+from cli.demo_record import DemoRecord
+from cli.demo_weights import SOURCE, STRIDE, converted_weights
+from cli.deploy import deploy_stack
+from cli.errors import RefusedError
+from cli.execution import Execution
+from cli.main import MENDABLE, sentence
+from cli.predict import classify, print_answer
+from cli.registry import Say
+from cli.run import execution_input, start_execution
+from cli.steps import Steps
+from cli.target import LocalMachine, Target, default_project, home, local_mode, local_target
+from cli.upload import upload_photos, upload_weights
+from cli.watch import follow, say_end
+from cli.watch_view import clock
+
+STOP = "make down"
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Class folders or a zip of them; default: photos of chess pieces.")] = None,
+    jobs: Annotated[int, typer.Option(help="Training jobs of the tuning job.")] = 4,
+    parallel: Annotated[int, typer.Option(help="How many of them at once.")] = 2,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of every training job; default: 20.")] = None,
+    project: Annotated[str | None, typer.Option(help="Stack name and prefix; default: what cdk.json says.")] = None,
+) -> None:
+    """Run the main job on this machine."""
+    console = Console()
+    record = DemoRecord(home() / "demo.json")
+    record.start()
+    try:
+        play(console, record, local_mode(), project or default_project(), data, execution_input({}, jobs, min(parallel, jobs), epochs))
+        record.succeed()
+    except KeyboardInterrupt:
+        record.fail("interrupted")
+        console.print(f"\nInterrupted. Local mode, and an execution that was started, go on: `whippet watch --local`, `{STOP}`")
+        raise typer.Exit(130) from None
+    except MENDABLE as error:
+        record.fail(sentence(error))
+        console.print("\n[bold red]✗[/]", Text(sentence(error)), soft_wrap=True)
+        console.print(f"  Logs: {home() / 'logs'}   Again: make demo   Stop: {STOP}", highlight=False)
+        raise typer.Exit(1) from error
+    except BaseException as error:
+        record.fail(f"{type(error).__name__}: {error}")
+        raise
+
+
+def play(console: Console, record: DemoRecord, machine: LocalMachine, project: str, data: Path | None, value: dict[str, Any]) -> None:
+    """The verbs in their order."""
+    console.print(
+        Text.assemble("\n  ", ("Whippet", "bold"), ("  photos in class folders become a deployed classifier, on this machine\n", "dim"))
+    )
+    target, photos = prepare(console, machine, project, data)
+    asked_at = time.monotonic()
+    arn = start_execution(target, value)
+    record.note(execution_arn=arn, api_url=target.predict_url())
+    console.print()
+    execution = follow(console, target, arn)
+    record.note_execution(execution)
+    if execution.status != "SUCCEEDED":
+        say_end(console, target, execution)
+        raise RefusedError("The execution did not succeed; the reason is above.")
+    answer = classify(target, photos.photo)
+    record.note_seconds(start_to_answer=time.monotonic() - asked_at)
+    record.note(prediction={**answer, "photo": str(photos.photo), "held_out": photos.held_out}, endpoint_name=execution.output["endpoint"])
+    report = fetch_report(target, execution)
+    record.note_report(report)
+    say_result(console, target, photos, answer, execution, report)
+
+
+def prepare(console: Console, machine: LocalMachine, project: str, data: Path | None) -> tuple[Target, DemoPhotos]:
+    """Everything before the execution; downloads go on while local mode starts."""
+    cache = home() / "cache"
+    with Steps(console) as steps, ThreadPoolExecutor(2) as pool:
+        photos = pool.submit(steps.run, "photos", lambda say: _photos(data, cache, say), lambda found: found.folder.describe())
+        weights = pool.submit(
+            steps.run, "weights", lambda say: converted_weights(cache, say), lambda _: "ResNet50, ImageNet; converted from Keras"
+        )
+        target = steps.run(
+            "local mode", lambda say: _start(machine, project, say), lambda made: f"AWS at {made.environment['AWS_ENDPOINT_URL']}"
+        )
+        steps.run(
+            "deployment", lambda say: deploy_stack(target, lambda line: say(_resource(line))), lambda _: f"stack {project} by cdk deploy"
+        )
+        found, file = photos.result(), weights.result()
+        steps.run("upload", lambda say: _upload(target, found, file, say), lambda sent: sent)
+    return target, found
+
+
+def fetch_report(target: Target, execution: Execution) -> Path:
+    """The final training job's report, from the bucket into `.local/report`."""
+    bucket, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
+    folder = home() / "report"
+    if not Bucket(target.client("s3"), bucket).download(prefix, folder):
+        raise RefusedError(f"The training job left no report in {execution.output['report']}. Its log is in {home() / 'logs'}.")
+    return folder
+
+
+def say_result(console: Console, target: Target, photos: DemoPhotos, answer: dict[str, Any], execution: Execution, report: Path) -> None:
+    """The answer, the figures, and where everything is."""
+    console.print()
+    console.print(Rule("The answer", style="dim", align="left"))
+    print_answer(console, photos.photo, answer)
+    figures = json.loads((report / "evaluation.json").read_text(encoding="utf-8"))
+    best = execution.output["best"]
+    console.print()
+    console.print(Rule("The classifier", style="dim", align="left"))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("accuracy", f"{figures['test_accuracy']:.1%} on test photos, {figures['valid_accuracy']:.1%} on validation photos")
+    table.add_row("tuned", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']:.0f}, of {len(execution.trials)} tried")
+    table.add_row("took", f"{clock(execution.seconds)} from photos to endpoint")
+    table.add_row("page", Text(f"{target.page_url()}  (drop a photo)", style="bold"))
+    table.add_row("report", str(report / "report.html"))
+    table.add_row("logs", str(home() / "logs"))
+    table.add_row("record", str(home() / "demo.json"))
+    table.add_row("look", "whippet status --local   (and the variables for awscli and boto3)")
+    table.add_row("stop", STOP)
+    console.print(table)
+
+
+def _photos(data: Path | None, cache: Path, say: Say) -> DemoPhotos:
+    return own_photos(data, cache) if data else chess_photos(cache, say)
+
+
+def _start(machine: LocalMachine, project: str, say: Say) -> Target:
+    machine.start(say)
+    return local_target(project, machine)
+
+
+def _upload(target: Target, photos: DemoPhotos, weights: Path, say: Say) -> str:
+    upload_weights(target, weights, STRIDE, SOURCE)
+    sent = 0
+
+    def count(done: int) -> None:
+        nonlocal sent
+        sent += done
+        say(f"{sent:,} of {len(photos.folder.photos):,} photos")
+
+    done = upload_photos(target, photos.folder, True, count)
+    return f"{done.sent:,} photos sent, {done.skipped:,} were there"
+
+
+def _resource(line: str) -> str:
+    """The resource that a line of `cdk deploy` is about."""
+    return line.rsplit("| ", 1)[-1].strip()
+
+
+if __name__ == "__main__":
+    typer.run(demo)

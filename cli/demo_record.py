@@ -1,0 +1,73 @@
+"""The demo's record for programs, `.local/demo.json`: filled as the demo goes, written at its end, good or bad. Used by `cli.demo`."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cli.execution import Execution, TrainingJob
+
+
+class DemoRecord:
+    """What is known so far. `seconds` has every state by its name, `total`, and `start_to_answer`."""
+
+    def __init__(self, file: Path, now: Callable[[], float] = time.monotonic) -> None:
+        """An empty record that will be written to `file`."""
+        self._file, self._now = file, now
+        self._began = now()
+        self._values: dict[str, Any] = {}
+        self._seconds: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Takes the last demo's record away, so that it is never mistaken for this one's."""
+        self._file.unlink(missing_ok=True)
+
+    def note(self, **values: Any) -> None:
+        """Remembers values."""
+        self._values |= values
+
+    def note_seconds(self, **seconds: float) -> None:
+        """Remembers how long something took."""
+        self._seconds |= {name: round(value, 2) for name, value in seconds.items()}
+
+    def note_execution(self, execution: Execution) -> None:
+        """Remembers the states, the tuning job's training jobs and the best values."""
+        self.note_seconds(**{state.name: state.seconds for state in execution.states})
+        best = execution.output.get("best", {})
+        self.note(
+            trials=[_trial(job) for job in execution.trials], best={name: best[name] for name in ("lr", "batch_size") if name in best}
+        )
+
+    def note_report(self, report: Path) -> None:
+        """Remembers what the training job's report says."""
+        evaluation = json.loads((report / "evaluation.json").read_text(encoding="utf-8"))
+        self.note(**{name: evaluation[name] for name in ("classes", "valid_accuracy", "test_accuracy")})
+        self.note(rule_statuses=json.loads((report / "rule_statuses.json").read_text(encoding="utf-8")))
+
+    def succeed(self) -> None:
+        """Writes the record of a demo that went through."""
+        self._write({"status": "SUCCEEDED"})
+
+    def fail(self, error: str) -> None:
+        """Writes the record of a demo that did not, with all that is known."""
+        self._write({"status": "FAILED", "error": error})
+
+    def _write(self, end: dict[str, str]) -> None:
+        self.note_seconds(total=self._now() - self._began)
+        values = {**end, **self._values, "seconds": self._seconds}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(values, indent=2, ensure_ascii=False), encoding="utf-8")
+        part.replace(self._file)
+
+
+def _trial(job: TrainingJob) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "lr": job.lr,
+        "batch_size": job.batch_size,
+        "objective": job.objective,
+        "status": job.status,
+        "seconds": round(job.seconds, 1),
+    }

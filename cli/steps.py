@@ -1,0 +1,86 @@
+"""The demo's preparations as a short list: what is being done, what came of it, how long it took. Used by `cli.demo`."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from cli.watch_view import MARKS, clock
+
+Result = TypeVar("Result")
+WIDTH = 58
+"""Characters of what a step says of itself."""
+
+
+@dataclass
+class Step:
+    """One line of the list."""
+
+    name: str
+    began: float
+    said: str = ""
+    status: str = "running"
+    seconds: float = 0.0
+
+
+class Steps:
+    """A list of steps, some at the same time: live on a terminal, one line at the end of each elsewhere. A context manager."""
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        """An empty list on a console."""
+        self._console, self._now = console, now
+        self._steps: list[Step] = []
+        self._lock = threading.Lock()
+        self._live = Live(console=console, refresh_per_second=8, get_renderable=self.picture) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        """Shows the list."""
+        if self._live:
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leaves the list on the screen as it is."""
+        if self._live:
+            self._live.stop()
+
+    def run(self, name: str, work: Callable[[Callable[[str], None]], Result], done: Callable[[Result], str]) -> Result:
+        """Does the work, which may say what it is at; `done` words the result. Callable from several threads."""
+        step = Step(name, self._now())
+        with self._lock:
+            self._steps.append(step)
+
+        def say(line: str) -> None:
+            step.said = line
+
+        try:
+            result = work(say)
+            step.said, step.status = done(result), "succeeded"
+            return result
+        except BaseException:
+            step.status = "failed"
+            raise
+        finally:
+            step.seconds = self._now() - step.began
+            if self._live is None:
+                self._console.print(self._line(step), soft_wrap=True)
+
+    def picture(self) -> RenderableType:
+        """The list now."""
+        with self._lock:
+            return Group(*(self._line(step) for step in self._steps))
+
+    def _line(self, step: Step) -> Text:
+        mark, style = MARKS[step.status]
+        said = step.said if len(step.said) <= WIDTH else step.said[: WIDTH - 1] + "…"
+        spent = step.seconds or self._now() - step.began
+        name_style = "bold" if step.status == "running" else ""
+        return Text.assemble(
+            "  ", (mark, style), " ", (f"{step.name:<12}", name_style), (f"{said:<{WIDTH}}", "dim"), (f"{clock(spent):>8}", "dim")
+        )
