@@ -1,0 +1,29 @@
+"""The one stack: photos in a bucket, a state machine that makes a classifier of them, an API that asks it.
+
+Runs at synth, from app.py; it needs no account and no network. What it makes is named by its outputs.
+"""
+
+from aws_cdk import CfnOutput, Stack, Tags
+from constructs import Construct
+
+from stacks.configuration import Config
+from stacks.inference_api import InferenceApi
+from stacks.storage import Storage
+from stacks.workflow import Workflow
+
+
+class ImageClassifierStack(Stack):
+    """Storage, Workflow and InferenceApi. Models and endpoints are made by executions, not by this stack, and outlive it."""
+
+    def __init__(self, scope: Construct, id: str, *, config: Config) -> None:  # noqa: A002 - CDK's own name for it
+        """Adds the three, and the outputs that tools find them by."""
+        super().__init__(scope, id, description="Whippet: a tuned, trained and deployed image classifier")
+        storage = Storage(self, "Storage")
+        workflow = Workflow(self, "Workflow", config=config, storage=storage)
+        api = InferenceApi(self, "InferenceApi", config=config)
+        CfnOutput(self, "BucketName", value=storage.bucket.bucket_name, description="Photos, weights, and what executions leave")
+        CfnOutput(self, "StateMachineArn", value=workflow.state_machine.state_machine_arn, description="Start an execution of it with {}")
+        CfnOutput(self, "ApiUrl", value=api.url, description="Post a photo here")
+        CfnOutput(self, "EndpointName", value=config.project, description="The SageMaker endpoint, once an execution has made it")
+        CfnOutput(self, "SourceArchiveUri", value=workflow.source_archive_uri, description="What the training jobs run")
+        Tags.of(self).add("project", config.project)

@@ -1,0 +1,179 @@
+"""Workflow: the state machine, the Lambda function it starts with, and the roles of its jobs and models.
+
+Runs at synth. Each role holds the few things that its bearer does: no managed policy, no `*` where a name can stand.
+"""
+
+import json
+
+from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as stepfunctions
+from constructs import Construct
+
+from stacks.configuration import Config
+from stacks.function import Function
+from stacks.images import Images
+from stacks.permissions import acknowledge, allow, resource_arn
+from stacks.source_archive import SourceArchive
+from stacks.state_machine import definition
+from stacks.storage import Storage
+
+
+class Workflow(Construct):
+    """From photos in the bucket to an endpoint in service."""
+
+    def __init__(self, scope: Construct, id: str, *, config: Config, storage: Storage) -> None:  # noqa: A002 - CDK's own name for it
+        """Adds the state machine and all it needs."""
+        super().__init__(scope, id)
+        self.config, self.storage = config, storage
+        self.images = Images(self, "Images", config=config)
+        self.source_archive = SourceArchive(self, "SourceArchive")
+        self.prepare_execution = self.add_prepare_execution()
+        self.training_role = self.add_training_role()
+        self.hosting_role = self.add_hosting_role()
+        self.role = self.add_role()
+        self.state_machine = self.add_state_machine()
+
+    @property
+    def source_archive_uri(self) -> str:
+        """`s3://…` of the source archive."""
+        asset = self.source_archive.asset
+        return f"s3://{asset.s3_bucket_name}/{asset.s3_object_key}"
+
+    def add_prepare_execution(self) -> Function:
+        """The function looks through the bucket, and writes the weights into it."""
+        bucket = self.storage.bucket
+        function = Function(
+            self,
+            "PrepareExecution",
+            module="prepare_execution",
+            config=self.config,
+            memory_mb=512,
+            timeout=Duration.minutes(15),
+            environment={
+                "BUCKET": bucket.bucket_name,
+                "PROJECT": self.config.project,
+                "TRAINING_IMAGE_CPU": self.images.training_cpu,
+                "TRAINING_IMAGE_GPU": self.images.training_gpu,
+                "SERVING_IMAGE_CPU": self.images.serving_cpu,
+                "SERVING_IMAGE_GPU": self.images.serving_gpu,
+            },
+        )
+        allow(function.role, ["s3:ListBucket"], bucket.bucket_arn)
+        weights = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+        allow(
+            function.role,
+            weights,
+            bucket.arn_for_objects("weights/*"),
+            why_wildcard="The description there names the file.",
+        )
+        return function
+
+    def add_training_role(self) -> iam.Role:
+        """A training job reads photos, weights and its code, and writes under `executions/`."""
+        role = iam.Role(self, "TrainingRole", assumed_by=sagemaker())
+        bucket, asset = self.storage.bucket, self.source_archive.asset
+        asset_bucket = f"arn:{Aws.PARTITION}:s3:::{asset.s3_bucket_name}"
+        allow(role, ["s3:ListBucket", "s3:GetBucketLocation"], bucket.bucket_arn)
+        allow(role, ["s3:GetObject"], bucket.arn_for_objects("*"), why_wildcard="The photos may lie under any prefix of the bucket.")
+        leave = ["s3:PutObject", "s3:AbortMultipartUpload"]
+        allow(role, leave, bucket.arn_for_objects("executions/*"), why_wildcard="Each execution has a folder of its own there.")
+        allow(role, ["s3:GetObject"], f"{asset_bucket}/{asset.s3_object_key}")
+        allow(role, ["s3:ListBucket"], asset_bucket, conditions={"StringEquals": {"s3:prefix": asset.s3_object_key}})
+        allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/TrainingJobs")
+        return role
+
+    def add_hosting_role(self) -> iam.Role:
+        """An endpoint reads its artefact."""
+        role = iam.Role(self, "HostingRole", assumed_by=sagemaker())
+        artefacts = self.storage.bucket.arn_for_objects("executions/*")
+        allow(role, ["s3:GetObject"], artefacts, why_wildcard="Each execution leaves its artefact in a folder of its own.")
+        allow_image_and_logs(role, self.images.serving_repositories, "/aws/sagemaker/Endpoints/*")
+        return role
+
+    def add_role(self) -> iam.Role:
+        """The state machine may start what the requests in sagemaker_requests.py start, under this project's names only."""
+        role = iam.Role(self, "StateMachineRole", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        allow(role, ["lambda:InvokeFunction"], self.prepare_execution.function.function_arn)
+        acknowledge(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray and the delivery of vended logs know no resource.")
+        allow_sagemaker(role, self.config.project)
+        allow_waiting_for_jobs(role)
+        passed = [self.training_role.role_arn, self.hosting_role.role_arn]
+        allow(role, ["iam:PassRole"], *passed, conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})
+        return role
+
+    def add_state_machine(self) -> stepfunctions.StateMachine:
+        """The machine, with all its events logged and traced."""
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/vendedlogs/states/{self.config.project}",
+            retention=self.config.log_retention,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        return stepfunctions.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_name=self.config.project,
+            definition_body=stepfunctions.DefinitionBody.from_string(json.dumps(definition())),
+            definition_substitutions=self.substitutions(),
+            role=self.role,
+            logs=stepfunctions.LogOptions(destination=log_group, level=stepfunctions.LogLevel.ALL, include_execution_data=True),
+            tracing_enabled=True,
+        )
+
+    def substitutions(self) -> dict[str, str]:
+        """What CloudFormation writes in the place of each `${…}` of the definition."""
+        return {
+            "Partition": Aws.PARTITION,
+            "Project": self.config.project,
+            "PrepareExecutionArn": self.prepare_execution.function.function_arn,
+            "PrepareExecutionLogGroup": self.prepare_execution.log_group.log_group_name,
+            "TrainingRoleArn": self.training_role.role_arn,
+            "HostingRoleArn": self.hosting_role.role_arn,
+            "SourceArchiveUri": self.source_archive_uri,
+            "SourceArchiveName": self.source_archive.asset.s3_object_key.rpartition("/")[2],
+        }
+
+
+def sagemaker() -> iam.IPrincipal:
+    """SageMaker, acting for this account and for no other."""
+    return iam.ServicePrincipal("sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}})
+
+
+def allow_image_and_logs(role: iam.Role, repositories: list[str], log_group: str) -> None:
+    """What SageMaker does in the role's name around any container: pulls the image, writes the log, counts."""
+    if repositories:
+        allow(role, ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], *repositories)
+        allow(role, ["ecr:GetAuthorizationToken"], "*", why_wildcard="The token is the registry's, not an image's.")
+    group = resource_arn(role, "logs", f"log-group:{log_group}")
+    write = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+    allow(role, write, group, f"{group}:*", why_wildcard="SageMaker names streams after jobs, a group after its endpoint.")
+    count = {"StringEquals": {"cloudwatch:namespace": ["/aws/sagemaker/TrainingJobs", "/aws/sagemaker/Endpoints", "AWS/SageMaker"]}}
+    allow(role, ["cloudwatch:PutMetricData"], "*", conditions=count, why_wildcard="CloudWatch knows no resource; the namespace is limited.")
+
+
+def allow_sagemaker(role: iam.Role, project: str) -> None:
+    """The SageMaker actions of the state machine, each on the resources it makes."""
+    tuning_jobs = resource_arn(role, "sagemaker", f"hyper-parameter-tuning-job/{project}-*")
+    training_jobs = resource_arn(role, "sagemaker", f"training-job/{project}-*")
+    models = resource_arn(role, "sagemaker", f"model/{project}-*")
+    endpoint_configs = resource_arn(role, "sagemaker", f"endpoint-config/{project}-*")
+    endpoint = resource_arn(role, "sagemaker", f"endpoint/{project}")
+    new_names = "Jobs, models and endpoint configs get a new name each time; all begin with the project's."
+    tuning = [f"sagemaker:{verb}HyperParameterTuningJob" for verb in ("Create", "Describe", "Stop")]
+    allow(role, [*tuning, "sagemaker:ListTrainingJobsForHyperParameterTuningJob"], tuning_jobs, why_wildcard=new_names)
+    allow(role, [f"sagemaker:{verb}TrainingJob" for verb in ("Create", "Describe", "Stop")], training_jobs, why_wildcard=new_names)
+    allow(role, ["sagemaker:CreateModel"], models, why_wildcard=new_names)
+    allow(role, ["sagemaker:CreateEndpointConfig"], endpoint_configs, why_wildcard=new_names)
+    allow(role, ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], endpoint, endpoint_configs, why_wildcard=new_names)
+    allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], endpoint)
+    tagged = [tuning_jobs, training_jobs, models, endpoint_configs, endpoint]
+    allow(role, ["sagemaker:AddTags", "sagemaker:ListTags"], *tagged, why_wildcard=new_names)
+
+
+def allow_waiting_for_jobs(role: iam.Role) -> None:
+    """`.sync` hears of a job's end through rules that Step Functions itself keeps in the account."""
+    rules = [resource_arn(role, "events", f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule") for kind in ("Tuning", "Training")]
+    allow(role, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], *rules)
