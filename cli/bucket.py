@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli.errors import RefusedError
 
 THREADS = 16
@@ -74,8 +76,10 @@ class Bucket:
         """The object's bytes, or None where there is none."""
         try:
             return bytes(self.s3.get_object(Bucket=self.name, Key=key)["Body"].read())
-        except self.s3.exceptions.NoSuchKey:
-            return None
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise
 
     def download(self, prefix: str, folder: Path) -> list[str]:
         """Copies everything under a prefix into a folder; the names below it."""
