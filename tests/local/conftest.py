@@ -35,7 +35,12 @@ class Local:
         """A boto3 client; errors come at once instead of after retries."""
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120)
         return boto3.client(
-            service, endpoint_url=self.mode.engine_url, region_name=REGION, aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, config=config
+            service,
+            endpoint_url=self.mode.engine_url,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=config,
         )
 
     def put(self, key: str, body: bytes) -> str:
@@ -66,7 +71,10 @@ class Local:
     def wait_for_job(self, name: str, timeout_s: float = 90) -> dict[str, Any]:
         """Wait for a training job's end."""
         describe = self.client("sagemaker").describe_training_job
-        return wait_until(lambda: describe(TrainingJobName=name), lambda job: job["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"), timeout_s)
+        job: dict[str, Any] = wait_until(
+            lambda: describe(TrainingJobName=name), lambda seen: seen["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"), timeout_s
+        )
+        return job
 
     def log_lines(self, group: str, prefix: str) -> list[str]:
         """The messages of the streams whose name starts with `prefix`."""

@@ -5,10 +5,11 @@ import tarfile
 import time
 from typing import Any
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.conftest import Local
+from tests.local.conftest import Local, wait_until
 
 LEARNS = """
 import argparse, json, os, pathlib
@@ -42,10 +43,17 @@ def test_a_job_trains_and_leaves_model_metrics_and_logs(local: Local) -> None:
 
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     assert [(metric["MetricName"], metric["Value"]) for metric in job["FinalMetricDataList"]] == [("objective:valid_loss", 8.0)]
-    assert [each["Status"] for each in job["SecondaryStatusTransitions"]] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert [each["Status"] for each in job["SecondaryStatusTransitions"]] == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]
     assert job["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{local.bucket}/output/learns/output/model.tar.gz"
     packed = local.client("s3").get_object(Bucket=local.bucket, Key="output/learns/output/model.tar.gz")["Body"].read()
-    assert tarfile.open(fileobj=io.BytesIO(packed)).getnames() == ["model.json"]
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert tar.getnames() == ["model.json"]
     assert "output/learns/output/output.tar.gz" in local.keys("output/learns/")
     lines = local.log_lines("/aws/sagemaker/TrainingJobs", "learns/algo-1-")
     assert any("the channel holds ['pawn/two.jpg', 'rook/one 100%+ü.jpg']" in line for line in lines), lines
@@ -73,3 +81,115 @@ def test_a_stopped_job_ends_its_processes(local: Local) -> None:
     assert local.mode.status().jobs == 0
     with pytest.raises(ClientError, match="is in status Stopped"):
         sagemaker.stop_training_job(TrainingJobName="sleeps")
+
+
+WRITES_WHILE_IT_RUNS = """
+import json, os, pathlib, time
+base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
+hook = json.loads(pathlib.Path(os.environ["SMDEBUG_CONFIG_FILE_PATH"]).read_text())
+assert hook["LocalPath"] == str(base / "output" / "tensors"), hook
+assert hook["CollectionConfigurations"] == [{"CollectionName": "losses"}], hook
+print(f"restored {(base / 'checkpoints' / 'earlier.txt').read_text()}")
+(base / "checkpoints" / "report").mkdir()
+(base / "checkpoints" / "report" / "data.json").write_text("{}")
+(base / "output" / "tensors").mkdir()
+(base / "output" / "tensors" / "step 1").write_text("tensor")
+while not (base / "checkpoints" / "go").exists():
+    time.sleep(0.1)
+"""
+
+
+def test_checkpoints_and_tensors_reach_s3_while_the_job_runs(local: Local) -> None:
+    program = local.put_program("writes", WRITES_WHILE_IT_RUNS)
+    local.put("checkpoints/earlier.txt", b"an earlier checkpoint")
+    request = local.training_request(
+        "writes",
+        program,
+        CheckpointConfig={"S3Uri": f"s3://{local.bucket}/checkpoints", "LocalPath": "/opt/ml/checkpoints"},
+        DebugHookConfig={"S3OutputPath": f"s3://{local.bucket}/debug/", "CollectionConfigurations": [{"CollectionName": "losses"}]},
+    )
+    local.client("sagemaker").create_training_job(**request)
+    wait_until(lambda: local.keys("checkpoints/report/"), bool, 30)
+    wait_until(lambda: local.keys("debug/writes/debug-output/"), lambda keys: keys == ["debug/writes/debug-output/step 1"], 30)
+    assert local.client("sagemaker").describe_training_job(TrainingJobName="writes")["TrainingJobStatus"] == "InProgress"
+    (local.mode.home / "sagemaker/jobs/writes/ml/checkpoints/go").touch()
+    job = local.wait_for_job("writes")
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert any("restored an earlier checkpoint" in line for line in local.log_lines("/aws/sagemaker/TrainingJobs", "writes/"))
+
+
+def test_max_runtime_stops_a_job_and_keeps_its_model(local: Local) -> None:
+    source = "import os, pathlib, time\npathlib.Path(os.environ['SM_MODEL_DIR'], 'half.txt').write_text('x')\ntime.sleep(600)"
+    job = local.train("overruns", local.put_program("overruns", source), StoppingCondition={"MaxRuntimeInSeconds": 3})
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    assert "output/overruns/output/model.tar.gz" in local.keys("output/overruns/")
+
+
+LEAVES_ONE_BEHIND = """
+import subprocess, sys
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(f"left behind {left.pid}")
+"""
+
+
+def test_nothing_that_a_program_leaves_behind_outlives_it(local: Local) -> None:
+    job = local.train("leaves", local.put_program("leaves", LEAVES_ONE_BEHIND))
+    assert job["TrainingJobStatus"] == "Completed"
+    (line,) = [line for line in local.log_lines("/aws/sagemaker/TrainingJobs", "leaves/") if line.startswith("left behind ")]
+    assert not psutil.pid_exists(int(line.split()[-1]))
+
+
+def test_a_nan_metric_is_left_out(local: Local) -> None:
+    job = local.train("nan", local.put_program("nan", "print('[metric] objective:valid_loss=nan')"))
+    assert job["TrainingJobStatus"] == "Completed"
+    assert "FinalMetricDataList" not in job
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("s3://whippet-tests/nothing-here/", "No S3 objects found under S3 URL"),
+        ("s3://no-such-bucket-at-all/x/", "there is no bucket 'no-such-bucket-at-all'"),
+        ("s3://whippet-tests/unsafe/", "cannot be a file name"),
+    ],
+)
+def test_a_channel_that_cannot_be_downloaded_fails_the_job_with_a_sentence(
+    local: Local, uri: str, sentence: str, request: pytest.FixtureRequest
+) -> None:
+    local.put("unsafe/../../escape.txt", b"x")
+    name = "channel-" + str(abs(hash(request.node.name)))[:8]
+    job = local.train(name, uri)
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("ClientError: ") and sentence in job["FailureReason"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 5}}, "ResourceConfig.InstanceCount 2"),
+        ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "VpcConfig"),
+        ({"ProfilerConfig": {"S3OutputPath": "s3://b/p"}}, "ProfilerConfig"),
+        ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining without CheckpointConfig"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/p", "LocalPath": "/etc"}}, "CheckpointConfig.LocalPath '/etc'"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/p", "LocalPath": "/opt/ml/../../etc"}}, "CheckpointConfig.LocalPath"),
+        ({"RoleArn": "nobody-that-is-an-arn"}, "Value 'nobody-that-is-an-arn' at 'roleArn' failed to satisfy constraint"),
+        ({"TrainingJobName": "bad_name"}, "Member must satisfy regular expression pattern"),
+    ],
+)
+def test_a_request_is_refused_with_the_field_named(local: Local, fields: dict[str, Any], named: str) -> None:
+    request = {**local.training_request("refused", f"s3://{local.bucket}/code"), **fields}
+    with pytest.raises(ClientError) as caught:
+        local.client("sagemaker").create_training_job(**request)
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    assert named in caught.value.response["Error"]["Message"]
+
+
+def test_names_are_used_once_and_unknown_jobs_are_not_found(local: Local) -> None:
+    program = local.put_program("once", "print('done')")
+    local.train("once", program)
+    with pytest.raises(ClientError, match="ResourceInUse"):
+        local.train("once", program)
+    with pytest.raises(ClientError, match="Requested resource not found"):
+        local.client("sagemaker").describe_training_job(TrainingJobName="never-made")
+    listed = local.client("sagemaker").list_training_jobs(NameContains="once")["TrainingJobSummaries"]
+    assert [job["TrainingJobName"] for job in listed] == ["once"]

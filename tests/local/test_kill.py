@@ -1,0 +1,96 @@
+"""Local mode killed in the middle: nothing in S3 is lost, no process goes on for ever, the next start works."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from local.processes import ProcessBook
+from tests.local.conftest import Local, wait_until
+from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
+from tests.local.test_state_machines import job_named, run_machine, training_task
+
+
+def kill(local: Local, name: str) -> None:
+    pid = getattr(local.mode.status(), f"{name}_pid")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: getattr(local.mode.status(), f"{name}_pid"), lambda pid: pid is None, 10)
+
+
+def test_a_killed_plane_leaves_no_job_running_and_brings_endpoints_back(fresh_local: Local) -> None:
+    local = fresh_local
+    config = make_config(local, "comes-back", {"code/serve": SERVE, "word.txt": "here"})
+    local.client("sagemaker").create_endpoint(EndpointName="comes-back", EndpointConfigName=config)
+    wait_for_endpoint(local, "comes-back", "InService")
+    program = local.put_program("endless", "import time\nprint('endless')\ntime.sleep(600)")
+    local.client("sagemaker").create_training_job(**local.training_request("killed", program))
+    book = ProcessBook(local.mode.home / "run")
+    wait_until(lambda: book.records("job-"), bool, 20)
+    time.sleep(1)
+    orphans = [record.pid for record in (*book.records("job-"), *book.records("server-"))]
+    assert len(orphans) == 2
+    kill(local, "plane")
+    assert all(psutil.pid_exists(pid) for pid in orphans)
+
+    local.mode.start()
+
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in orphans)
+    job = local.client("sagemaker").describe_training_job(TrainingJobName="killed")
+    assert job["TrainingJobStatus"] == "Failed" and "local mode ended while the job ran" in job["FailureReason"]
+    wait_for_endpoint(local, "comes-back", "InService")
+    assert invoke(local, "comes-back")["word"] == "here"
+    leftover = list((local.mode.home / "sagemaker" / "jobs").glob("*/ml"))
+    assert leftover == []
+
+
+def test_a_killed_engine_keeps_objects_and_control_plane_and_stops_its_jobs(fresh_local: Local) -> None:
+    local = fresh_local
+    local.client("ssm").put_parameter(Name="/kept", Value="yes", Type="String")
+    program = local.put_program("endless", "import time\nprint('endless')\ntime.sleep(600)")
+    execution = run_machine(local, {"Train": training_task(local, program, "of-a-killed-engine")})
+    wait_until(lambda: job_named(local, "of-a-killed-engine"), bool, 20)
+    local.put("late.txt", b"put just before the end")
+    snapshot = local.mode.home / "engine" / "state" / "stepfunctions.json"
+    wait_until(lambda: snapshot.exists() and execution in snapshot.read_text(), bool, 20)
+    kill(local, "engine")
+
+    local.mode.start()
+
+    assert local.client("s3").get_object(Bucket=local.bucket, Key="late.txt")["Body"].read() == b"put just before the end"
+    assert local.client("ssm").get_parameter(Name="/kept")["Parameter"]["Value"] == "yes"
+    described = local.client("stepfunctions").describe_execution(executionArn=execution)
+    assert (described["status"], described["error"]) == ("FAILED", "States.ServiceRestart")
+    assert local.wait_for_job("of-a-killed-engine", 30)["TrainingJobStatus"] == "Stopped"
+
+
+def test_stop_ends_everything_by_pid_and_start_finds_the_objects_again(fresh_local: Local) -> None:
+    local = fresh_local
+    local.put("kept.txt", b"kept")
+    local.mode.start()
+    first = local.mode.status()
+    pids = local.mode.stop()
+    assert {first.engine_pid, first.plane_pid} <= set(pids)
+    assert not local.mode.is_running() and local.mode.stop() == []
+    assert list((local.mode.home / "run").glob("*.pid")) == []
+    local.mode.start()
+    assert local.mode.engine_url == first.engine_url, "the port changed although it was free"
+    assert local.client("s3").get_object(Bucket=local.bucket, Key="kept.txt")["Body"].read() == b"kept"
+
+
+def test_only_this_machine_can_reach_it(local: Local) -> None:
+    pids = {local.mode.status().engine_pid, local.mode.status().plane_pid}
+    listening = [each for each in psutil.net_connections("inet") if each.pid in pids and each.status == psutil.CONN_LISTEN]
+    assert len(listening) == 2
+    assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(("name", "module"), [("engine", "local.engine")])
+def test_the_engine_refuses_to_listen_on_other_addresses(name: str, module: str) -> None:
+    import subprocess
+    import sys
+
+    environment = {"PATH": os.environ["PATH"], "BIND_HOST": "0.0.0.0"}  # noqa: S104 - what is refused
+    done = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "BIND_HOST has to be 127.0.0.1" in done.stderr

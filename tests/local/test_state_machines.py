@@ -1,0 +1,214 @@
+"""The adapter's seams, seen from outside: state machines that call SageMaker and Lambda on the real engine."""
+
+import io
+import json
+import textwrap
+import time
+import uuid
+import zipfile
+from typing import Any
+
+import pytest
+
+from local.adapter import missing_seams, parse_traceback
+from local.sync_tasks import error_name
+from tests.local.conftest import ROLE, Local, wait_until
+
+
+def run_machine(local: Local, states: dict[str, Any], given: object = None, **machine: Any) -> str:
+    """Create a JSONata state machine and start it; returns the execution's ARN."""
+    sfn = local.client("stepfunctions")
+    definition = {"QueryLanguage": "JSONata", "StartAt": next(iter(states)), "States": states, **machine}
+    arn = sfn.create_state_machine(name=f"m-{uuid.uuid4().hex[:12]}", definition=json.dumps(definition), roleArn=ROLE)["stateMachineArn"]
+    started: str = sfn.start_execution(stateMachineArn=arn, input=json.dumps(given or {}))["executionArn"]
+    return started
+
+
+def ended(local: Local, arn: str, timeout_s: float = 60) -> dict[str, Any]:
+    sfn = local.client("stepfunctions")
+    execution: dict[str, Any] = wait_until(
+        lambda: sfn.describe_execution(executionArn=arn), lambda seen: seen["status"] != "RUNNING", timeout_s
+    )
+    return execution
+
+
+def make_function(local: Local, source: str) -> str:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("handler.py", textwrap.dedent(source))
+    name = f"f-{uuid.uuid4().hex[:12]}"
+    created = local.client("lambda").create_function(
+        FunctionName=name, Runtime="python3.12", Role=ROLE, Handler="handler.handler", Code={"ZipFile": buffer.getvalue()}
+    )
+    return str(created["FunctionArn"])
+
+
+def training_task(local: Local, program: str, name: str, **state: Any) -> dict[str, Any]:
+    request = local.training_request(name, program)
+    return {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createTrainingJob.sync", "Arguments": request, "End": True, **state}
+
+
+def job_named(local: Local, prefix: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = local.client("sagemaker").list_training_jobs(NameContains=prefix)["TrainingJobSummaries"]
+    return found
+
+
+def test_every_private_name_that_the_adapter_hooks_into_exists_in_the_pinned_version() -> None:
+    assert missing_seams() == []
+
+
+def test_sync_returns_the_description_of_the_finished_job(local: Local) -> None:
+    program = local.put_program("sync", "print('[metric] objective:valid_loss=0.25')")
+    output = "{% {'status': $states.result.TrainingJobStatus, 'model': $states.result.ModelArtifacts.S3ModelArtifacts} %}"
+    execution = ended(local, run_machine(local, {"Train": training_task(local, program, "sync-job", Output=output)}))
+    assert execution["status"] == "SUCCEEDED", execution
+    assert json.loads(execution["output"]) == {"status": "Completed", "model": f"s3://{local.bucket}/output/sync-job/output/model.tar.gz"}
+
+
+def test_a_failed_job_is_task_failed_with_the_description_as_cause(local: Local) -> None:
+    program = local.put_program("sync-fails", "raise SystemExit('unusable data')")
+    catch = [{"ErrorEquals": ["States.TaskFailed"], "Next": "Told", "Output": "{% $parse($states.errorOutput.Cause).FailureReason %}"}]
+    states = {"Train": training_task(local, program, "sync-fails", Catch=catch), "Told": {"Type": "Pass", "End": True}}
+    execution = ended(local, run_machine(local, states))
+    assert execution["status"] == "SUCCEEDED" and "unusable data" in execution["output"]
+
+
+def test_arguments_are_evaluated_again_at_each_retry(local: Local) -> None:
+    """A retried task has to get a new job name from $uuid(), for names can be used only once."""
+    program = local.put_program("retries", "raise SystemExit(1)")
+    task = training_task(local, program, "{% 'retried-' & $substring($uuid(), 0, 8) %}")
+    task["Retry"] = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 1, "MaxAttempts": 1, "BackoffRate": 1}]
+    assert ended(local, run_machine(local, {"Train": task}))["status"] == "FAILED"
+    names = {job["TrainingJobName"] for job in job_named(local, "retried-")}
+    assert len(names) == 2
+
+
+def test_a_wrong_request_carries_the_name_of_aws_and_says_what_is_wrong(local: Local) -> None:
+    task = training_task(local, "s3://b/p", "never")
+    task["Arguments"]["ResourceConfig"]["InstanceCount"] = 0
+    execution = ended(local, run_machine(local, {"Train": task}))
+    assert execution["error"] == "SageMaker.AmazonSageMakerException"
+    assert "Member must have value greater than or equal to 1" in execution["cause"]
+
+
+def test_the_sdk_integration_names_a_missing_endpoint_as_the_sdk_does(local: Local) -> None:
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:sagemaker:describeEndpoint",
+        "Arguments": {"EndpointName": "absent"},
+        "End": True,
+    }
+    execution = ended(local, run_machine(local, {"Describe": task}))
+    assert execution["error"] == "SageMaker.SageMakerException"
+    assert execution["cause"].startswith('Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/absent".')
+
+
+@pytest.mark.parametrize("how", ["stop", "task timeout", "machine timeout"])
+def test_the_job_of_an_execution_that_ends_early_is_stopped(local: Local, how: str) -> None:
+    program = local.put_program("endless", "import time\ntime.sleep(600)")
+    name = "endless-" + how.replace(" ", "-")
+    retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 2}] if how == "stop" else []
+    timeout = {"TimeoutSeconds": 4} if how == "task timeout" else {"TimeoutSeconds": 500}
+    machine = {"TimeoutSeconds": 4} if how == "machine timeout" else {}
+    arn = run_machine(local, {"Train": training_task(local, program, name, Retry=retry, **timeout)}, **machine)
+    wait_until(lambda: job_named(local, name), bool, 20)
+    if how == "stop":
+        local.client("stepfunctions").stop_execution(executionArn=arn, error="ByHand", cause="enough")
+    execution = ended(local, arn)
+    assert execution["status"] == {"stop": "ABORTED", "task timeout": "FAILED", "machine timeout": "TIMED_OUT"}[how]
+    assert local.wait_for_job(name, 30)["TrainingJobStatus"] == "Stopped"
+    time.sleep(1.5)
+    assert local.client("stepfunctions").describe_execution(executionArn=arn)["status"] == execution["status"]
+    assert len(job_named(local, name)) == 1, "a job was started after the execution had ended"
+
+
+def test_retry_and_catch_match_the_class_that_a_lambda_raised(local: Local) -> None:
+    function = make_function(
+        local,
+        """
+        class WrongInput(Exception):
+            pass
+
+        def handler(event, context):
+            raise WrongInput("lr is reversed:\\n0.1 > 0.001")
+        """,
+    )
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": function, "Payload": {}},
+        "Catch": [{"ErrorEquals": ["WrongInput"], "Next": "Told", "Output": "{% $parse($states.errorOutput.Cause) %}"}],
+        "End": True,
+    }
+    execution = ended(local, run_machine(local, {"Prepare": task, "Told": {"Type": "Pass", "End": True}}))
+    cause = json.loads(execution["output"])
+    assert cause["errorType"] == "WrongInput" and cause["errorMessage"] == "lr is reversed:\n0.1 > 0.001"
+    assert any("handler.py" in frame for frame in cause["stackTrace"])
+
+
+def test_output_of_a_succeed_state_is_evaluated(local: Local) -> None:
+    execution = ended(local, run_machine(local, {"Done": {"Type": "Succeed", "Output": "{% {'twice': $states.input.n * 2} %}"}}, {"n": 4}))
+    assert json.loads(execution["output"]) == {"twice": 8}
+
+
+def test_a_body_beyond_the_limits_of_api_gateway_is_answered_413(local: Local) -> None:
+    import urllib.error
+    import urllib.request
+
+    gateway = local.client("apigateway")
+    api = gateway.create_rest_api(name="limits", binaryMediaTypes=["image/jpeg"])["id"]
+    root = gateway.get_resources(restApiId=api)["items"][0]["id"]
+    gateway.put_method(restApiId=api, resourceId=root, httpMethod="POST", authorizationType="NONE")
+    function = make_function(local, "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['body']))}\n")
+    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function}/invocations"
+    gateway.put_integration(restApiId=api, resourceId=root, httpMethod="POST", type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+    gateway.create_deployment(restApiId=api, stageName="v1")
+
+    def post(size: int) -> tuple[int, bytes]:
+        url = local.mode.api_url(f"https://{api}.execute-api.us-east-1.amazonaws.com/v1/")
+        request = urllib.request.Request(url, data=b"x" * size, headers={"Content-Type": "image/jpeg"})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    assert post(3_000_000) == (200, b"4000000")
+    for size in (5_000_000, 11_000_000):
+        status, body = post(size)
+        assert status == 413 and json.loads(body) == {"message": "Request Too Long"}
+
+
+def test_a_versioned_bucket_keeps_every_version_readable(local: Local) -> None:
+    """The adapter drops the bodies that the engine keeps in memory: what is read then comes from the files."""
+    s3 = local.client("s3")
+    s3.create_bucket(Bucket="versioned-tests")
+    s3.put_bucket_versioning(Bucket="versioned-tests", VersioningConfiguration={"Status": "Enabled"})
+    versions = [s3.put_object(Bucket="versioned-tests", Key="a/b.bin", Body=body)["VersionId"] for body in (b"one" * 1000, b"two" * 1000)]
+    bodies = [s3.get_object(Bucket="versioned-tests", Key="a/b.bin", VersionId=version)["Body"].read() for version in versions]
+    assert bodies == [b"one" * 1000, b"two" * 1000]
+    s3.delete_object(Bucket="versioned-tests", Key="a/b.bin", VersionId=versions[1])
+    assert s3.get_object(Bucket="versioned-tests", Key="a/b.bin")["Body"].read() == b"one" * 1000
+
+
+@pytest.mark.parametrize(
+    ("log", "name"),
+    [
+        ("no traceback at all", None),
+        ('x\nTraceback (most recent call last):\n  File "a.py", line 1, in f\n    f()\nlambdas.prepare.WrongInput: a\nb', "WrongInput"),
+        (
+            "Traceback (most recent call last):\n  File\nKeyError: 'a'\n\nDuring handling …\n\nTraceback (most recent call last):\n  File\nValueError",
+            "ValueError",
+        ),
+    ],
+)
+def test_the_class_of_an_error_is_read_from_its_traceback(log: str, name: str | None) -> None:
+    assert parse_traceback(log)[0] == name
+
+
+def test_error_names_follow_the_integration() -> None:
+    assert error_name("ValidationException") == "SageMaker.AmazonSageMakerException"
+    assert error_name("ValidationException", sdk=True) == "SageMaker.SageMakerException"
+    assert error_name("ResourceLimitExceeded") == "SageMaker.ResourceLimitExceededException"
+    assert error_name("ResourceInUse", sdk=True) == "SageMaker.ResourceInUseException"
