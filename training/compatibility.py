@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -45,10 +46,12 @@ def import_smdebug() -> ModuleType:
         ImportError: smdebug, or something that it needs, is not on the path.
     """
     os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
-    if importlib.util.find_spec("distutils") is None:
-        importlib.import_module("setuptools")  # brings its own distutils, gone from Python 3.12
     _stand_in_for_pyinstrument()
-    module = importlib.import_module("smdebug.pytorch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # smdebug is final: what it uses that is going away is ours to pin, not to fix
+        if importlib.util.find_spec("distutils") is None:
+            importlib.import_module("setuptools")  # brings its own distutils, gone from Python 3.12
+        module = importlib.import_module("smdebug.pytorch")
     _repair_tensor_writer()
     return module
 

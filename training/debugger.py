@@ -4,6 +4,7 @@ Runs in training jobs. AWS's images no longer hold smdebug, so the source archiv
 SageMaker writes it to input/config/debughookconfig.json and that configuration is followed; otherwise ours is.
 """
 
+import atexit
 import os
 import shutil
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ LOSSES_PER_EPOCH = 50
 """At most so many training losses are saved in an epoch: each saved step is two files, which all go to S3."""
 
 END_OF_JOB = "training_job_end.ts"
-"""File that tells readers not to wait for more steps. Inside SageMaker the hook leaves it to the service, which knows only its own hooks."""
+"""File that tells readers not to wait for more steps. Inside SageMaker the hook leaves it to the service, which knows its own hooks."""
 
 
 class Debugger(Protocol):
@@ -80,11 +81,9 @@ class HookedDebugger:
 
     def close(self) -> None:
         """Write what is left, and find out whether everything was recorded."""
-        try:
-            self._hook.close()
-        except OSError as error:
-            self.problem = f"the last tensors could not be written: {error}"
+        self._hook.close()
         if self._hook.failed():
+            atexit.unregister(self._hook._cleanup)  # it would fail once more when the program ends
             self.problem = "smdebug failed and stopped recording; its error is in the job's log"
         if self.problem is None and not any(Path(self._hook.out_dir, "events").rglob("*.tfevents")):
             self.problem = "smdebug recorded no tensor"
@@ -143,6 +142,10 @@ def _hook_class(smdebug: Any) -> Any:
 
         def backward_hook(self, tname: str) -> Any:
             return error_handling_agent.catch_smdebug_errors()(super().backward_hook(tname))
+
+        @error_handling_agent.catch_smdebug_errors()  # type: ignore[untyped-decorator]
+        def close(self) -> None:
+            super().close()
 
         def failed(self) -> bool:
             return bool(error_handling_agent.disable_smdebug)

@@ -20,4 +20,4 @@ class ImageClassifier:
     """Hands every request to the application; the model loads when the replica starts."""
 
 
-app = ImageClassifier.bind()  # type: ignore[attr-defined] - the decorators add it
+app = ImageClassifier.bind()  # type: ignore[attr-defined]

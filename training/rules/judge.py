@@ -40,6 +40,9 @@ def judge(folder: str, rules: Sequence[Callable[[Any], TensorRule]] = RULES, now
 
 
 def _status(rule: TensorRule, steps: Sequence[int], now: Callable[[], datetime]) -> RuleStatus:
+    lacking = [collection for collection in rule.needs if not rule.names(collection)]
+    if lacking:
+        return RuleStatus(rule.rule_name, "Error", f"InternalError: no {' and no '.join(lacking)} were saved", now().isoformat())
     for step in steps:
         try:
             rule.invoke(step)

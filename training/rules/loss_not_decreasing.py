@@ -14,6 +14,8 @@ class LossNotDecreasing(TensorRule):
     Looks at the first of EVAL, TRAIN and GLOBAL that has losses, unless `mode` names one.
     """
 
+    needs = ("losses",)
+
     def __init__(
         self,
         base_trial: Any,

@@ -15,6 +15,8 @@ class Overfit(TensorRule):
     The means are those since the evaluation before: one epoch's training steps, and the evaluation after them.
     """
 
+    needs = ("losses",)
+
     def __init__(self, base_trial: Any, start_step: int = 0, patience: int = 1, ratio_threshold: float = 0.1) -> None:
         """`start_step`: EVAL step before which nothing is judged."""
         super().__init__(base_trial)

@@ -16,6 +16,9 @@ from smdebug.rules.rule import Rule  # noqa: E402
 class TensorRule(Rule):  # type: ignore[misc]
     """A rule that looks at one step at a time."""
 
+    needs: tuple[str, ...] = ()
+    """Collections without which the rule cannot say anything."""
+
     def __init__(self, base_trial: Any) -> None:
         """`base_trial`: what smdebug.trials.create_trial returns."""
         super().__init__(base_trial, action_str="")

@@ -27,7 +27,8 @@ class UnchangedTensor(TensorRule):
     ) -> None:
         """`rtol`, `atol`, `equal_nan`: as numpy.allclose has them."""
         super().__init__(base_trial)
-        self.collection_names, self.num_steps = collection_names, num_steps
+        self.needs = self.collection_names = tuple(collection_names)
+        self.num_steps = num_steps
         self._tolerances: dict[str, Any] = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}
 
     def look(self, mode: Any, step: int) -> str | None:

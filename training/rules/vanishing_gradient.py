@@ -11,6 +11,8 @@ from training.rules.tensor_rule import TensorRule, modes
 class VanishingGradient(TensorRule):
     """Met when the mean absolute value of a gradient is below a threshold."""
 
+    needs = ("gradients",)
+
     def __init__(self, base_trial: Any, threshold: float = 1e-7) -> None:
         """`threshold`: mean absolute value under which a gradient has vanished."""
         super().__init__(base_trial)

@@ -1,0 +1,174 @@
+"""The training job from end to end on real files: log, artefact, report, saved tensors, refusals. Run: `make test`."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.conftest import Job, job_folders, run_quietly, save_classes
+from training.artefact import load_artefact
+from training.compatibility import import_smdebug
+from training.contract import METRICS, OBJECTIVE_METRIC
+from training.inference import logits, model_fn
+from training.preprocessing import read_photo
+from training.rules.status import RULE_NAMES
+
+
+def read(job: Job, name: str) -> Any:
+    return json.loads((job.folders.report / f"{name}.json").read_text())
+
+
+def test_the_job_succeeds_and_every_metric_of_the_contract_is_in_its_log(finished: Job) -> None:
+    assert finished.status == 0, finished.log
+    found = {name: re.findall(pattern, finished.log) for name, pattern in METRICS.items()}
+    assert [name for name, values in found.items() if not values] == []
+    assert len(found[OBJECTIVE_METRIC]) == 12
+    assert len(found["test:accuracy"]) == 1
+
+
+def test_the_objective_is_the_lowest_validation_loss_so_far(finished: Job) -> None:
+    losses = [float(value) for value in re.findall(METRICS["valid:loss"], finished.log)]
+    objective = [float(value) for value in re.findall(METRICS[OBJECTIVE_METRIC], finished.log)]
+    assert objective == [min(losses[: number + 1]) for number in range(len(losses))]
+
+
+def test_it_learns_colours(finished: Job) -> None:
+    assert read(finished, "evaluation")["test_accuracy"] >= 0.8
+
+
+def test_the_report_agrees_with_itself(finished: Job) -> None:
+    evaluation, data, history = read(finished, "evaluation"), read(finished, "data"), read(finished, "history")
+    matrix = torch.tensor(evaluation["confusion_matrix"])
+    assert matrix.sum().item() == sum(data["photos"]["test"].values()) == 6
+    assert evaluation["test_accuracy"] == pytest.approx(matrix.diagonal().sum().item() / 6)
+    assert data["left_out"] == [{"file": "red/no_photo.jpg", "reason": "it is none of JPEG, PNG, WEBP, GIF, BMP, TIFF"}]
+    assert [epoch["epoch"] for epoch in history] == list(range(1, 13))
+    assert "left out 'red/no_photo.jpg'" in finished.log
+
+
+def test_the_saved_model_gives_the_logits_of_training(finished: Job) -> None:
+    """Features and head while training, one folded network while serving: the same numbers on the same photos."""
+    model = model_fn(str(finished.folders.model))
+    losses = []
+    for label, name in enumerate(model.classes):
+        for file in sorted((finished.folders.photos / name).glob("*.png")):
+            values = logits(model, model.preprocessing(read_photo(file)).unsqueeze(0))
+            plain = load_plain(finished)(model.preprocessing(read_photo(file)).unsqueeze(0))
+            assert torch.allclose(values, plain, atol=1e-4, rtol=1e-4)
+            losses.append(torch.nn.functional.cross_entropy(values, torch.tensor([label])).item())
+            break
+    assert max(losses) < 1.0
+
+
+_networks: dict[Path, torch.nn.Module] = {}
+
+
+def load_plain(job: Job) -> torch.nn.Module:
+    return _networks.setdefault(job.folders.model, load_artefact(job.folders.model).network)
+
+
+def test_the_test_loss_of_the_log_is_that_of_the_served_model(finished: Job) -> None:
+    """The saved network on the very test photos: nothing is lost between features and artefact."""
+    from training.data import find_photos
+
+    model = model_fn(str(finished.folders.model))
+    photos = find_photos(finished.folders.photos, seed=3).splits["test"]
+    pixels = torch.stack([model.preprocessing(read_photo(photo.file)) for photo in photos])
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(logits(model, pixels), torch.tensor([photo.label for photo in photos])).item()
+    assert loss == pytest.approx(read(finished, "evaluation")["test_loss"], abs=1e-4)
+
+
+def test_train_and_eval_losses_are_read_back_by_smdebug(finished: Job) -> None:
+    modes = import_smdebug().modes
+    from smdebug.trials import create_trial
+
+    trial = create_trial(str(finished.folders.debug_output))
+    losses = trial.tensor("CrossEntropyLoss_output_0")
+    assert losses.steps(mode=modes.TRAIN) == list(range(12 * math.ceil(21 / 8)))
+    saved = [float(losses.value(step, mode=modes.EVAL)) for step in losses.steps(mode=modes.EVAL)]
+    assert saved == pytest.approx([epoch["valid_loss"] for epoch in read(finished, "history")], abs=1e-6)
+    gradient = trial.tensor("gradient/Head_fc.weight")
+    assert gradient.reduction_value(gradient.steps(mode=modes.TRAIN)[0], "mean", mode=modes.TRAIN, abs=True) > 0
+
+
+def test_every_rule_has_a_verdict(finished: Job) -> None:
+    statuses = read(finished, "rule_statuses")
+    assert [status["RuleConfigurationName"] for status in statuses] == list(RULE_NAMES)
+    assert {status["RuleEvaluationStatus"] for status in statuses} <= {"NoIssuesFound", "IssuesFound"}
+    verdicts = {status["RuleConfigurationName"]: status["RuleEvaluationStatus"] for status in statuses}
+    assert verdicts["ExplodingTensor"] == verdicts["VanishingGradient"] == verdicts["UnchangedTensor"] == "NoIssuesFound"
+
+
+def test_the_artefact_says_where_it_comes_from(finished: Job) -> None:
+    description = json.loads((finished.folders.model / "model.json").read_text())
+    assert description["classes"] == ["blue", "green", "red"]
+    assert description["training_job"] == "whippet-test-train"
+    assert description["backbone"]["stride"] == "v1.5"
+    assert description["hyperparameters"]["lr"] == 0.01
+    assert (finished.folders.model / "code/training/server.py").is_file()
+    assert (finished.folders.model / "code/serve").stat().st_mode & 0o111
+
+
+def test_the_page_needs_nothing_beside_it(finished: Job) -> None:
+    page = (finished.folders.report / "report.html").read_text()
+    assert "<svg" in page
+    assert "no_photo.jpg" in page
+    assert not re.search(r"<script|src=|href=|@import|url\(", page)
+
+
+def test_a_tuning_job_prints_no_test_figure_and_leaves_no_report(tmp_path: Path, weights: Path) -> None:
+    folders = job_folders(tmp_path, save_classes(tmp_path / "photos", 4, ("blue", "red")), weights)
+    status, log = run_quietly(["--epochs", "2", "--batch_size", "512", "--debugger", "off"], folders)
+    assert status == 0
+    assert "test:" not in log
+    assert not folders.checkpoints.exists()
+    assert load_artefact(folders.model).classes == ("blue", "red")
+
+
+@pytest.mark.parametrize(
+    ("classes", "arguments", "sentence"),
+    [
+        (("blue",), [], "at least 2 classes, got 1: blue"),
+        ((), [], "no photos"),
+        (("blue", "red"), ["--lr", "7"], "--lr: got '7', allowed is a number above 0, up to 1"),
+        (("blue", "red"), ["--momentum", "0.9"], "unrecognized arguments: --momentum"),
+        (("blue", "red"), ["--debugger", "managed"], "choose from"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_in_a_sentence(
+    tmp_path: Path, weights: Path, classes: tuple[str, ...], arguments: list[str], sentence: str
+) -> None:
+    folders = job_folders(tmp_path, save_classes(tmp_path / "photos", 3, classes), weights)
+    status, _ = run_quietly(arguments, folders)
+    assert status == 1
+    assert sentence in folders.failure.read_text()
+    assert not folders.model.exists()
+
+
+def test_weights_that_are_not_the_described_ones_are_refused(tmp_path: Path, weights: Path) -> None:
+    changed = tmp_path / "weights"
+    changed.mkdir()
+    (changed / "resnet50.pth").symlink_to(weights / "resnet50.pth")
+    described = json.loads((weights / "resnet50.json").read_text()) | {"sha256": "0" * 64}
+    (changed / "resnet50.json").write_text(json.dumps(described))
+    folders = job_folders(tmp_path, save_classes(tmp_path / "photos", 3, ("blue", "red")), changed)
+    assert run_quietly([], folders)[0] == 1
+    assert "changed or cut short" in folders.failure.read_text()
+
+
+def test_the_program_starts_as_a_file_from_anywhere(tmp_path: Path) -> None:
+    """As the training toolkit starts it: nothing on the path but the script's own folder."""
+    program = Path(__file__).parents[2] / "training" / "train.py"
+    environment = {"SAGEMAKER_BASE_DIR": str(tmp_path), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, program, "--lr", "none"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "--lr: got 'none'" in (tmp_path / "output/failure").read_text()
