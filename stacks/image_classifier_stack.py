@@ -24,6 +24,7 @@ class ImageClassifierStack(Stack):
         CfnOutput(self, "BucketName", value=storage.bucket.bucket_name, description="Photos, weights, and what executions leave")
         CfnOutput(self, "StateMachineArn", value=workflow.state_machine.state_machine_arn, description="Start an execution of it with {}")
         CfnOutput(self, "ApiUrl", value=api.url, description="Post a photo here")
+        CfnOutput(self, "PageUrl", value=api.page_url, description="The same for a browser, where the API is open to one")
         CfnOutput(self, "EndpointName", value=config.project, description="The SageMaker endpoint, once an execution has made it")
         CfnOutput(self, "SourceArchiveUri", value=workflow.source_archive_uri, description="What the training jobs run")
         Tags.of(self).add("project", config.project)

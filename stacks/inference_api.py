@@ -44,6 +44,11 @@ class InferenceApi(Construct):
         """Where photos are posted to."""
         return self.api.url_for_path("/predict")
 
+    @property
+    def page_url(self) -> str:
+        """Where the page is."""
+        return self.api.url_for_path("/")
+
     def add_invoke_endpoint(self) -> Function:
         """Asks the project's endpoint and no other."""
         function = Function(
@@ -85,6 +90,7 @@ class InferenceApi(Construct):
             cloud_watch_role=False,
             deploy_options=self.stage_options(log_group),
         )
+        api.node.try_remove_child("Endpoint")  # an output of CDK's own; the stack has its own outputs
         for response_type, sentence in GATEWAY_SENTENCES.items():
             api.add_gateway_response(
                 response_type.response_type,

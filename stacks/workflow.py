@@ -5,7 +5,7 @@ Runs at synth. Each role holds the few things that its bearer does: no managed p
 
 import json
 
-from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import Aws, CfnResource, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as stepfunctions
@@ -112,7 +112,7 @@ class Workflow(Construct):
             retention=self.config.log_retention,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        return stepfunctions.StateMachine(
+        state_machine = stepfunctions.StateMachine(
             self,
             "StateMachine",
             state_machine_name=self.config.project,
@@ -122,6 +122,11 @@ class Workflow(Construct):
             logs=stepfunctions.LogOptions(destination=log_group, level=stepfunctions.LogLevel.ALL, include_execution_data=True),
             tracing_enabled=True,
         )
+        # cfn-lint takes no ARN but arn:aws:…, and this one is filled in at deploy time; the tests lint the definition with it filled in.
+        resource = state_machine.node.default_child
+        assert isinstance(resource, CfnResource)
+        resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["E3601"]}})
+        return state_machine
 
     def substitutions(self) -> dict[str, str]:
         """What CloudFormation writes in the place of each `${…}` of the definition."""

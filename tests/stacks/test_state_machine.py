@@ -1,0 +1,397 @@
+"""Every way through the state machine, run in memory: what is asked of SageMaker, where it ends, and what it says when it fails."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lambdas.execution_input import ExecutionInput
+from lambdas.prepare_execution import Settings, plan
+from stacks.endpoint_states import MOST_CHECKS
+from stacks.state_machine import definition
+from tests.stacks.execution import Execution, TaskError, filled_in
+from tests.stacks.request_shapes import faults_in
+from training import contract
+
+LOOKS = 4
+MACHINE = json.loads(json.dumps(filled_in(definition())).replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}"))
+SETTINGS = Settings("whippet-data", "whippet", "1.dkr.ecr/pytorch:cpu", "1.dkr.ecr/pytorch:gpu", "1.dkr.ecr/ray:cpu", "1.dkr.ecr/ray:gpu")
+ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
+
+
+def planned(asked: dict[str, Any]) -> dict[str, Any]:
+    made = plan(ExecutionInput.parse(asked), SETTINGS, "data/", "arn:aws:states:execution:1", "261122160000", 6, 556)
+    return dict(json.loads(json.dumps(made, default=vars)))
+
+
+class FakeSageMaker:
+    """SageMaker as one execution sees it. `script[action]` holds answers or errors to give before the usual answer."""
+
+    def __init__(self, **script: list[Any]) -> None:
+        self.script = script
+        self.endpoint_config = "none"
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, action: str, arguments: dict[str, Any]) -> Any:
+        if action == "invoke":
+            self.asked = arguments["Payload"]["input"]
+        queue = self.script.get(action.removesuffix(".sync"), [])
+        answer = queue.pop(0) if queue else getattr(self, action.removesuffix(".sync"))(arguments)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(arguments) if isinstance(answer, Callable) else answer  # type: ignore[arg-type]
+
+    def invoke(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"Payload": planned(self.asked), "StatusCode": 200}
+
+    def createHyperParameterTuningJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the action's name
+        best = {
+            "TrainingJobName": "whippet-1-001",
+            "TunedHyperParameters": {"lr": "0.0123", "batch_size": '"64"'},
+            "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "objective:valid_loss", "Value": 0.51},
+        }
+        return {"HyperParameterTuningJobName": arguments["HyperParameterTuningJobName"], "BestTrainingJob": best}
+
+    def createTrainingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        name = arguments["TrainingJobName"]
+        return {
+            "TrainingJobName": name,
+            "ModelArtifacts": {"S3ModelArtifacts": f"{arguments['OutputDataConfig']['S3OutputPath']}/{name}/model.tar.gz"},
+        }
+
+    def createModel(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"ModelArn": f"arn:aws:sagemaker:us-east-1:000000000000:model/{arguments['ModelName']}"}
+
+    def createEndpointConfig(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        self.endpoint_config = arguments["EndpointConfigName"]
+        return {"EndpointConfigArn": f"arn:aws:sagemaker:us-east-1:000000000000:endpoint-config/{self.endpoint_config}"}
+
+    def createEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet"}
+
+    updateEndpoint = createEndpoint  # noqa: N815
+
+    def describeEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"EndpointStatus": "InService", "EndpointConfigName": self.endpoint_config}
+
+    def deleteEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {}
+
+    stopTrainingJob = stopHyperParameterTuningJob = deleteEndpoint  # noqa: N815
+
+    def listTrainingJobsForHyperParameterTuningJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"TrainingJobSummaries": []}
+
+
+def run(asked: dict[str, Any] | None = None, **script: list[Any]) -> Execution:
+    return Execution(MACHINE, FakeSageMaker(**script), asked or {}).run()
+
+
+def status(now: str, **more: str) -> dict[str, str]:
+    return {"EndpointStatus": now, "EndpointConfigName": "an-older-one", **more}
+
+
+def asked_for(execution: Execution, action: str) -> list[dict[str, Any]]:
+    return [arguments for each, arguments in execution.requests if each == action]
+
+
+def test_the_first_execution_creates_the_endpoint() -> None:
+    done = run(describeEndpoint=[ABSENT, status("Creating")])
+    assert done.error == ""
+    assert [name for name in done.visited if name.startswith(("Create", "Update", "Train", "Tune"))] == [
+        "TuneHyperparameters",
+        "TrainModel",
+        "CreateModel",
+        "CreateEndpointConfig",
+        "CreateEndpoint",
+    ]
+
+
+def test_the_output_says_what_was_made_and_where() -> None:
+    output = run().output
+    run_name, job = output["run"], output["training_job"]
+    folder = f"s3://whippet-data/executions/{run_name}/training/{job}"
+    assert output == {
+        "run": run_name,
+        "tuning_job": output["tuning_job"],
+        "training_job": job,
+        "best": {"lr": 0.0123, "batch_size": 64, "objective": 0.51},
+        "model": output["model"],
+        "endpoint": "whippet",
+        "endpoint_config": output["endpoint_config"],
+        "model_artifact": f"{folder}/model.tar.gz",
+        "report": f"{folder}/report/",
+        "debug_output": f"{folder}/debug-output/",
+    }
+    assert re.fullmatch(r"whippet-261122160000-[0-9a-f]{4}", run_name)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"instance_type": "ml.g5.xlarge", "endpoint": {"instance_type": "ml.g5.xlarge", "instance_count": 2}},
+        {"tuning": {"lr": [0.00001, 0.5], "batch_size": [32], "max_jobs": 1, "strategy": "Random"}, "debugger": "off"},
+    ],
+)
+def test_every_request_is_what_the_api_demands(asked: dict[str, Any]) -> None:
+    """With all expressions evaluated, so nothing is taken on trust."""
+    requests = [each for way in (run(asked), run(asked, describeEndpoint=[ABSENT])) for each in way.requests if each[0] != "invoke"]
+    faults = [fault for action, arguments in requests for fault in faults_in(action.removesuffix(".sync"), arguments)]
+    assert faults == []
+
+
+def test_the_hyperparameters_sent_are_those_the_program_accepts() -> None:
+    execution = run()
+    (tuning,) = asked_for(execution, "createHyperParameterTuningJob.sync")
+    (training,) = asked_for(execution, "createTrainingJob.sync")
+    toolkit = {"sagemaker_program", "sagemaker_submit_directory"}
+    ranges = tuning["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    tuned = {each["Name"] for kind in ranges.values() for each in kind}
+    assert tuned == set(contract.TUNED_HYPERPARAMETERS)
+    assert set(tuning["TrainingJobDefinition"]["StaticHyperParameters"]) | tuned == set(contract.HYPERPARAMETERS) | toolkit
+    assert set(training["HyperParameters"]) == set(contract.HYPERPARAMETERS) | toolkit
+    assert training["HyperParameters"]["lr"] == "0.0123"
+    assert training["HyperParameters"]["batch_size"] == "64", "quotes that the SDK's tuner puts around a value are taken off"
+
+
+def test_one_batch_size_stays_a_list() -> None:
+    (tuning,) = asked_for(run({"tuning": {"batch_size": [32]}}), "createHyperParameterTuningJob.sync")
+    (batch_size,) = tuning["HyperParameterTuningJobConfig"]["ParameterRanges"]["CategoricalParameterRanges"]
+    assert batch_size["Values"] == ["32"]
+
+
+def test_the_checkpoints_lie_in_the_jobs_own_folder() -> None:
+    (training,) = asked_for(run(), "createTrainingJob.sync")
+    assert training["CheckpointConfig"]["S3Uri"] == f"{training['OutputDataConfig']['S3OutputPath']}/{training['TrainingJobName']}"
+
+
+def test_jobs_and_models_are_isolated() -> None:
+    requests = dict(run().requests)
+    assert requests["createTrainingJob.sync"]["EnableNetworkIsolation"] is True
+    assert requests["createHyperParameterTuningJob.sync"]["TrainingJobDefinition"]["EnableNetworkIsolation"] is True
+    assert requests["createModel"]["EnableNetworkIsolation"] is True
+
+
+def test_a_gpu_endpoint_names_its_host_image() -> None:
+    (config,) = asked_for(run({"endpoint": {"instance_type": "ml.g5.xlarge"}}), "createEndpointConfig")
+    assert config["ProductionVariants"][0]["InferenceAmiVersion"] == "al2-ami-sagemaker-inference-gpu-3-1"
+    (config,) = asked_for(run(), "createEndpointConfig")
+    assert "InferenceAmiVersion" not in config["ProductionVariants"][0]
+
+
+def test_a_retried_request_has_a_new_name() -> None:
+    throttled = [TaskError("SageMaker.AmazonSageMakerException", "Rate exceeded") for _ in range(2)]
+    names = [each["TrainingJobName"] for each in asked_for(run(createTrainingJob=throttled), "createTrainingJob.sync")]
+    assert len(set(names)) == 3
+
+
+def test_the_names_fit() -> None:
+    fake = FakeSageMaker(
+        invoke=[{"Payload": {**planned({}), "run": "abcdefghij-261122160000-ffff", "tuning_job_prefix": "abcdefghij-261122160000-"}}]
+    )
+    requests = dict(Execution(MACHINE, fake, {}).run().requests)
+    assert len(requests["createHyperParameterTuningJob.sync"]["HyperParameterTuningJobName"]) == 32
+    assert len(requests["createTrainingJob.sync"]["TrainingJobName"]) <= 63
+
+
+def test_a_refusal_of_the_first_state_is_the_cause() -> None:
+    told = json.dumps({"errorType": "NoUsableData", "errorMessage": "there are no photos under s3://b/data/", "stackTrace": ["x"]})
+    failed = run(invoke=[TaskError("NoUsableData", told)])
+    assert failed.error == "NoUsableData"
+    assert failed.cause == (
+        "PrepareExecution failed: there are no photos under s3://b/data/. Log: CloudWatch log group /aws/lambda/whippet-prepare-execution."
+    )
+    assert len(failed.requests) == 1, "a refusal is not tried again"
+
+
+def test_a_broken_download_is_tried_again() -> None:
+    assert run(invoke=[TaskError("WeightsDownloadInterrupted", "{}")]).error == ""
+
+
+def test_a_failed_training_job_gives_its_reason_and_log() -> None:
+    described = json.dumps({"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: out of memory."})
+    failed = run(createTrainingJob=[TaskError("States.TaskFailed", described)])
+    (request,) = asked_for(failed, "createTrainingJob.sync")
+    name = request["TrainingJobName"]
+    assert failed.error == "TrainModel.TaskFailed"
+    assert failed.cause == (
+        f"TrainModel failed (training job {name}): AlgorithmError: out of memory. "
+        f"Log: CloudWatch log group /aws/sagemaker/TrainingJobs, log streams {name}*."
+    )
+
+
+def test_a_stopped_training_job_says_so() -> None:
+    described = json.dumps({"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"})
+    assert "it ended as Stopped (MaxRuntimeExceeded)." in run(createTrainingJob=[TaskError("States.TaskFailed", described)]).cause
+
+
+def test_a_refused_request_has_no_log_to_look_at() -> None:
+    refused = [TaskError("SageMaker.ResourceLimitExceededException", "The account-level service limit 'ml.m5.2xlarge' is 0 Instances.")]
+    assert run(createTrainingJob=refused).cause.endswith("is 0 Instances.")
+
+
+def test_a_failed_tuning_job_gives_the_reason_of_one_training_job() -> None:
+    described = json.dumps({"HyperParameterTuningJobStatus": "Failed", "FailureReason": "All training jobs failed."})
+    summaries = {"TrainingJobSummaries": [{"TrainingJobName": "whippet-1-001", "FailureReason": "the photos are unreadable"}]}
+    failed = run(
+        createHyperParameterTuningJob=[TaskError("States.TaskFailed", described)], listTrainingJobsForHyperParameterTuningJob=[summaries]
+    )
+    (request,) = asked_for(failed, "createHyperParameterTuningJob.sync")
+    assert (
+        asked_for(failed, "listTrainingJobsForHyperParameterTuningJob")[0]["HyperParameterTuningJobName"]
+        == request["HyperParameterTuningJobName"]
+    )
+    assert "All training jobs failed.; training job whippet-1-001: the photos are unreadable. Log:" in failed.cause
+
+
+@pytest.mark.parametrize("listing", [{"TrainingJobSummaries": []}, TaskError("SageMaker.SageMakerException", "no such job")])
+def test_a_tuning_job_without_a_failed_training_job_keeps_its_own_reason(listing: Any) -> None:
+    described = json.dumps({"HyperParameterTuningJobStatus": "Failed", "FailureReason": "no capacity"})
+    failed = run(
+        createHyperParameterTuningJob=[TaskError("States.TaskFailed", described)], listTrainingJobsForHyperParameterTuningJob=[listing]
+    )
+    assert failed.cause.startswith("TuneHyperparameters failed (tuning job whippet-261122160000-")
+    assert ": no capacity. Log:" in failed.cause
+
+
+@pytest.mark.parametrize("best", [{}, {"BestTrainingJob": {}}])
+def test_a_tuning_job_without_a_best_training_job_is_a_failure(best: dict[str, Any]) -> None:
+    failed = run(createHyperParameterTuningJob=[{"HyperParameterTuningJobName": "whippet-1", **best}])
+    assert failed.error == "TuneHyperparameters.NoBestTrainingJob"
+    assert "TrainModel" not in failed.visited
+    assert "none of its training jobs printed the objective" in failed.cause
+
+
+@pytest.mark.parametrize(("state", "action", "stop"), [
+    ("TuneHyperparameters", "createHyperParameterTuningJob", "stopHyperParameterTuningJob"),
+    ("TrainModel", "createTrainingJob", "stopTrainingJob"),
+])  # fmt: skip
+@pytest.mark.parametrize("stopped", [{}, TaskError("SageMaker.SageMakerException", "already stopped")])
+def test_a_job_that_takes_too_long_is_stopped(state: str, action: str, stop: str, stopped: Any) -> None:
+    failed = run(**{action: [TaskError("States.Timeout")], stop: [stopped]})
+    ((_, created),) = [each for each in failed.requests if each[0] == f"{action}.sync"]
+    (name,) = asked_for(failed, stop)[0].values()
+    assert name in created.values()
+    assert failed.error == f"{state}.Timeout"
+
+
+def test_an_endpoint_in_service_is_updated() -> None:
+    done = run(describeEndpoint=[status("InService"), status("Updating")])
+    assert done.error == ""
+    assert "UpdateEndpoint" in done.visited
+    assert "CreateEndpoint" not in done.visited
+
+
+def test_an_endpoint_in_transition_is_waited_for() -> None:
+    done = run(describeEndpoint=[status("Creating"), status("Updating"), status("InService")])
+    assert done.error == ""
+    assert done.visited.count("WaitForTurn") == 2
+
+
+def test_a_failed_endpoint_is_removed_first() -> None:
+    done = run(describeEndpoint=[status("Failed"), status("Deleting"), ABSENT])
+    assert done.error == ""
+    assert [each for each, _ in done.requests if each in ("deleteEndpoint", "createEndpoint")] == ["deleteEndpoint", "createEndpoint"]
+
+
+def test_a_failed_endpoint_that_another_execution_removed_is_created() -> None:
+    assert "CreateEndpoint" in run(describeEndpoint=[status("Failed")], deleteEndpoint=[ABSENT]).visited
+
+
+def test_an_endpoint_that_stays_busy_is_given_up() -> None:
+    failed = run(describeEndpoint=[status("Updating")] * 9)
+    assert failed.error == "DescribeEndpoint.EndpointBusy"
+    assert "it has been Updating at each of 4 looks" in failed.cause
+
+
+@pytest.mark.parametrize("said", ["Cannot create already existing endpoint", "Cannot update in-progress endpoint"])
+def test_another_execution_may_be_quicker(said: str) -> None:
+    refused = [TaskError("SageMaker.AmazonSageMakerException", said)] * 4
+    done = run(describeEndpoint=[ABSENT, status("Creating"), status("InService")], createEndpoint=refused)
+    assert done.error == ""
+    assert "UpdateEndpoint" in done.visited
+
+
+def test_another_error_of_describe_is_not_taken_for_absence() -> None:
+    failed = run(
+        describeEndpoint=[TaskError("SageMaker.SageMakerException", "User is not authorized to perform: sagemaker:DescribeEndpoint")]
+    )
+    assert "CreateEndpoint" not in failed.visited
+    assert "not authorized" in failed.cause
+
+
+def test_a_new_endpoint_that_fails_is_removed_again() -> None:
+    failed = run(describeEndpoint=[ABSENT, status("Creating"), status("Failed", FailureReason="The container did not answer /ping.")])
+    assert failed.requests[-1] == ("deleteEndpoint", {"EndpointName": "whippet"})
+    assert failed.error == "WaitForEndpoint.EndpointNotInService"
+    assert failed.cause == (
+        "WaitForEndpoint failed (endpoint whippet): The container did not answer /ping. Log: CloudWatch log group /aws/sagemaker/Endpoints/whippet."
+    )
+
+
+def test_an_endpoint_that_was_there_before_is_left() -> None:
+    failed = run(describeEndpoint=[status("InService"), status("Failed", FailureReason="no memory")])
+    assert "RemoveEndpoint" not in failed.visited
+    assert "no memory" in failed.cause
+
+
+def test_a_rollback_is_detected() -> None:
+    failed = run(describeEndpoint=[status("InService"), status("Updating"), status("RollingBack"), status("InService")])
+    assert "it serves an-older-one: the update to whippet-261122160000-" in failed.cause
+    assert "was rolled back" in failed.cause
+
+
+def test_waiting_for_the_endpoint_ends() -> None:
+    failed = run(describeEndpoint=[ABSENT] + [status("Creating")] * 9)
+    assert "it is still Creating after 4 looks" in failed.cause
+    assert failed.requests[-1][0] == "deleteEndpoint"
+
+
+def test_a_stutter_while_waiting_is_forgiven() -> None:
+    stutter = TaskError("SageMaker.SageMakerException", "Rate exceeded")
+    assert run(describeEndpoint=[ABSENT, stutter, stutter]).error == ""
+
+
+def test_throttled_looks_at_the_endpoint_are_repeated() -> None:
+    assert run(describeEndpoint=[TaskError("SageMaker.SageMakerException", "Rate exceeded (Status Code: 400)"), ABSENT]).error == ""
+
+
+@pytest.mark.parametrize("state", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"])
+def test_every_refused_request_is_told(state: str) -> None:
+    action = state[0].lower() + state[1:]
+    first = [ABSENT] if state == "CreateEndpoint" else []
+    failed = run(**{action: [TaskError("SageMaker.AmazonSageMakerException", "no such role")] * 4}, describeEndpoint=first)
+    assert failed.error == "SageMaker.AmazonSageMakerException"
+    assert failed.cause.startswith(f"{state} failed")
+    assert failed.cause.endswith("no such role.")
+
+
+def test_the_bounds_of_waiting_are_in_the_machine() -> None:
+    """The tests above shorten them, which must not hide that there are any."""
+    assert json.dumps(definition()).count(f"$checks < {MOST_CHECKS}") == 4
+
+
+def test_every_task_is_guarded() -> None:
+    tasks = {name: state for name, state in MACHINE["States"].items() if state["Type"] == "Task"}
+    assert [name for name, state in tasks.items() if not state["Retry"] or not state["TimeoutSeconds"]] == []
+    assert [name for name, state in tasks.items() if state["Catch"][-1]["ErrorEquals"] != ["States.ALL"]] == []
+
+
+def test_every_state_is_run_by_some_test() -> None:
+    """The ways above, together, leave no state out."""
+    described = TaskError("States.TaskFailed", "{}")
+    ways = [
+        run(describeEndpoint=[ABSENT, status("Creating")]),
+        run(describeEndpoint=[status("Failed"), ABSENT, status("Failed")]),
+        run(describeEndpoint=[status("Updating")] * 9),
+        run(createEndpoint=[TaskError("x")], describeEndpoint=[ABSENT]),
+        run(createHyperParameterTuningJob=[{"HyperParameterTuningJobName": "whippet-1"}]),
+        run(createHyperParameterTuningJob=[TaskError("States.Timeout")]),
+        run(createTrainingJob=[TaskError("States.Timeout")]),
+        run(createTrainingJob=[described]),
+        run(),
+    ]
+    assert {name for way in ways for name in way.visited} == set(MACHINE["States"])
