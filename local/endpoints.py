@@ -16,7 +16,7 @@ from local.fidelity import refuse_what_is_not_done
 from local.job_runner import REASON_LIMIT, JobTools
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
-from local.model_server import LOG_GROUP, ModelServer, ServerFailedError
+from local.model_server import LOG_GROUP, START_TIMEOUT_S, ModelServer, ServerFailedError
 from local.models import EndpointConfigs, Models, arn_of
 from local.objects import DownloadError
 from local.shapes import ServiceError, invalid
@@ -137,7 +137,7 @@ class Endpoints:
         try:
             config = self._configs.describe(config_name)
             server = self._new_server(name, config)
-            server.start()
+            server.start(config["ProductionVariants"][0].get("ContainerStartupHealthCheckTimeoutInSeconds", START_TIMEOUT_S))
         except START_ERRORS as error:
             self._keep_or_fail(name, str(error))
             return

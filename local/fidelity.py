@@ -27,6 +27,21 @@ REPRODUCED = {
     "spot": "EnableManagedSpotTraining with a CheckpointConfig runs as an ordinary job, which nobody interrupts",
     "network isolation": "a job with EnableNetworkIsolation gets no credentials and no endpoint; its network is not cut",
 }
+# Fields that local mode acts on, whole unless a part of one is in another table.
+ACTED_ON = (
+    "TrainingJobName", "HyperParameters", "AlgorithmSpecification.MetricDefinitions", "InputDataConfig.ChannelName",
+    "InputDataConfig.ContentType", "InputDataConfig.DataSource.S3DataSource.S3Uri",
+    "InputDataConfig.DataSource.S3DataSource.S3DataDistributionType", "OutputDataConfig.S3OutputPath",
+    "StoppingCondition.MaxRuntimeInSeconds", "CheckpointConfig", "DebugHookConfig", "TensorBoardOutputConfig", "Environment",
+    "EnableManagedSpotTraining",
+    "HyperParameterTuningJobName", "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective",
+    "HyperParameterTuningJobConfig.ResourceLimits", "HyperParameterTuningJobConfig.ParameterRanges",
+    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria", "HyperParameterTuningJobConfig.RandomSeed",
+    "TrainingJobDefinition.DefinitionName", "TrainingJobDefinition.StaticHyperParameters",
+    "ModelName", "PrimaryContainer.ModelDataUrl", "PrimaryContainer.Environment", "PrimaryContainer.ContainerHostname",
+    "EndpointConfigName", "ProductionVariants.VariantName", "ProductionVariants.ModelName",
+    "ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds", "EndpointName",
+)  # fmt: skip
 # Matters of the account or of machines that one machine does not have: kept, described, without effect.
 ACCEPTED = (
     "RoleArn", "ExecutionRoleArn", "ResourceConfig.InstanceType", "ResourceConfig.VolumeSizeInGB", "ResourceConfig.VolumeKmsKeyId",
@@ -34,18 +49,20 @@ ACCEPTED = (
     "EnableInterContainerTrafficEncryption", "StoppingCondition.MaxPendingTimeInSeconds", "StoppingCondition.MaxWaitTimeInSeconds",
     "AlgorithmSpecification.TrainingImage", "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries", "ExperimentConfig",
     "ProductionVariants.InstanceType", "ProductionVariants.InitialVariantWeight", "ProductionVariants.InferenceAmiVersion",
-    "ProductionVariants.VolumeSizeInGB", "PrimaryContainer.Image", "KmsKeyId", "MetricsConfig",
+    "ProductionVariants.VolumeSizeInGB", "ProductionVariants.ModelDataDownloadTimeoutInSeconds",
+    "ProductionVariants.VariantInstanceProvisionTimeoutInSeconds", "PrimaryContainer.Image", "KmsKeyId", "MetricsConfig",
 )  # fmt: skip
 
 _TRAINING_SPECIFICATION = (
-    "AlgorithmSpecification.AlgorithmName", "AlgorithmSpecification.ContainerEntrypoint", "AlgorithmSpecification.ContainerArguments",
-    "AlgorithmSpecification.TrainingImageConfig", "VpcConfig", "RetryStrategy", "ResourceConfig.InstanceGroups",
+    "AlgorithmSpecification.AlgorithmName", "VpcConfig", "ResourceConfig.SelectedInstanceType", "ResourceConfig.SelectedInstanceCount",
+    "RetryStrategy", "ResourceConfig.InstanceGroups",
     "ResourceConfig.TrainingPlanArn", "ResourceConfig.InstancePlacementConfig", "ResourceConfig.InstancePreferences",
 )  # fmt: skip
 REFUSED: dict[str, tuple[str, ...]] = {
     "CreateTrainingJob": (
-        *_TRAINING_SPECIFICATION, "DebugRuleConfigurations", "ProfilerRuleConfigurations", "RemoteDebugConfig", "InfraCheckConfig",
-        "SessionChainingConfig", "ServerlessJobConfig", "MlflowConfig", "ModelPackageConfig",
+        *_TRAINING_SPECIFICATION, "AlgorithmSpecification.ContainerEntrypoint", "AlgorithmSpecification.ContainerArguments",
+        "AlgorithmSpecification.TrainingImageConfig", "DebugRuleConfigurations", "ProfilerRuleConfigurations",
+        "RemoteDebugConfig", "InfraCheckConfig", "SessionChainingConfig", "ServerlessJobConfig", "MlflowConfig", "ModelPackageConfig",
     ),
     "CreateHyperParameterTuningJob": (
         "TrainingJobDefinitions", "WarmStartConfig", "Autotune", "HyperParameterTuningJobConfig.StrategyConfig",
@@ -57,14 +74,14 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "CreateModel": (
         "Containers", "InferenceExecutionConfig", "VpcConfig", "PrimaryContainer.ModelPackageName", "PrimaryContainer.MultiModelConfig",
         "PrimaryContainer.ImageConfig", "PrimaryContainer.InferenceSpecificationName", "PrimaryContainer.AdditionalModelDataSources",
-        "PrimaryContainer.ModelDataSource",
+        "PrimaryContainer.ModelDataSource", "PrimaryContainer.ContainerMetricsConfig",
     ),
     "CreateEndpointConfig": (
         "DataCaptureConfig", "AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "ExecutionRoleArn", "VpcConfig",
     ),
     "ProductionVariant": (
         "ServerlessConfig", "CoreDumpConfig", "ManagedInstanceScaling", "RoutingConfig", "EnableSSMAccess", "AcceleratorType",
-        "CapacityReservationConfig",
+        "CapacityReservationConfig", "InstancePools",
     ),
     "CreateEndpoint": ("DeploymentConfig",),
     "UpdateEndpoint": ("DeploymentConfig", "RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 from botocore.config import Config
 
@@ -120,6 +121,14 @@ def wait_until(look: Callable[[], Any], is_done: Callable[[Any], bool], timeout_
         assert time.monotonic() < deadline, f"waited {timeout_s} s in vain; last seen: {json.dumps(seen, default=str)[:3000]}"
         time.sleep(0.1)
     return seen
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; a zombie, which waits for a parent that never asks, does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(scope="session")

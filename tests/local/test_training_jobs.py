@@ -2,17 +2,17 @@
 
 import io
 import tarfile
-import time
 from typing import Any
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.conftest import Local, wait_until
+from tests.local.conftest import Local, lives, wait_until
 
 LEARNS = """
-import argparse, json, os, pathlib
+import argparse, json, os, pathlib, subprocess, sys
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(f"left behind {left.pid}")
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--lr", type=float)
 arguments.add_argument("--batch_size", type=int)
@@ -20,6 +20,7 @@ given = arguments.parse_args()
 photos = pathlib.Path(os.environ["SM_CHANNEL_PHOTOS"])
 print(f"the channel holds {sorted(str(p.relative_to(photos)) for p in photos.rglob('*') if p.is_file())}")
 print("[metric] objective:valid_loss=0.9")
+print("[metric] objective:valid_loss=not-a-number-at-all")
 print(f"[metric] objective:valid_loss={given.lr * given.batch_size}")
 print(f"no credentials: {'AWS_ACCESS_KEY_ID' not in os.environ} {os.environ['TRAINING_JOB_NAME']}")
 pathlib.Path(os.environ["SM_MODEL_DIR"], "model.json").write_text(json.dumps({"lr": given.lr}))
@@ -59,6 +60,8 @@ def test_a_job_trains_and_leaves_model_metrics_and_logs(local: Local) -> None:
     assert any("the channel holds ['pawn/two.jpg', 'rook/one 100%+ü.jpg']" in line for line in lines), lines
     assert any("no credentials: True learns" in line for line in lines), lines
     assert [path.name for path in (local.mode.home / "sagemaker" / "jobs" / "learns").iterdir()] == ["log.txt"]
+    (left,) = [line for line in lines if line.startswith("left behind ")]
+    assert not lives(int(left.split()[-1])), "a process that the program left behind outlived its container"
 
 
 def test_a_failing_program_gives_its_sentence_as_the_reason(local: Local) -> None:
@@ -69,15 +72,14 @@ def test_a_failing_program_gives_its_sentence_as_the_reason(local: Local) -> Non
     assert len(job["FailureReason"]) <= 1024
 
 
-def test_a_stopped_job_ends_its_processes(local: Local) -> None:
-    program = local.put_program("sleeps", "import time\nprint('sleeping')\ntime.sleep(600)")
+def test_a_stopped_job_ends_its_processes_and_keeps_its_model(local: Local) -> None:
+    source = "import os, pathlib, time\npathlib.Path(os.environ['SM_MODEL_DIR'], 'half.txt').write_text('x')\ntime.sleep(600)"
     sagemaker = local.client("sagemaker")
-    sagemaker.create_training_job(**local.training_request("sleeps", program))
-    while sagemaker.describe_training_job(TrainingJobName="sleeps")["SecondaryStatus"] != "Training":
-        time.sleep(0.1)
-    time.sleep(1)
+    sagemaker.create_training_job(**local.training_request("sleeps", local.put_program("sleeps", source)))
+    wait_until((local.mode.home / "sagemaker/jobs/sleeps/ml/model/half.txt").exists, bool, 60)
     sagemaker.stop_training_job(TrainingJobName="sleeps")
     assert local.wait_for_job("sleeps")["TrainingJobStatus"] == "Stopped"
+    assert "output/sleeps/output/model.tar.gz" in local.keys("output/sleeps/")
     assert local.mode.status().jobs == 0
     with pytest.raises(ClientError, match="is in status Stopped"):
         sagemaker.stop_training_job(TrainingJobName="sleeps")
@@ -118,31 +120,10 @@ def test_checkpoints_and_tensors_reach_s3_while_the_job_runs(local: Local) -> No
     assert any("restored an earlier checkpoint" in line for line in local.log_lines("/aws/sagemaker/TrainingJobs", "writes/"))
 
 
-def test_max_runtime_stops_a_job_and_keeps_its_model(local: Local) -> None:
-    source = "import os, pathlib, time\npathlib.Path(os.environ['SM_MODEL_DIR'], 'half.txt').write_text('x')\ntime.sleep(600)"
-    job = local.train("overruns", local.put_program("overruns", source), StoppingCondition={"MaxRuntimeInSeconds": 3})
+def test_max_runtime_stops_a_job(local: Local) -> None:
+    program = local.put_program("overruns", "import time\ntime.sleep(600)")
+    job = local.train("overruns", program, StoppingCondition={"MaxRuntimeInSeconds": 2})
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
-    assert "output/overruns/output/model.tar.gz" in local.keys("output/overruns/")
-
-
-LEAVES_ONE_BEHIND = """
-import subprocess, sys
-left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print(f"left behind {left.pid}")
-"""
-
-
-def test_nothing_that_a_program_leaves_behind_outlives_it(local: Local) -> None:
-    job = local.train("leaves", local.put_program("leaves", LEAVES_ONE_BEHIND))
-    assert job["TrainingJobStatus"] == "Completed"
-    (line,) = [line for line in local.log_lines("/aws/sagemaker/TrainingJobs", "leaves/") if line.startswith("left behind ")]
-    assert not psutil.pid_exists(int(line.split()[-1]))
-
-
-def test_a_nan_metric_is_left_out(local: Local) -> None:
-    job = local.train("nan", local.put_program("nan", "print('[metric] objective:valid_loss=nan')"))
-    assert job["TrainingJobStatus"] == "Completed"
-    assert "FinalMetricDataList" not in job
 
 
 @pytest.mark.parametrize(
@@ -185,10 +166,9 @@ def test_a_request_is_refused_with_the_field_named(local: Local, fields: dict[st
 
 
 def test_names_are_used_once_and_unknown_jobs_are_not_found(local: Local) -> None:
-    program = local.put_program("once", "print('done')")
-    local.train("once", program)
+    assert local.train("once", "s3://no-such-bucket-at-all/x")["TrainingJobStatus"] == "Failed"
     with pytest.raises(ClientError, match="ResourceInUse"):
-        local.train("once", program)
+        local.train("once", "s3://no-such-bucket-at-all/x")
     with pytest.raises(ClientError, match="Requested resource not found"):
         local.client("sagemaker").describe_training_job(TrainingJobName="never-made")
     listed = local.client("sagemaker").list_training_jobs(NameContains="once")["TrainingJobSummaries"]

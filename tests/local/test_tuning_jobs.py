@@ -89,7 +89,7 @@ def test_a_tuning_job_trains_in_parallel_and_finds_the_best(local: Local) -> Non
 
 
 def test_all_jobs_failed_is_a_failure_with_the_sentence_of_aws(local: Local) -> None:
-    tuning = tune(local, tuning_request(local, "all-fail", local.put_program("all-fail", "raise SystemExit(3)"), jobs=2))
+    tuning = tune(local, tuning_request(local, "all-fail", "s3://no-such-bucket-at-all/x", jobs=2))
     assert tuning["HyperParameterTuningJobStatus"] == "Failed"
     assert tuning["FailureReason"] == "All training jobs failed. Please take a look at the training jobs failures to get more details."
     assert tuning["TrainingJobStatusCounters"]["NonRetryableError"] == 2
@@ -102,6 +102,9 @@ def test_nan_is_never_the_best_and_no_objective_at_all_is_a_failure(local: Local
     assert tuning["HyperParameterTuningJobStatus"] == "Failed"
     assert tuning["FailureReason"].startswith("No objective metrics found after running 1 training jobs.")
     assert tuning["ObjectiveStatusCounters"]["Failed"] == 1
+    (job,) = local.client("sagemaker").list_training_jobs(NameContains="nan-only")["TrainingJobSummaries"]
+    described = local.client("sagemaker").describe_training_job(TrainingJobName=job["TrainingJobName"])
+    assert described["TrainingJobStatus"] == "Completed" and "FinalMetricDataList" not in described
 
 
 def test_stopping_a_tuning_job_stops_its_training_jobs(local: Local) -> None:

@@ -1,0 +1,69 @@
+"""The tables of local.fidelity against botocore's model: no field is unknown, and none is ignored in silence."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.fidelity import ACCEPTED, ACTED_ON, LIMITED, REFUSED, refuse_what_is_not_done
+from local.shapes import ServiceError, service_model
+
+PARTS = {"ProductionVariant": ("CreateEndpointConfig", "ProductionVariants"), "Channel": ("CreateTrainingJob", "InputDataConfig")}
+REQUESTS = ("CreateTrainingJob", "CreateHyperParameterTuningJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint")
+
+
+def shape_of(what: str) -> Any:
+    operation, member = PARTS.get(what, (what, None))
+    shape = service_model().operation_model(operation).input_shape
+    return shape.members[member].member if member else shape
+
+
+def exists(shape: Any, field: str) -> bool:
+    for name in field.split("."):
+        shape = shape.member if shape.type_name == "list" else shape
+        if shape.type_name != "structure" or name not in shape.members:
+            return False
+        shape = shape.members[name]
+    return True
+
+
+def uncovered(shape: Any, covered: set[str], path: str = "") -> Iterator[str]:
+    """Fields that no table names, itself or as a part of a field that is acted on."""
+    for name, member in shape.members.items():
+        field = f"{path}{name}"
+        parts_are_listed = any(each.startswith(f"{field}.") for each in covered)
+        if field in covered or (member.type_name == "list" and parts_are_listed):
+            continue
+        if member.type_name == "structure" and parts_are_listed:
+            yield from uncovered(member, covered, f"{field}.")
+        else:
+            yield field
+
+
+@pytest.mark.parametrize("what", [*REFUSED, *LIMITED])
+def test_every_field_that_a_table_names_exists(what: str) -> None:
+    assert [field for field in (*REFUSED.get(what, ()), *LIMITED.get(what, ())) if not exists(shape_of(what), field)] == []
+
+
+def test_every_accepted_and_acted_on_field_exists_somewhere() -> None:
+    shapes = [shape_of(what) for what in (*REQUESTS, "ProductionVariant")]
+    assert [field for field in (*ACCEPTED, *ACTED_ON) if not any(exists(shape, field) for shape in shapes)] == []
+
+
+@pytest.mark.parametrize("what", [*REQUESTS, "ProductionVariant", "Channel"])
+def test_no_field_is_ignored_in_silence(what: str) -> None:
+    named = {*ACCEPTED, *ACTED_ON}
+    part = {"ProductionVariant": "ProductionVariants.", "Channel": "InputDataConfig."}.get(what, "")
+    within = {field.removeprefix(part) for field in named if field.startswith(part)} if part else named
+    nested = {f"TrainingJobDefinition.{field}" for field in named} if what == "CreateHyperParameterTuningJob" else set()
+    covered = {*within, *nested, *REFUSED.get(what, ()), *LIMITED.get(what, ())}
+    assert list(uncovered(shape_of(what), covered)) == []
+
+
+def test_every_fault_of_a_request_is_named_at_once() -> None:
+    request = {"VpcConfig": {}, "ResourceConfig": {"InstanceCount": 3}, "ProfilerConfig": {"DisableProfiler": True}}
+    with pytest.raises(ServiceError) as caught:
+        refuse_what_is_not_done("CreateTrainingJob", request)
+    assert "VpcConfig is not done by local mode" in caught.value.message
+    assert "ResourceConfig.InstanceCount 3 is not done by local mode, which does one instance" in caught.value.message
+    assert "ProfilerConfig" not in caught.value.message

@@ -1,0 +1,107 @@
+"""Local mode's own parts without an engine: processes by pid, the image environment's stamp, environment and URLs."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.image_environment import LOCK, STAMP, ImageEnvironment, ImageEnvironmentError
+from local.mode import ACCESS_KEY, LocalMode
+from local.processes import ProcessBook
+from tests.local.conftest import lives, wait_until
+
+SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
+STARTS_ANOTHER = "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True); time.sleep(600)"
+IGNORES_TERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+
+
+def test_a_process_is_found_and_ended_with_what_it_started(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("engine", [sys.executable, "-c", STARTS_ANOTHER], os.environ, tmp_path / "log")
+    text = wait_until((tmp_path / "log").read_text, lambda text: text.endswith("\n"), 20)
+    assert book.alive("engine") == pid and lives(int(text))
+    assert set(book.stop("engine")) == {pid, int(text)}
+    assert not lives(pid) and not lives(int(text))
+    assert book.alive("engine") is None and book.stop("engine") == [] and book.records() == []
+
+
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("deaf", [sys.executable, "-c", IGNORES_TERM], os.environ, tmp_path / "log")
+    wait_until((tmp_path / "log").read_text, bool, 20)
+    began = time.monotonic()
+    assert book.stop("deaf", grace_s=0.5) == [pid]
+    assert not lives(pid) and 0.4 < time.monotonic() - began < 10
+
+
+def test_orphans_of_a_dead_leader_are_found_by_its_session(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("job-1", [sys.executable, "-c", STARTS_ANOTHER], os.environ, tmp_path / "log")
+    orphan = int(wait_until((tmp_path / "log").read_text, lambda text: text.endswith("\n"), 20))
+    psutil.Process(pid).kill()
+    os.waitpid(pid, 0)
+    assert lives(orphan) and book.alive("job-1") is None
+    assert book.stop_all("job-") == [orphan]
+    assert not lives(orphan)
+
+
+def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("mine", SLEEPS, os.environ, tmp_path / "log")
+    record = (tmp_path / "run" / "mine.pid").read_text()
+    started = str(book.records()[0].started)
+    (tmp_path / "run" / "other.pid").write_text(record.replace("mine", "other").replace(started, "1000000000.0"))
+    assert book.alive("other") is None and book.stop("other") == [] and lives(pid)
+    assert book.stop("mine") == [pid]
+
+
+def test_a_record_cut_short_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "broken.pid").write_text('{"name": "bro')
+    assert ProcessBook(tmp_path).records() == [] and list(tmp_path.iterdir()) == []
+
+
+def test_the_image_environment_is_whole_only_with_the_stamp_of_its_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("# nothing is needed\n")
+    environment = ImageEnvironment(tmp_path / "image", lock)
+    with pytest.raises(ImageEnvironmentError, match=r"pip could not install lock\.txt"):
+        environment.ensure(print, tmp_path / "log")
+    assert environment.python.exists() and not environment.is_ready(), "an environment without the toolkit was taken for whole"
+    assert not (tmp_path / "image" / STAMP).exists()
+
+
+def test_every_line_of_the_lock_pins_one_version_and_smdebug_is_not_there() -> None:
+    lines = [line for line in LOCK.read_text().splitlines() if line and not line.startswith("#")]
+    names = [line.partition("==")[0].lower() for line in lines]
+    assert all(line.count("==") == 1 for line in lines) and len(set(names)) == len(names)
+    assert {"torch", "torchvision", "sagemaker-training", "sagemaker-pytorch-training"} <= set(names)
+    assert "smdebug" not in names
+
+
+def test_the_environment_holds_nothing_of_the_users_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
+    monkeypatch.setenv("EDITOR", "vi")
+    environment = LocalMode(tmp_path).environment()
+    assert "AWS_PROFILE" not in environment and "AWS_SESSION_TOKEN" not in environment
+    assert environment["EDITOR"] == "vi" and environment["AWS_ACCESS_KEY_ID"] == ACCESS_KEY
+    assert environment["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    assert environment["CDK_HOME"] == str(tmp_path / "cdk")
+
+
+def test_api_urls(tmp_path: Path) -> None:
+    mode = LocalMode(tmp_path)
+    deployed = "https://abc123.execute-api.us-east-1.amazonaws.com/v1"
+    assert mode.api_url(f"{deployed}/predict") == f"{mode.engine_url}/restapis/abc123/v1/_user_request_/predict"
+    assert mode.api_url(deployed) == f"{mode.engine_url}/restapis/abc123/v1/_user_request_/"
+    with pytest.raises(ValueError, match="is no API Gateway URL"):
+        mode.api_url("https://example.com/predict")
+
+
+def test_the_home_comes_from_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHIPPET_HOME", str(tmp_path / "there"))
+    assert LocalMode().home == tmp_path / "there"
+    assert LocalMode(tmp_path).home == tmp_path

@@ -1,0 +1,141 @@
+"""S3 objects as files: key names, the shared channel cache, mirrors and archives."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.objects import ChannelCache, DownloadError, Mirror, is_inside, join_uri, list_objects, pack, relative_name, split_s3_uri, unpack
+from tests.local.conftest import Local
+
+
+@pytest.mark.parametrize(
+    ("key", "prefix", "name"),
+    [
+        ("data/rook/a.jpg", "data/", "rook/a.jpg"),
+        ("data/rook/a.jpg", "data", "rook/a.jpg"),
+        ("data/rook/a.jpg", "", "data/rook/a.jpg"),
+        ("data/rook/a.jpg", "data/ro", "rook/a.jpg"),
+        ("code/x.gz", "code/x.gz", "x.gz"),
+        ("x.gz", "x.gz", "x.gz"),
+        ("data/Größe 100%+é/ä%2f..b.jpg", "data/", "Größe 100%+é/ä%2f..b.jpg"),
+        ("data/..hidden/a..b", "data/", "..hidden/a..b"),
+        ("data/a\\b", "data/", "a\\b"),
+    ],
+)
+def test_where_an_object_lies_below_its_channel(key: str, prefix: str, name: str) -> None:
+    assert relative_name(key, prefix) == name
+
+
+@pytest.mark.parametrize(
+    "key", ["data/../a", "data/a/../../b", "data//etc/passwd", "data/./a", "data/a\0b", "data/" + "ä" * 200, "data/.."]
+)
+def test_a_key_that_is_no_file_name_is_named(key: str) -> None:
+    with pytest.raises(DownloadError, match="cannot be a file name"):
+        relative_name(key, "data/")
+
+
+@given(st.text(min_size=1, max_size=40), st.integers(0, 12))
+def test_no_key_leads_outside_the_folder(key: str, cut: int) -> None:
+    try:
+        name = relative_name(key, key[:cut])
+    except DownloadError:
+        return
+    assert Path("/folder", name).parts[:2] == ("/", "folder") and ".." not in Path(name).parts and not Path(name).is_absolute()
+
+
+def test_uris() -> None:
+    assert split_s3_uri("s3://bucket/a?b#c/d") == ("bucket", "a?b#c/d")
+    assert split_s3_uri("s3://bucket") == ("bucket", "")
+    assert join_uri("s3://b/p/", "job", "output") == "s3://b/p/job/output" == join_uri("s3://b/p", "job", "output")
+    for wrong in ("bucket/key", "https://bucket/key", "s3:///key"):
+        with pytest.raises(DownloadError):
+            split_s3_uri(wrong)
+
+
+def test_paths_inside() -> None:
+    assert is_inside("/opt/ml/checkpoints", ["/opt/ml"]) and is_inside("/opt/ml", ["/opt/ml"])
+    assert not any(is_inside(path, ["/opt/ml"]) for path in ("/opt/mlx", "/opt/ml/../x", "opt/ml", "/etc"))
+
+
+def test_parallel_jobs_share_one_download_and_cannot_spoil_it(local: Local, tmp_path: Path) -> None:
+    for number in range(3):
+        local.put(f"shared/class/{number}.jpg", b"photo %d" % number)
+    cache = ChannelCache(tmp_path / "cache", local.client("s3"))
+    uri = f"s3://{local.bucket}/shared/"
+    assert cache.provide(uri, tmp_path / "one") == 3
+    cache.provide(uri, tmp_path / "two")
+    one, two = (tmp_path / job / "class" / "1.jpg" for job in ("one", "two"))
+    assert one.samefile(two) and one.read_bytes() == b"photo 1"
+    one.write_bytes(b"spoilt by a job")
+    cache.provide(uri, tmp_path / "three")
+    assert (tmp_path / "three/class/1.jpg").read_bytes() == b"photo 1"
+    local.put("shared/class/1.jpg", b"another photo")
+    cache.provide(uri, tmp_path / "four")
+    assert (tmp_path / "four/class/1.jpg").read_bytes() == b"another photo"
+
+
+def test_a_key_below_another_key_is_named(local: Local, tmp_path: Path) -> None:
+    local.put("clash/a", b"file")
+    local.put("clash/a/b", b"file below a file")
+    with pytest.raises(DownloadError, match="another object's key"):
+        ChannelCache(tmp_path / "cache", local.client("s3")).provide(f"s3://{local.bucket}/clash/", tmp_path / "job")
+
+
+def test_folder_markers_are_left_out(local: Local) -> None:
+    local.put("marked/", b"")
+    local.put("marked/a.jpg", b"x")
+    assert [item.key for item in list_objects(local.client("s3"), local.bucket, "marked/")] == ["marked/a.jpg"]
+
+
+def test_a_mirror_sends_new_and_changed_files_only(local: Local, tmp_path: Path) -> None:
+    s3 = local.client("s3")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a b.txt").write_text("1")
+    mirror = Mirror(s3, tmp_path, f"s3://{local.bucket}/mirror/")
+    mirror.sync()
+    assert local.keys("mirror/") == ["mirror/deep/a b.txt"]
+    before = s3.head_object(Bucket=local.bucket, Key="mirror/deep/a b.txt")["LastModified"]
+    mirror.sync()
+    (tmp_path / "new.txt").write_text("2")
+    mirror.sync()
+    assert s3.head_object(Bucket=local.bucket, Key="mirror/deep/a b.txt")["LastModified"] == before
+    (tmp_path / "deep" / "a b.txt").write_text("changed")
+    mirror.sync()
+    assert s3.get_object(Bucket=local.bucket, Key="mirror/deep/a b.txt")["Body"].read() == b"changed"
+    assert sorted(local.keys("mirror/")) == ["mirror/deep/a b.txt", "mirror/new.txt"]
+
+
+def test_an_archive_comes_back_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "model" / "code").mkdir(parents=True)
+    serve = tmp_path / "model" / "code" / "serve"
+    serve.write_text("#!/bin/sh\n")
+    serve.chmod(0o755)
+    pack(tmp_path / "model", tmp_path / "model.tar.gz")
+    unpack(tmp_path / "model.tar.gz", tmp_path / "again")
+    assert (tmp_path / "again" / "code" / "serve").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/absolute.txt"])
+def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "bad.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"x"))
+    (tmp_path / "in").mkdir()
+    if name.startswith("/"):
+        unpack(tmp_path / "bad.tar.gz", tmp_path / "in")
+        assert (tmp_path / "in" / "absolute.txt").exists()
+    else:
+        with pytest.raises(DownloadError, match="unpacked safely"):
+            unpack(tmp_path / "bad.tar.gz", tmp_path / "in")
+    assert not (tmp_path / "outside.txt").exists() and not Path("/absolute.txt").exists()
+
+
+def test_an_archive_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.tar.gz").write_bytes(b"not a tar")
+    with pytest.raises(DownloadError, match=r"bad\.tar\.gz is not a tar\.gz"):
+        unpack(tmp_path / "bad.tar.gz", tmp_path)

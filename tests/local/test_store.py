@@ -1,0 +1,60 @@
+"""The plane's documents on disk, and the List operations over them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.listing import Listing, list_documents
+from local.shapes import ServiceError
+from local.store import Store
+
+LISTING = Listing("Jobs", "Name", "Status")
+DOCUMENTS: list[dict[str, Any]] = [
+    {"Name": f"job-{n}", "Status": "Failed" if n % 2 else "Completed", "CreationTime": 100.0 + n} for n in range(12)
+]
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    return [document["Name"] for document in answer["Jobs"]]
+
+
+def test_documents_survive_and_changes_do_not_leak(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.create("job", "a", {"Status": "InProgress", "Metrics": [1]})
+    assert not store.create("job", "a", {})
+    copy = store.get("job", "a")
+    assert copy is not None
+    copy["Metrics"].append(2)
+    store.update("job", "a", Status="Completed", FailureReason="x")
+    store.update("job", "a", FailureReason=None)
+    again = Store(tmp_path)
+    assert again.get("job", "a") == {"Status": "Completed", "Metrics": [1]} == store.get("job", "a")
+    assert again.delete("job", "a") and not again.delete("job", "a")
+    assert Store(tmp_path).all("job") == [] and store.get("job", "other") is None
+
+
+def test_a_write_cut_short_leaves_the_last_document(tmp_path: Path) -> None:
+    Store(tmp_path).create("job", "a", {"Status": "Completed"})
+    (tmp_path / "job" / "a.unfinished").write_text('{"Status": "Fai')
+    assert Store(tmp_path).get("job", "a") == {"Status": "Completed"}
+
+
+def test_pages_follow_each_other() -> None:
+    first = list_documents(DOCUMENTS, {"MaxResults": 5}, LISTING)
+    second = list_documents(DOCUMENTS, {"MaxResults": 5, "NextToken": first["NextToken"]}, LISTING)
+    third = list_documents(DOCUMENTS, {"MaxResults": 5, "NextToken": second["NextToken"]}, LISTING)
+    assert names(first) + names(second) + names(third) == [f"job-{n}" for n in reversed(range(12))]
+    assert "NextToken" not in third
+
+
+def test_filters_and_order() -> None:
+    failed = list_documents(DOCUMENTS, {"StatusEquals": "Failed", "SortOrder": "Ascending", "CreationTimeAfter": 105.0}, LISTING)
+    assert names(failed) == ["job-5", "job-7", "job-9", "job-11"]
+    assert names(list_documents(DOCUMENTS, {"NameContains": "B-1", "SortBy": "Name"}, LISTING)) == ["job-11", "job-10", "job-1"]
+    assert names(list_documents(DOCUMENTS, {"SortBy": "Status", "SortOrder": "Ascending", "MaxResults": 1}, LISTING)) == ["job-0"]
+
+
+def test_a_made_up_token_is_refused() -> None:
+    with pytest.raises(ServiceError, match="was not given by an earlier answer"):
+        list_documents(DOCUMENTS, {"NextToken": "x"}, LISTING)
