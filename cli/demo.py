@@ -27,6 +27,7 @@ from cli.main import MENDABLE, sentence
 from cli.predict import classify, print_answer
 from cli.registry import Say
 from cli.run import execution_input, start_execution
+from cli.screen import screen
 from cli.steps import Steps
 from cli.target import LocalMachine, Target, default_project, home, local_mode, local_target
 from cli.upload import upload_photos, upload_weights
@@ -44,7 +45,7 @@ def demo(
     project: Annotated[str | None, typer.Option(help="Stack name and prefix; default: what cdk.json says.")] = None,
 ) -> None:
     """Run the main job on this machine."""
-    console = Console()
+    console = screen()
     record = DemoRecord(home() / "demo.json")
     record.start()
     try:
@@ -57,7 +58,7 @@ def demo(
     except MENDABLE as error:
         record.fail(sentence(error))
         console.print("\n[bold red]✗[/]", Text(sentence(error)), soft_wrap=True)
-        console.print(f"  Logs: {home() / 'logs'}   Again: make demo   Stop: {STOP}", highlight=False)
+        console.print(f"  Logs: {home() / 'logs'}   Again: make demo   Stop: {STOP}")
         raise typer.Exit(1) from error
     except BaseException as error:
         record.fail(f"{type(error).__name__}: {error}")
@@ -130,11 +131,11 @@ def say_result(console: Console, target: Target, photos: DemoPhotos, answer: dic
     table.add_row("accuracy", f"{figures['test_accuracy']:.1%} on test photos, {figures['valid_accuracy']:.1%} on validation photos")
     table.add_row("tuned", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']:.0f}, of {len(execution.trials)} tried")
     table.add_row("took", f"{clock(execution.seconds)} from photos to endpoint")
-    table.add_row("page", Text(f"{target.page_url()}  (drop a photo)", style="bold"))
+    table.add_row("page", Text(target.page_url(), style="bold"))
     table.add_row("report", str(report / "report.html"))
     table.add_row("logs", str(home() / "logs"))
     table.add_row("record", str(home() / "demo.json"))
-    table.add_row("look", "whippet status --local   (and the variables for awscli and boto3)")
+    table.add_row("look", ".venv/bin/whippet status --local")
     table.add_row("stop", STOP)
     console.print(table)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cli.errors import RefusedError
 from cli.options import Local, Project
+from cli.screen import screen
 from cli.target import REPOSITORY, Target, home, open_target
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
@@ -80,7 +80,7 @@ def deploy(
     verbose: Annotated[bool, typer.Option("--verbose", help="Print what the CDK command line says (on AWS it always does).")] = False,
 ) -> None:
     """Provision everything with CDK. Further arguments go to `cdk deploy`."""
-    console = Console()
+    console = screen()
     target = open_target(local, project)
     if target.local is None:
         deploy_stack(target, lambda _: None, context.args)

@@ -19,7 +19,8 @@ TIMEOUT_S = (10, 60)
 """Seconds to connect, and between two pieces."""
 ATTEMPTS = 6
 """Consecutive attempts that bring no byte, before giving up."""
-PIECE = 1 << 18
+PIECE = 1 << 14
+"""Bytes written at a time; the last piece before a break is lost, so they are few."""
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes so far and the bytes in all, None where the server does not say."""

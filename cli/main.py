@@ -7,7 +7,6 @@ from typing import Any
 
 import botocore.exceptions
 import typer
-from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
@@ -15,6 +14,7 @@ from cli.deploy import deploy
 from cli.errors import RefusedError
 from cli.predict import predict
 from cli.run import run
+from cli.screen import screen
 from cli.status import status
 from cli.up import down, up
 from cli.upload import upload
@@ -34,7 +34,7 @@ class Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except MENDABLE as error:
-            Console(stderr=True).print("[bold red]✗[/]", Text(sentence(error)), soft_wrap=True)
+            screen(stderr=True).print("[bold red]✗[/]", Text(sentence(error)), soft_wrap=True)
             raise typer.Exit(1) from error
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from cli.errors import RefusedError
 from cli.options import Local, Project
 from cli.photo_folder import photo_type
+from cli.screen import screen
 from cli.target import Target, open_target
 
 TIMEOUT_S = 60
@@ -32,7 +33,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's answers.")] = False,
 ) -> None:
     """Classify photos through the API."""
-    console, target = Console(), open_target(local, project)
+    console, target = screen(), open_target(local, project)
     for photo in photos:
         answer = classify(target, photo)
         if as_json:
@@ -77,7 +78,7 @@ def print_answer(console: Console, photo: Path, answer: dict[str, Any]) -> None:
     for rank, prediction in enumerate(answer["predictions"]):
         filled = round(BAR * prediction["probability"])
         style = "bold green" if rank == 0 else ""
-        bar = ("━" * filled, "green" if rank == 0 else "cyan"), ("━" * (BAR - filled), "bright_black")
+        bar = ("━" * filled, "green" if rank == 0 else "cyan"), " " * (BAR - filled)
         console.print(
             Text.assemble("  ", (f"{prediction['class']:<{width}}  ", style), *bar, (f"  {prediction['probability']:6.1%}", style))
         )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cli.errors import RefusedError
 from cli.options import Local, Project
+from cli.screen import screen
 from cli.target import Target, open_target
 from cli.watch import follow_or_leave
 
@@ -31,9 +31,9 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the execution.")] = False,
 ) -> None:
     """Tune, train and deploy: start an execution and follow it."""
-    console, target = Console(), open_target(local, project)
+    console, target = screen(), open_target(local, project)
     arn = start_execution(target, execution_input(read_input(given), jobs, parallel, epochs, seed))
-    console.print(f"Started [bold]{arn}[/]", highlight=False, soft_wrap=True)
+    console.print(f"Started [bold]{arn}[/]", soft_wrap=True)
     if detach:
         console.print(f"Follow it with [bold]whippet watch{target.option}[/]")
     elif follow_or_leave(console, target, arn).status != "SUCCEEDED":

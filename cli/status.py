@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cli.execution import latest_execution, read_execution, reason, run_name
 from cli.options import Local, Project
+from cli.screen import screen
 from cli.target import Target, open_target
 
 
@@ -26,7 +27,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    console = Console()
+    console = screen()
     print_status(console, target, found)
     if target.local is not None:
         print_exports(console, target.local.settings())
@@ -85,7 +86,7 @@ def print_exports(console: Console, settings: dict[str, str]) -> None:
     console.print("\nTo look with awscli or boto3:", style="dim")
     for name, value in settings.items():
         if name.startswith("AWS_"):
-            console.print(f"export {name}={value}", highlight=False, soft_wrap=True)
+            console.print(f"export {name}={value}", soft_wrap=True)
 
 
 def _execution(target: Target, bucket: str) -> dict[str, Any] | None:

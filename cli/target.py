@@ -163,7 +163,8 @@ def local_target(project: str, machine: LocalMachine) -> Target:
 
 def aws_target(project: str) -> Target:
     """AWS as the user's environment and configuration files say."""
-    session = boto3.Session()
+    # boto3 alone knows only AWS_DEFAULT_REGION; CDK and awscli read AWS_REGION first.
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     if session.region_name is None:
         raise RefusedError("No AWS region is set. Set AWS_REGION (or `aws configure`), or add --local to work on this machine.")
     config = Config(max_pool_connections=CONNECTIONS, retries={"mode": "standard", "max_attempts": 5})

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cli.errors import RefusedError
 from cli.options import Local, Project
+from cli.screen import screen
 from cli.target import LocalMachine, Target, default_project, local_mode, open_target
 
 RUN_NAME = r"-\d{12}-[a-z0-9-]+"
@@ -37,7 +38,7 @@ def up(local: Local = False) -> None:
         raise RefusedError(
             "`whippet up` starts local mode: `whippet up --local`. On AWS there is nothing to start; go on with `whippet deploy`."
         )
-    console = Console()
+    console = screen()
     with console.status("Starting local mode") as status:
         local_mode().start(lambda line: status.update(line))
     console.print("[green]✓[/] Local mode runs. Next: [bold]whippet deploy --local[/]. Stop it with [bold]whippet down --local[/]")
@@ -49,7 +50,7 @@ def down(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
     """Stop local mode; on AWS delete the endpoint, its configurations and models."""
-    console = Console()
+    console = screen()
     if local:
         stop_local_mode(local_mode(), console)
     else:
@@ -76,8 +77,8 @@ def delete_billable(target: Target, console: Console, confirm: Callable[[str], b
         return
     for kind, names in (("running execution", found.executions), ("endpoint", found.endpoints)):
         for name in names:
-            console.print(f"  {kind} [bold]{name}[/]", highlight=False)
-    console.print(f"  {len(found.endpoint_configs)} endpoint configurations, {len(found.models)} models", highlight=False)
+            console.print(f"  {kind} [bold]{name}[/]")
+    console.print(f"  {len(found.endpoint_configs)} endpoint configurations, {len(found.models)} models")
     if not confirm(f"Delete them on {target.place}?"):
         raise RefusedError("Nothing was deleted. An endpoint costs money until it is deleted.")
     _delete(target, found)

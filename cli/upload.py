@@ -20,6 +20,7 @@ from cli.download import Download
 from cli.errors import RefusedError
 from cli.options import Local, Project
 from cli.photo_folder import LAYOUTS, PhotoFolder, read_photo_folder
+from cli.screen import screen
 from cli.target import Target, home, open_target
 
 DATA_PREFIX = "data/"
@@ -49,13 +50,13 @@ def upload(
     """Put photos into the bucket."""
     if not path and weights is None:
         raise RefusedError(f"Nothing to upload. Name class folders or a zip ({LAYOUTS}), or `dogs`, or --weights FILE.")
-    console, target = Console(), open_target(local, project)
+    console, target = screen(), open_target(local, project)
     if weights is not None:
         sent = upload_weights(target, weights, _stride(stride), f"{weights.name}, uploaded by hand")
         console.print(f"[green]✓[/] Weights {'are in the bucket' if sent else 'were in the bucket already'}")
     if path:
         photos = fetch_dogs(console, DOGS_URL, home() / "cache") if path == "dogs" else open_photos(Path(path), home() / "cache")
-        console.print(photos.describe(), highlight=False)
+        console.print(photos.describe())
         say_uploaded(console, target, upload_with_bar(console, target, photos, replace))
         console.print(f"Next: [bold]whippet run{target.option}[/]")
 
@@ -103,7 +104,7 @@ def say_uploaded(console: Console, target: Target, done: Uploaded) -> None:
     """One line on what happened, and a warning where two data sets now lie together."""
     parts = [f"{done.sent:,} photos uploaded"] + ([f"{done.skipped:,} were there"] if done.skipped else [])
     parts += [f"{done.deleted:,} others removed"] if done.deleted else []
-    console.print(f"[green]✓[/] {', '.join(parts)}: s3://{target.outputs().bucket}/{DATA_PREFIX}", highlight=False)
+    console.print(f"[green]✓[/] {', '.join(parts)}: s3://{target.outputs().bucket}/{DATA_PREFIX}")
     if done.others:
         console.print(f"[yellow]![/] {done.others:,} photos from before are there as well and will be trained on; --replace removes them.")
 

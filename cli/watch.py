@@ -16,6 +16,7 @@ from rich.text import Text
 from cli.errors import RefusedError
 from cli.execution import Execution, failed_job, latest_execution, log_lines, read_execution, reason
 from cli.options import Local, Project
+from cli.screen import screen
 from cli.target import Target, open_target
 from cli.watch_view import ChangeLog, clock, picture
 
@@ -29,7 +30,7 @@ def watch(
     project: Project = None,
 ) -> None:
     """Follow an execution to its end."""
-    console, target = Console(), open_target(local, project)
+    console, target = screen(), open_target(local, project)
     execution = follow_or_leave(console, target, arn or _latest(target))
     if execution.status != "SUCCEEDED":
         raise typer.Exit(1)
@@ -62,7 +63,7 @@ def say_end(console: Console, target: Target, execution: Execution) -> None:
     )
     job = failed_job(execution)
     if job is not None:
-        console.print(f"\nThe end of the log of training job {job.name}:", style="dim", highlight=False)
+        console.print(f"\nThe end of the log of training job {job.name}:", style="dim")
         for line in log_lines(target, job.name, LOG_TAIL):
             console.print(Text(f"  {line}", style="dim"))
 

@@ -11,6 +11,8 @@ from cli.execution import Activity, Execution, State, TrainingJob
 
 MARKS = {"waiting": ("○", "dim"), "running": ("●", "cyan"), "succeeded": ("✓", "green"), "failed": ("✗", "bold red")}
 TUNING, TRAINING = "TuneHyperparameters", "TrainModel"
+WORDS = {"InProgress": "running", "Completed": "done"}
+"""Statuses of training jobs in everyday words; the others are so already."""
 MAX_TRIALS = 12
 """Training jobs shown; the rest of a large tuning job would push the picture off the screen."""
 
@@ -68,7 +70,10 @@ class ChangeLog:
 
     def _trial_line(self, trial: TrainingJob) -> str:
         figures = [f"lr {trial.lr:.4g}" if trial.lr else "", f"batch size {trial.batch_size}" if trial.batch_size else ""]
-        figures += [f"validation loss {trial.objective:.4f}" if trial.objective is not None else "", trial.status]
+        figures += [
+            f"validation loss {trial.objective:.4f}" if trial.objective is not None else "",
+            WORDS.get(trial.status, trial.status.lower()),
+        ]
         return "    " + "  ".join(figure for figure in figures if figure) + _after(trial.seconds, trial.status)
 
 
@@ -110,7 +115,7 @@ def _trials(execution: Execution) -> Table:
 
 
 def _trial_cells(trial: TrainingJob, best: bool) -> tuple[str, ...]:
-    status = {"InProgress": "running", "Completed": "best so far" if best else "done"}.get(trial.status, trial.status.lower())
+    status = "best so far" if best else WORDS.get(trial.status, trial.status.lower())
     return (
         f"{trial.lr:.5f}" if trial.lr is not None else "",
         str(trial.batch_size or ""),

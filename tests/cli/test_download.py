@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.download import ATTEMPTS, Download
+from cli.download import ATTEMPTS, PIECE, Download
 from cli.errors import RefusedError
 
 BODY = bytes(range(256)) * 400
@@ -88,22 +88,22 @@ def test_a_good_connection_is_asked_once(site: Site, url: str, tmp_path: Path) -
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(site: Site, url: str, tmp_path: Path) -> None:
-    site.cut_after = [30_000, 20_000]
+    site.cut_after = [2 * PIECE, PIECE + 100]
     assert download(url, tmp_path / "dogs.zip").read_bytes() == BODY
-    assert site.asked == [None, "bytes=30000-", "bytes=50000-"]
+    assert site.asked == [None, f"bytes={2 * PIECE}-", f"bytes={3 * PIECE}-"]
 
 
 def test_another_process_takes_up_what_one_left(site: Site, url: str, tmp_path: Path) -> None:
-    site.cut_after = [40_000] + [0] * ATTEMPTS
-    with pytest.raises(RefusedError, match="40,000 bytes are kept; run the same command again"):
+    site.cut_after = [2 * PIECE] + [0] * ATTEMPTS
+    with pytest.raises(RefusedError, match=f"{2 * PIECE:,} bytes are kept; run the same command again"):
         download(url, tmp_path / "dogs.zip")
     site.asked.clear()
     assert download(url, tmp_path / "dogs.zip").read_bytes() == BODY
-    assert site.asked == ["bytes=40000-"]
+    assert site.asked == [f"bytes={2 * PIECE}-"]
 
 
 def test_a_file_that_changed_on_the_server_starts_anew(site: Site, url: str, tmp_path: Path) -> None:
-    site.cut_after = [40_000] + [0] * ATTEMPTS
+    site.cut_after = [2 * PIECE] + [0] * ATTEMPTS
     with pytest.raises(RefusedError):
         download(url, tmp_path / "dogs.zip")
     site.body, site.etag = b"another file", '"two"'
@@ -128,7 +128,7 @@ def test_a_missing_file_is_refused_at_once(site: Site, url: str, tmp_path: Path)
 
 
 def test_a_part_longer_than_the_file_is_dropped(site: Site, url: str, tmp_path: Path) -> None:
-    site.cut_after = [40_000] + [0] * ATTEMPTS
+    site.cut_after = [2 * PIECE] + [0] * ATTEMPTS
     with pytest.raises(RefusedError):
         download(url, tmp_path / "dogs.zip")
     site.body = BODY[:100]
