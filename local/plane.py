@@ -147,6 +147,12 @@ def make_app(plane: Plane) -> Starlette:
     async def health(_request: Request) -> Response:
         return Response("ok")
 
+    async def broken(_request: Request, error: Exception) -> Response:
+        log.error("a request failed inside local mode", exc_info=error)
+        return _error(
+            ServiceError("InternalFailure", f"local mode itself failed: {error!r}; its plane.log tells where", 500), "application/json"
+        )
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await run_in_threadpool(service_model)
@@ -158,7 +164,7 @@ def make_app(plane: Plane) -> Starlette:
         Route("/endpoints/{name}/invocations", invoke, methods=["POST"]),
         Route("/health", health, methods=["GET"]),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken})
 
 
 async def _bounded_body(request: Request) -> bytes:

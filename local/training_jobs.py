@@ -23,6 +23,11 @@ KIND = "training-job"
 LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
 INTERRUPTED = "InternalServerError: local mode ended while the job ran; start it again"
 LEFT_OUT_OF_DOCUMENT = ("Tags",)
+# The model leaves them optional, for jobs that bring an algorithm of AWS or run without instances.
+NEEDED = {
+    "AlgorithmSpecification": ("TrainingImage", "TrainingInputMode"),
+    "ResourceConfig": ("InstanceType", "InstanceCount", "VolumeSizeInGB"),
+}
 
 
 class TrainingJobs:
@@ -159,6 +164,9 @@ def check_training_request(request: Mapping[str, Any], where: str = "", operatio
     """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, channels, regular expressions."""
     if operation == "CreateTrainingJob":
         refuse_what_is_not_done(operation, request)
+    for field, parts in NEEDED.items():
+        if missing := [part for part in parts if request.get(field, {}).get(part) is None]:
+            raise invalid(f"{where}{field}.{missing[0]} is needed to run a training job")
     if request.get("EnableManagedSpotTraining") and not request.get("CheckpointConfig"):
         raise invalid(
             f"{where}EnableManagedSpotTraining without CheckpointConfig is not done by local mode: leave it out, or give checkpoints"

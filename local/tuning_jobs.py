@@ -230,8 +230,6 @@ def check_tuning_request(request: Mapping[str, Any]) -> Search:
         raise invalid(
             "TrainingJobDefinition, HyperParameterTuningJobConfig.HyperParameterTuningJobObjective and .ParameterRanges are all needed"
         )
-    if "ResourceConfig" not in definition:
-        raise invalid("TrainingJobDefinition.ResourceConfig is needed")
     check_training_request(definition, "TrainingJobDefinition.", "CreateHyperParameterTuningJob")
     ranges = read_ranges(config["ParameterRanges"])
     if both := sorted({each.name for each in ranges} & set(definition.get("StaticHyperParameters", {}))):

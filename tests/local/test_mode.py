@@ -14,7 +14,11 @@ from local.processes import ProcessBook
 from tests.local.conftest import lives, wait_until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
-STARTS_ANOTHER = "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True); time.sleep(600)"
+STARTS_ANOTHER = """
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+time.sleep(600)
+"""
 IGNORES_TERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
 
 

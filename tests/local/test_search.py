@@ -82,7 +82,7 @@ def test_whole_numbers_and_reverse_logarithmic() -> None:
     found = suggestions(make_search("Random", read_ranges(given), minimize=True, seed=5), 60)
     assert {each["layers"] for each in found} == {"1", "2", "3"}
     momenta = sorted(float(each["momentum"]) for each in found)
-    assert 0.5 <= momenta[0] and momenta[-1] <= 0.999 and momenta[30] > 0.9
+    assert momenta[0] >= 0.5 and momenta[-1] <= 0.999 and momenta[30] > 0.9
 
 
 @pytest.mark.parametrize(("least", "most", "scaling"), [("0.001", "0.1", "Logarithmic"), ("0.1", "0.2", "Linear"), ("0", "1", "Linear")])

@@ -37,7 +37,7 @@ def test_a_good_request_passes() -> None:
             {"TrainingJobName": "a_b"},
             "Value 'a_b' at 'trainingJobName' failed to satisfy constraint: Member must satisfy regular expression pattern",
         ),
-        ({"TrainingJobName": "a" * 64}, "Member must have length less than or equal to 63"),
+        ({"RoleArn": "arn:aws:iam::000000000000:role/" + "a" * 2048}, "Member must have length less than or equal to 2048"),
         ({"TrainingJobName": "a\n"}, "Member must satisfy regular expression pattern"),
         ({"HyperParameters": {"lr": 0.1}}, "Value '0.1' at 'hyperParameters.lr.member' is of type float: it must be a String"),
         ({"HyperParameters": {"lr": "x" * 2501}}, "at 'hyperParameters.lr.member' failed to satisfy constraint: Member must have length"),
@@ -63,7 +63,10 @@ def test_an_enum_lists_the_allowed_values() -> None:
 
 
 def test_all_faults_are_told_at_once() -> None:
-    assert fault({"TrainingJobName": "a_b"}).startswith("5 validation errors detected: ")
+    message = fault({"TrainingJobName": "a_b" * 30})
+    assert message.startswith("4 validation errors detected: ")
+    for told in ("'roleArn'", "'outputDataConfig'", "regular expression pattern", "length less than or equal to 63"):
+        assert told in message
 
 
 def test_a_request_that_is_no_object_and_an_unknown_operation() -> None:
@@ -99,9 +102,11 @@ def test_every_pattern_of_the_model_can_be_checked(operation: str) -> None:
         seen.add(shape.name)
         if pattern := shape.metadata.get("pattern"):
             _compiled(pattern)
-        parts = {"structure": lambda: shape.members.values(), "list": lambda: [shape.member], "map": lambda: [shape.key, shape.value]}
-        for part in parts.get(shape.type_name, list)():
-            walk(part)
+        if shape.type_name == "structure":
+            for member in shape.members.values():
+                walk(member)
+        for part in {"list": ("member",), "map": ("key", "value")}.get(shape.type_name, ()):
+            walk(getattr(shape, part))
 
     walk(service_model().operation_model(operation).input_shape)
     assert len(seen) > 1

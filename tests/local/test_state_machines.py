@@ -195,10 +195,7 @@ def test_a_versioned_bucket_keeps_every_version_readable(local: Local) -> None:
     [
         ("no traceback at all", None),
         ('x\nTraceback (most recent call last):\n  File "a.py", line 1, in f\n    f()\nlambdas.prepare.WrongInput: a\nb', "WrongInput"),
-        (
-            ("Traceback (most recent call last):\n  a\nKeyError: 'a'\n\nTraceback (most recent call last):\n  b\nValueError", "ValueError"),
-            "ValueError",
-        ),
+        ("Traceback (most recent call last):\n  a\nKeyError: 'a'\n\nTraceback (most recent call last):\n  b\nValueError", "ValueError"),
     ],
 )
 def test_the_class_of_an_error_is_read_from_its_traceback(log: str, name: str | None) -> None:
