@@ -72,8 +72,11 @@ def _define_torchvision_operators() -> None:
 
 
 def _stand_in_for_pyinstrument() -> None:
-    """Give smdebug the two names it imports; the profiler that would call them is never started."""
-    if "pyinstrument" in sys.modules or importlib.util.find_spec("pyinstrument") is not None:
+    """Give smdebug the two names it imports; the profiler that would call them is never started.
+
+    Also where pyinstrument is installed: the version that smdebug pins leaves an import hook behind that Python 3.12 no longer knows.
+    """
+    if "pyinstrument" in sys.modules:
         return
     package, renderers = ModuleType("pyinstrument"), ModuleType("pyinstrument.renderers")
     package.Profiler = _UnusedProfiler  # type: ignore[attr-defined]
@@ -85,7 +88,7 @@ class _UnusedProfiler:
     """Refuses to be made."""
 
     def __init__(self, *_arguments: object, **_options: object) -> None:
-        raise NotImplementedError("pyinstrument is not installed: Python profiling through smdebug is not available")
+        raise NotImplementedError("pyinstrument has a stand-in here: Python profiling through smdebug is not available")
 
 
 class _ArrayWithToString(np.ndarray[Any, Any]):

@@ -113,13 +113,31 @@ def attach_debugger(mode: str, folder: Path, head: nn.Module, loss: nn.Module, s
     try:
         smdebug = import_smdebug()
     except ImportError as error:
-        problem = f"smdebug cannot be imported: {error}"
-        print(f"debugger degraded: {problem}. The training itself is not affected.", flush=True)
-        return NoDebugger(problem)
-    hook = _hook_class(smdebug).create_from_json_file(str(configuration)) if configuration else _own_hook(smdebug, folder, steps_per_epoch)
+        return _degraded(f"smdebug cannot be imported: {error}")
+    hook = _build_hook(smdebug, configuration, folder, steps_per_epoch)
+    if hook is None:
+        return _degraded("smdebug could not make its hook; its error is in the job's log")
     hook.register_module(head)
     hook.register_loss(loss)
     return HookedDebugger(smdebug, hook)
+
+
+def _degraded(problem: str) -> NoDebugger:
+    print(f"debugger degraded: {problem}. The training itself is not affected.", flush=True)
+    return NoDebugger(problem)
+
+
+def _build_hook(smdebug: Any, configuration: Path | None, folder: Path, steps_per_epoch: int) -> Any | None:
+    """Return the hook, None where smdebug failed to make it."""
+    from smdebug.core.utils import error_handling_agent
+
+    def build() -> Any:
+        return (
+            _hook_class(smdebug).create_from_json_file(str(configuration)) if configuration else _own_hook(smdebug, folder, steps_per_epoch)
+        )
+
+    hook = error_handling_agent.catch_smdebug_errors()(build)()
+    return None if error_handling_agent.disable_smdebug else hook
 
 
 def requested_configuration(environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -4,8 +4,6 @@ import contextlib
 import hashlib
 import io
 import json
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,14 +52,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return describe_weights(folder)
 
 
-@contextlib.contextmanager
-def old_imports_allowed() -> Iterator[None]:
-    """smdebug looks for packages that are not there, and an old `six` of another package answers the search with a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImportWarning)
-        yield
-
-
 @dataclass(frozen=True)
 class Job:
     """A training job that has ended."""
@@ -92,6 +82,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Job:
 def run_quietly(arguments: list[str], folders: Folders) -> tuple[int, str]:
     """Run the job and return its exit status and what it printed."""
     output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), old_imports_allowed():
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         status = main(arguments, folders)
     return status, output.getvalue()

@@ -1,0 +1,102 @@
+"""The debugger fails and the training goes on; a configuration that came with the request is followed. Run: `make test`.
+
+Each run is a process of its own: smdebug keeps its hook and its failures in the process.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from training.debugger import attach_debugger
+from training.report import rule_statuses
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from training.debugger import attach_debugger
+from training.report import rule_statuses
+
+head, loss = nn.Linear(4, 3), nn.CrossEntropyLoss()
+before = head.weight.detach().clone()
+debugger = attach_debugger(sys.argv[1], Path(sys.argv[2]), head, loss, steps_per_epoch=4)
+{fault}
+optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+for _ in range(3):
+    debugger.training()
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1])).backward()
+        optimizer.step()
+    debugger.evaluating()
+    with torch.no_grad():
+        loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1]))
+debugger.close()
+assert not torch.equal(before, head.weight)
+print("PROBLEM", debugger.problem)
+print("FOLDER", debugger.folder)
+print("VERDICTS", *(status.RuleEvaluationStatus for status in rule_statuses(debugger)))
+"""
+
+
+def run(tmp_path: Path, fault: str = "", mode: str = "embedded", **environment: str) -> dict[str, str]:
+    """Run the program with a fault in it and return what it said, by first word."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(fault=fault), mode, str(tmp_path / "debug-output")],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {line.partition(" ")[0]: line.partition(" ")[2] for line in done.stdout.splitlines()}
+
+
+def test_a_sound_hook_records_marks_the_end_and_starts_afresh_in_a_used_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        said = run(tmp_path, TRAINING_JOB_NAME="whippet-job")
+        assert said["PROBLEM"] == "None"
+        assert (tmp_path / "debug-output/training_job_end.ts").exists()
+        assert "Error" not in said["VERDICTS"]
+
+
+def test_a_writer_that_fails_in_the_backward_pass_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
+    said = run(tmp_path, fault="import smdebug.core.writer as w; w.make_tensor_proto = None")
+    assert "smdebug failed and stopped recording" in said["PROBLEM"]
+    assert set(said["VERDICTS"].split()) == {"Error"}
+    assert said["debugger"].startswith("degraded")
+
+
+def test_a_hook_that_cannot_be_made_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
+    (tmp_path / "input/config").mkdir(parents=True)
+    (tmp_path / "input/config/debughookconfig.json").write_text("{")
+    said = run(tmp_path)
+    assert "could not make its hook" in said["PROBLEM"]
+    assert set(said["VERDICTS"].split()) == {"Error"}
+
+
+def test_off_saves_nothing_and_judges_nothing(tmp_path: Path) -> None:
+    debugger = attach_debugger("off", tmp_path / "debug-output", nn.Linear(4, 3), nn.CrossEntropyLoss(), steps_per_epoch=4)
+    debugger.close()
+    assert (debugger.folder, debugger.problem, rule_statuses(debugger)) == (None, None, [])
+    assert not (tmp_path / "debug-output").exists()
+
+
+def test_the_configuration_of_the_request_is_followed(tmp_path: Path) -> None:
+    """The service's own file, though the hyperparameter says off; gradients are asked for, weights are not."""
+    collections = [
+        {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"}},
+        {"CollectionName": "gradients", "CollectionParameters": {"train.save_interval": "2"}},
+    ]
+    configuration = {"LocalPath": str(tmp_path / "tensors"), "HookParameters": {}, "CollectionConfigurations": collections}
+    (tmp_path / "input/config").mkdir(parents=True)
+    (tmp_path / "input/config/debughookconfig.json").write_text(json.dumps(configuration))
+    said = run(tmp_path, mode="off", TRAINING_JOB_NAME="whippet-job")
+    assert (said["PROBLEM"], said["FOLDER"]) == ("None", str(tmp_path / "tensors"))
+    assert said["VERDICTS"].split().count("Error") == 1
