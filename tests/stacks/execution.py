@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import jsonata
+import jsonata  # type: ignore[import-untyped]
 
 CONTEXT = {
     "Execution": {

@@ -1,7 +1,7 @@
 """Holds the SageMaker requests of a state machine against botocore's model of the API.
 
-`faults_of(definition)` walks every Task; a value `{% … %}` or with `${…}` in it may be anything of the right place, all else must have the type,
-length, pattern and enumerated value that the API demands. `faults_in(action, request)` checks one request whose values are all known.
+`faults_of(definition)` walks every Task; a value `{% … %}` or with `${…}` in it may be anything in the right place, all else must have the
+type, length, pattern and enumerated value that the API demands. `faults_in(action, request)` checks one request whose values are all known.
 """
 
 import re
@@ -106,17 +106,17 @@ def faults_in_collection(shape: ListShape | MapShape, value: Any, path: str) -> 
         for index, each in enumerate(value):
             yield from faults(shape.member, each, f"{path}[{index}]")
     else:
-        for key, each in value.items():
+        for key, each in dict(value).items():
             yield from faults(shape.key, key, f"{path} key")
             yield from faults(shape.value, each, f"{path}.{key}")
 
 
 def faults_in_scalar(shape: Shape, value: Any, path: str) -> Iterator[str]:
     allowed = PYTHON_TYPES[shape.type_name]
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+    fits = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
+    if not fits:
         yield f"{path} must be a {shape.type_name}, not {value!r}"
-        return
-    if isinstance(value, str):
+    elif isinstance(value, str):
         yield from faults_in_range(shape, len(value), path)
         if shape.enum and value not in shape.enum:
             yield f"{path} must be one of {shape.enum}, not {value!r}"

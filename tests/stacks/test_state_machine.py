@@ -85,7 +85,7 @@ class FakeSageMaker:
         return {"TrainingJobSummaries": []}
 
 
-def run(asked: dict[str, Any] | None = None, **script: list[Any]) -> Execution:
+def run(asked: Any = None, /, **script: Any) -> Execution:
     return Execution(MACHINE, FakeSageMaker(**script), asked or {}).run()
 
 
@@ -328,7 +328,8 @@ def test_a_new_endpoint_that_fails_is_removed_again() -> None:
     assert failed.requests[-1] == ("deleteEndpoint", {"EndpointName": "whippet"})
     assert failed.error == "WaitForEndpoint.EndpointNotInService"
     assert failed.cause == (
-        "WaitForEndpoint failed (endpoint whippet): The container did not answer /ping. Log: CloudWatch log group /aws/sagemaker/Endpoints/whippet."
+        "WaitForEndpoint failed (endpoint whippet): The container did not answer /ping. "
+        "Log: CloudWatch log group /aws/sagemaker/Endpoints/whippet."
     )
 
 

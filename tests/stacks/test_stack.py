@@ -1,0 +1,222 @@
+"""The synthesised template: what is secured, what is named, what the outputs say, and what four linters think of it."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambdas.invoke_endpoint import PHOTO_TYPES
+from lambdas.prepare_execution import Settings
+from stacks.state_machine import definition
+from tests.stacks.conftest import REPOSITORY, Synthesis, synthesise
+from tests.stacks.execution import SUBSTITUTED, filled_in
+
+BIN = Path(sys.executable).parent
+
+
+def statements(synthesis: Synthesis) -> list[dict[str, Any]]:
+    return [
+        each for policy in synthesis.resources("AWS::IAM::Policy").values() for each in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_cdk_nag_finds_nothing_that_has_no_reason(synthesis: Synthesis) -> None:
+    assert synthesis.findings == []
+
+
+def test_a_finding_without_a_reason_would_be_seen(tmp_path: Path) -> None:
+    """So the check above does not pass because nothing is checked."""
+    import aws_cdk as cdk
+    from aws_cdk import aws_s3 as s3
+    from cdk_nag import AwsSolutionsChecks
+
+    app = cdk.App(outdir=str(tmp_path))
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    s3.Bucket(cdk.Stack(app, "bare"), "Bucket")
+    with pytest.raises(RuntimeError, match="AwsSolutions-S1"):
+        app.synth()
+
+
+def test_the_outputs_are_those_that_tools_read(synthesis: Synthesis) -> None:
+    outputs = synthesis.template["Outputs"]
+    assert set(outputs) == {"BucketName", "StateMachineArn", "ApiUrl", "PageUrl", "EndpointName", "SourceArchiveUri"}
+    assert outputs["EndpointName"]["Value"] == "whippet"
+    assert outputs["ApiUrl"]["Value"]["Fn::Join"][1][-1] == "/predict"
+    assert outputs["SourceArchiveUri"]["Value"]["Fn::Join"][1][0] == "s3://"
+
+
+def test_the_stack_needs_no_custom_resource_and_no_image(synthesis: Synthesis) -> None:
+    assert [each["Type"] for each in synthesis.template["Resources"].values() if "Custom" in each["Type"]] == []
+    assert json.loads((synthesis.folder / "whippet.assets.json").read_text())["dockerImages"] == {}
+
+
+def test_the_bucket_is_closed_encrypted_versioned_and_kept(synthesis: Synthesis) -> None:
+    (bucket,) = synthesis.resources("AWS::S3::Bucket").values()
+    assert bucket["DeletionPolicy"] == "Retain"
+    assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
+    assert "AES256" in json.dumps(bucket["Properties"]["BucketEncryption"])
+    rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"} <= {key for rule in rules for key in rule}
+
+
+def test_the_bucket_takes_requests_over_tls_only(synthesis: Synthesis) -> None:
+    policy = synthesis.resource("AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    denied = [each for each in policy if each["Effect"] == "Deny" and each["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}]
+    assert [each["Action"] for each in denied] == ["s3:*"]
+
+
+def test_no_role_has_a_managed_policy(synthesis: Synthesis) -> None:
+    assert [name for name, role in synthesis.resources("AWS::IAM::Role").items() if "ManagedPolicyArns" in role["Properties"]] == []
+
+
+def test_no_statement_allows_a_whole_service(synthesis: Synthesis) -> None:
+    assert [action for each in statements(synthesis) for action in listed(each["Action"]) if "*" in action] == []
+
+
+def test_a_bare_star_stands_only_where_aws_knows_no_resource(synthesis: Synthesis) -> None:
+    actions = {action for each in statements(synthesis) if "*" in listed(each["Resource"]) for action in listed(each["Action"])}
+    assert {action for action in actions if not action.startswith(("xray:", "logs:"))} == {
+        "ecr:GetAuthorizationToken",
+        "cloudwatch:PutMetricData",
+    }
+
+
+def test_roles_are_passed_to_sagemaker_only(synthesis: Synthesis) -> None:
+    (passing,) = [each for each in statements(synthesis) if "iam:PassRole" in listed(each["Action"])]
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    assert [list(each) for each in passing["Resource"]] == [["Fn::GetAtt"], ["Fn::GetAtt"]]
+
+
+def test_the_state_machine_may_do_what_its_tasks_do(synthesis: Synthesis) -> None:
+    """Each task's action, and what `.sync` does beside it, is among the actions of some statement."""
+    allowed = {action for each in statements(synthesis) for action in listed(each["Action"])}
+    tasks = [state["Resource"].rpartition(":")[2] for state in definition()["States"].values() if "Resource" in state]
+    needed = {f"sagemaker:{each[0].upper()}{each[1:].removesuffix('.sync')}" for each in tasks if each != "invoke"}
+    needed |= {f"sagemaker:{verb}{job}" for verb in ("Describe", "Stop") for job in ("TrainingJob", "HyperParameterTuningJob")}
+    assert needed | {"sagemaker:AddTags", "events:PutRule", "events:PutTargets", "events:DescribeRule", "lambda:InvokeFunction"} <= allowed
+
+
+def test_the_definition_is_filled_in_completely(synthesis: Synthesis) -> None:
+    machine = synthesis.resource("AWS::StepFunctions::StateMachine")
+    used = set(re.findall(r"\$\{(\w+)\}", machine["DefinitionString"]))
+    assert used == set(machine["DefinitionSubstitutions"]) == set(SUBSTITUTED)
+    assert json.loads(machine["DefinitionString"]) == definition()
+
+
+def test_the_state_machine_logs_everything_and_is_traced(synthesis: Synthesis) -> None:
+    machine = synthesis.resource("AWS::StepFunctions::StateMachine")
+    assert machine["LoggingConfiguration"]["Level"] == "ALL"
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+
+
+def test_statelint_has_no_objection(tmp_path: Path) -> None:
+    file = tmp_path / "machine.asl.json"
+    file.write_text(json.dumps(filled_in(definition())))
+    done = subprocess.run([BIN / "statelint", file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_cfn_lint_has_no_objection(synthesis: Synthesis, tmp_path: Path) -> None:
+    """Also to the state machine, once with its substitutions filled in, because cfn-lint knows no other ARN than arn:aws."""
+    template = json.loads(json.dumps(synthesis.template).replace('"ignore_checks": ["E3601"]', '"ignore_checks": []'))
+    for each in template["Resources"].values():
+        if each["Type"] == "AWS::StepFunctions::StateMachine":
+            each["Properties"]["DefinitionString"] = json.dumps(filled_in(definition()))
+            del each["Properties"]["DefinitionSubstitutions"]
+    filled = tmp_path / "filled.json"
+    filled.write_text(json.dumps(template))
+    templates = [synthesis.folder / "whippet.template.json", filled]
+    lint: list[str | Path] = [BIN / "cfn-lint", "--config-file", REPOSITORY / ".cfnlintrc", "--", *templates]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_api_is_regional_signed_throttled_logged_and_traced(synthesis: Synthesis) -> None:
+    api = synthesis.resource("AWS::ApiGateway::RestApi")
+    stage = synthesis.resource("AWS::ApiGateway::Stage")
+    assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    assert api["BinaryMediaTypes"] == list(PHOTO_TYPES)
+    assert stage["StageName"] == "v1"
+    assert stage["TracingEnabled"] is True
+    assert "AccessLogSetting" in stage
+    assert stage["MethodSettings"][0]["ThrottlingRateLimit"] == 20
+    assert stage["MethodSettings"][0]["DataTraceEnabled"] is False
+
+
+def test_the_api_has_two_signed_methods(synthesis: Synthesis) -> None:
+    methods = [each["Properties"] for each in synthesis.resources("AWS::ApiGateway::Method").values()]
+    assert sorted((each["HttpMethod"], each["AuthorizationType"]) for each in methods) == [("GET", "AWS_IAM"), ("POST", "AWS_IAM")]
+
+
+def test_the_gateways_own_refusals_are_json_with_an_error(synthesis: Synthesis) -> None:
+    for each in synthesis.resources("AWS::ApiGateway::GatewayResponse").values():
+        template = each["Properties"]["ResponseTemplates"]["application/json"]
+        assert json.loads(template.replace("$context.error.messageString", '"Forbidden"'))["error"]
+
+
+def functions(synthesis: Synthesis) -> dict[str, dict[str, Any]]:
+    return {each["Properties"]["Handler"]: each["Properties"] for each in synthesis.resources("AWS::Lambda::Function").values()}
+
+
+def test_every_handler_can_be_imported_from_its_archive(synthesis: Synthesis) -> None:
+    """In a fresh interpreter that sees the archive and the standard library's neighbours only, as in Lambda."""
+    assets = json.loads((synthesis.folder / "whippet.assets.json").read_text())["files"]
+    for handler, properties in functions(synthesis).items():
+        asset = assets[properties["Code"]["S3Key"].removesuffix(".zip")]["source"]["path"]
+        module, _, name = handler.rpartition(".")
+        code = f"import {module}; assert callable({module}.{name}); assert {module}.__file__.startswith({str(synthesis.folder)!r})"
+        done = subprocess.run([sys.executable, "-c", code], cwd=synthesis.folder / asset, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_archive_of_the_functions_holds_only_them(synthesis: Synthesis) -> None:
+    (folder,) = {path.parent for path in synthesis.folder.glob("asset.*/lambdas")}
+    assert {path.name for path in folder.iterdir()} == {"lambdas"}
+    assert {path.suffix for path in (folder / "lambdas").iterdir()} == {".py", ".html"}
+
+
+class ReadKeys(dict[str, str]):
+    """An environment that remembers what was read from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> str:
+        self.read.add(key)
+        return "x"
+
+
+def test_the_environment_set_is_the_environment_read(synthesis: Synthesis) -> None:
+    environment = ReadKeys()
+    Settings.read(environment)
+    read = {"lambdas.prepare_execution.handler": environment.read, "lambdas.show_page.handler": set()}
+    source = Path(importlib.import_module("lambdas.invoke_endpoint").__file__ or "").read_text()
+    read["lambdas.invoke_endpoint.handler"] = set(re.findall(r'os\.environ\["(\w+)"\]', source))
+    written = {name: set(each.get("Environment", {}).get("Variables", {})) for name, each in functions(synthesis).items()}
+    assert written == read
+
+
+def test_another_configuration_is_another_stack(tmp_path: Path) -> None:
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1"
+    other = synthesise(tmp_path, project="beagle", api_authorization="none", serving_image_cpu=image, serving_image_gpu=image)
+    methods = other.resources("AWS::ApiGateway::Method").values()
+    assert {each["Properties"]["AuthorizationType"] for each in methods} == {"NONE"}
+    assert functions(other)["lambdas.prepare_execution.handler"]["Environment"]["Variables"]["SERVING_IMAGE_GPU"] == image
+    assert other.resource("AWS::StepFunctions::StateMachine")["StateMachineName"] == "beagle"
+    pulled = [each["Resource"] for each in statements(other) if "ecr:BatchGetImage" in listed(each["Action"])]
+    assert any(str(each["Fn::Join"][1][-1]).endswith(":ecr:eu-west-1:123456789012:repository/mine") for each in pulled)
+
+
+def test_two_syntheses_write_the_same(synthesis: Synthesis, tmp_path: Path) -> None:
+    assert synthesise(tmp_path).template == synthesis.template
