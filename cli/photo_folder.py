@@ -43,7 +43,7 @@ class PhotoFolder:
     def describe(self) -> str:
         """One sentence for the user."""
         counts = " + ".join(f"{sum(self.counts[split].values()):,} {split}" for split in self.splits)
-        left = f"; {self.left_out} other files left out" if self.left_out else ""
+        left = f"; other files left out: {self.left_out}" if self.left_out else ""
         return f"{len(self.photos):,} photos in {len(self.classes)} classes" + (f" ({counts})" if counts else "") + left
 
 
@@ -156,7 +156,7 @@ def _require_classes(root: Path, classes: tuple[str, ...], counts: dict[str, Cou
         )
     empty = sorted(_class_folders(root, counts) - set(classes))
     if empty:
-        raise RefusedError(f"{len(empty)} class folders hold no photo: {', '.join(empty[:5])}. Add photos, or remove the folders.")
+        raise RefusedError(f"Class folders without a photo: {', '.join(empty[:5])}. Add photos, or remove the folders.")
 
 
 def _class_folders(root: Path, counts: dict[str, Counter[str]]) -> set[str]:
@@ -179,5 +179,5 @@ def _no_photos(root: Path, files: list[str]) -> str:
     loose = sum(1 for name in files if "/" not in name and looks_like_photo(root / name))
     if loose:
         return f"{root} holds {loose} photos and no class folders. Put the photos of each class into a folder of its own: {LAYOUTS}"
-    held = f"holds {len(files)} files, none of them a photo" if files else "is empty"
+    held = f"holds no photo among its files ({len(files)})" if files else "is empty"
     return f"{root} {held}. Expected {LAYOUTS}; photos are JPEG, PNG, GIF, WEBP, BMP or TIFF."

@@ -1,0 +1,134 @@
+"""An execution in memory, moment by moment: fakes of Step Functions, SageMaker and CloudWatch Logs. Used by the tests beside it."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.cli.fakes import ARN, PREFIX, START, Pages, client_error
+
+TUNING_JOB = f"{PREFIX}1454c455"
+FINAL_JOB = f"{PREFIX}8988-train-705ce048"
+
+DEFINITION = {
+    "StartAt": "PrepareExecution",
+    "States": {
+        "PrepareExecution": {"Type": "Task", "Next": "TuneHyperparameters", "Catch": [{"Next": "ExecutionFailed"}]},
+        "TuneHyperparameters": {"Type": "Task", "Next": "HasBest", "Catch": [{"Next": "FindFailedTrainingJob"}]},
+        "HasBest": {"Type": "Choice", "Choices": [{"Next": "TrainModel"}], "Default": "ExecutionFailed"},
+        "TrainModel": {"Type": "Task", "Next": "DescribeEndpoint", "Catch": [{"Next": "ExecutionFailed"}]},
+        "DescribeEndpoint": {"Type": "Task", "Next": "UpdateEndpoint", "Catch": [{"Next": "CreateEndpoint"}]},
+        "CreateEndpoint": {"Type": "Task", "Next": "WaitForEndpoint"},
+        "UpdateEndpoint": {"Type": "Task", "Next": "WaitForEndpoint"},
+        "WaitForEndpoint": {"Type": "Wait", "Next": "IsEndpointInService"},
+        "IsEndpointInService": {"Type": "Choice", "Choices": [{"Next": "Done"}], "Default": "WaitForEndpoint"},
+        "Done": {"Type": "Pass", "End": True},
+        "FindFailedTrainingJob": {"Type": "Task", "Next": "ExecutionFailed"},
+        "ExecutionFailed": {"Type": "Fail"},
+    },
+}
+
+OUTPUT = {
+    "run": f"{PREFIX}8988",
+    "endpoint": "whippet",
+    "best": {"lr": 0.01, "batch_size": 32, "objective": 0.7},
+    "report": f"s3://photos-bucket/executions/run/training/{FINAL_JOB}/report/",
+}
+
+
+def entered(state: str, at: float) -> dict[str, Any]:
+    return {"type": "TaskStateEntered", "timestamp": second(at), "stateEnteredEventDetails": {"name": state}}
+
+
+def exited(state: str, at: float) -> dict[str, Any]:
+    return {"type": "TaskStateExited", "timestamp": second(at), "stateExitedEventDetails": {"name": state}}
+
+
+def second(at: float) -> datetime:
+    return START + timedelta(seconds=at)
+
+
+def trial(number: int, status: str = "Completed", objective: float | None = 0.7, **more: Any) -> dict[str, Any]:
+    """What SageMaker lists of one training job of the tuning job."""
+    metric = (
+        {"FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "objective:valid_loss", "Value": objective}} if objective else {}
+    )
+    return {
+        "TrainingJobName": f"{TUNING_JOB}-{number:03d}-aaaa",
+        "TrainingJobStatus": status,
+        "CreationTime": second(5),
+        "TrainingStartTime": second(10),
+        "TrainingEndTime": second(10 + number),
+        "TunedHyperParameters": {"lr": "0.01", "batch_size": "32"},
+        **metric,
+        **more,
+    }
+
+
+@dataclass
+class Moment:
+    """What the services answer at one moment."""
+
+    status: str = "RUNNING"
+    events: list[dict[str, Any]] = field(default_factory=list)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    training: list[dict[str, Any]] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    cause: str = ""
+
+
+@dataclass
+class FakeServices:
+    """Step Functions, SageMaker and CloudWatch Logs at once; each look at the execution is the next moment, the last one stays."""
+
+    moments: list[Moment]
+    started: list[dict[str, Any]] = field(default_factory=list)
+    """The inputs of the executions that were started."""
+    looks: int = 0
+
+    @property
+    def now(self) -> Moment:
+        return self.moments[min(max(self.looks, 1), len(self.moments)) - 1]
+
+    def clients(self) -> dict[str, Any]:
+        return {"stepfunctions": self, "sagemaker": self, "logs": self}
+
+    def start_execution(self, **arguments: str) -> dict[str, Any]:
+        self.started.append(json.loads(arguments["input"]))
+        return {"executionArn": ARN}
+
+    def list_executions(self, **arguments: Any) -> dict[str, Any]:
+        return {"executions": [{"executionArn": ARN, "startDate": START}]}
+
+    def describe_execution(self, **arguments: str) -> dict[str, Any]:
+        self.looks += 1
+        ended = {} if self.now.status == "RUNNING" else {"stopDate": second(100)}
+        output = {"output": json.dumps(OUTPUT)} if self.now.status == "SUCCEEDED" else {}
+        known = {"executionArn": ARN, "stateMachineArn": "machine", "status": self.now.status, "startDate": START}
+        return {**known, **ended, **output, **({"cause": self.now.cause} if self.now.cause else {})}
+
+    def describe_state_machine(self, **arguments: str) -> dict[str, Any]:
+        return {"definition": json.dumps(DEFINITION)}
+
+    def get_paginator(self, operation: str) -> Pages:
+        pages = {
+            "get_execution_history": lambda **arguments: [{"events": self.now.events[:3]}, {"events": self.now.events[3:]}],
+            "list_training_jobs_for_hyper_parameter_tuning_job": lambda **arguments: [{"TrainingJobSummaries": self.now.trials}],
+        }
+        return Pages(pages[operation])
+
+    def list_hyper_parameter_tuning_jobs(self, **arguments: Any) -> dict[str, Any]:
+        assert arguments["NameContains"] == PREFIX
+        return {"HyperParameterTuningJobSummaries": [{"HyperParameterTuningJobName": TUNING_JOB}] if self.now.trials else []}
+
+    def list_training_jobs(self, **arguments: Any) -> dict[str, Any]:
+        assert arguments["NameContains"] == PREFIX
+        return {"TrainingJobSummaries": [*self.now.trials, *self.now.training]}
+
+    def describe_log_streams(self, **arguments: str) -> dict[str, Any]:
+        if not self.now.log:
+            raise client_error("ResourceNotFoundException", "The specified log group does not exist.")
+        return {"logStreams": [{"logStreamName": f"{arguments['logStreamNamePrefix']}algo-1-1"}]}
+
+    def get_log_events(self, **arguments: Any) -> dict[str, Any]:
+        return {"events": [{"message": line} for line in self.now.log[-arguments["limit"] :]]}

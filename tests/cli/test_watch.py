@@ -1,0 +1,161 @@
+"""An execution read and shown, from its start to a good or bad end. Run: `make test`."""
+
+import io
+import json
+
+import pytest
+import typer
+from rich.console import Console
+
+from cli.execution import Activity, read_activity, read_execution, run_name
+from cli.watch import follow, follow_or_leave, say_end
+from cli.watch_view import activity_line, clock, picture
+from tests.cli.executions import FINAL_JOB, TUNING_JOB, FakeServices, Moment, entered, exited, second, trial
+from tests.cli.fakes import ARN, PREFIX, START, target
+
+PREPARED = [entered("PrepareExecution", 0), exited("PrepareExecution", 2), entered("TuneHyperparameters", 2)]
+TUNED = [*PREPARED, exited("TuneHyperparameters", 40), entered("HasBest", 40), exited("HasBest", 40), entered("TrainModel", 40)]
+FINAL = {"TrainingJobName": FINAL_JOB, "TrainingJobStatus": "InProgress", "CreationTime": second(40)}
+WAITED = [entered("WaitForEndpoint", 60), exited("WaitForEndpoint", 62), entered("WaitForEndpoint", 63), exited("WaitForEndpoint", 66)]
+LOG = [
+    "train: 12 of 20 photos through the backbone, 6.0 a second",
+    "[metric] train:loss=0.700000",
+    "epoch 1: 0.10 s",
+    "[metric] train:loss=0.500000",
+    "[metric] valid:loss=6.0e-01",
+    "epoch 2: 0.10 s",
+]
+
+
+def paper() -> Console:
+    return Console(file=io.StringIO(), width=120, force_terminal=False)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_states_in_order_with_those_that_must_still_come() -> None:
+    services = FakeServices([Moment(events=PREPARED)])
+    execution = read_execution(target(**services.clients()), ARN)
+    assert [(state.name, state.status) for state in execution.states] == [
+        ("PrepareExecution", "succeeded"),
+        ("TuneHyperparameters", "running"),
+        ("TrainModel", "waiting"),
+        ("DescribeEndpoint", "waiting"),
+        ("WaitForEndpoint", "waiting"),
+    ]
+    assert execution.states[0].seconds == 2
+
+
+def test_visits_of_the_same_state_add_up() -> None:
+    services = FakeServices([Moment("SUCCEEDED", [*TUNED, exited("TrainModel", 60), *WAITED])])
+    execution = read_execution(target(**services.clients()), ARN)
+    assert {state.name: state.seconds for state in execution.states}["WaitForEndpoint"] == 5
+    assert {state.status for state in execution.states} == {"succeeded"}
+    assert (execution.seconds, execution.output["endpoint"]) == (100, "whippet")
+
+
+def test_the_jobs_are_told_apart_and_the_best_is_known() -> None:
+    trials = [
+        trial(1, objective=0.9),
+        trial(2, objective=0.6),
+        trial(3, "Failed", None),
+        trial(4, "InProgress", None, TrainingEndTime=None),
+    ]
+    services = FakeServices([Moment(events=TUNED, trials=trials, training=[FINAL], log=LOG)])
+    execution = read_execution(target(**services.clients()), ARN)
+    assert execution.best is not None
+    assert (execution.best.name, execution.best.lr, execution.best.batch_size) == (f"{TUNING_JOB}-002-aaaa", 0.01, 32)
+    assert execution.training is not None
+    assert execution.training.name == FINAL_JOB
+    assert execution.activity == Activity(2, {"train:loss": 0.5, "valid:loss": 0.6}, LOG[0])
+
+
+def test_the_run_is_named_as_the_first_state_names_it() -> None:
+    assert run_name("whippet", ARN, START).startswith(PREFIX)
+    assert len(run_name("whippet", ARN, START)) == len(PREFIX) + 4
+
+
+def test_a_job_says_where_it_is() -> None:
+    assert activity_line(read_activity([])) == "starting"
+    assert activity_line(read_activity(LOG[:1])) == LOG[0]
+    assert activity_line(read_activity(LOG)) == "epoch 2   train loss 0.500   valid loss 0.600"
+
+
+def test_lines_are_written_once_for_each_change() -> None:
+    moments = [
+        Moment(events=PREPARED),
+        Moment(events=PREPARED, trials=[trial(1, "InProgress", None)]),
+        Moment(events=PREPARED, trials=[trial(1, "InProgress", None)]),
+        Moment(events=TUNED, trials=[trial(1)], training=[FINAL], log=LOG),
+        Moment("SUCCEEDED", [*TUNED, exited("TrainModel", 60)], [trial(1)]),
+    ]
+    console = paper()
+    execution = follow(console, target(**FakeServices(moments).clients()), ARN, sleep=lambda seconds: None)
+    lines = [line[9:] for line in written(console).splitlines()]
+    assert lines == [
+        "✓ PrepareExecution succeeded after 2.0 s",
+        "● TuneHyperparameters running",
+        "    lr 0.01  batch size 32  running",
+        "✓ TuneHyperparameters succeeded after 38 s",
+        "    lr 0.01  batch size 32  validation loss 0.7000  done after 1.0 s",
+        "● TrainModel running",
+        "    epoch 2   train loss 0.500   valid loss 0.600",
+        "✓ TrainModel succeeded after 20 s",
+    ]
+    assert execution.status == "SUCCEEDED"
+
+
+def test_a_terminal_gets_the_picture() -> None:
+    services = FakeServices([Moment(events=TUNED, trials=[trial(1, objective=0.9), trial(2, objective=0.6)], training=[FINAL], log=LOG)])
+    console = paper()
+    console.print(picture(read_execution(target(**services.clients()), ARN)))
+    text = written(console)
+    for part in ("✓ TuneHyperparameters", "0.6000", "best so far", "● TrainModel", "epoch 2", "○ WaitForEndpoint"):
+        assert part in text
+
+
+def test_a_live_display_ends_with_the_execution() -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    services = FakeServices([Moment(events=PREPARED), Moment("SUCCEEDED", TUNED)])
+    assert follow(console, target(**services.clients()), ARN, sleep=lambda seconds: None).status == "SUCCEEDED"
+
+
+def test_a_failure_shows_the_cause_and_the_end_of_the_log() -> None:
+    cause = "TuneHyperparameters failed (tuning job x): all training jobs failed. Log: CloudWatch log group y."
+    failed = Moment(
+        "FAILED", [*PREPARED, entered("FindFailedTrainingJob", 9)], [trial(1, "Failed", None)], log=["one", "the reason"], cause=cause
+    )
+    watched, console = target(**FakeServices([failed]).clients()), paper()
+    execution = follow_or_leave(console, watched, ARN)
+    assert {state.name: state.status for state in execution.states}["TuneHyperparameters"] == "failed"
+    text = written(console)
+    assert cause in text
+    assert f"log of training job {TUNING_JOB}-001-aaaa" in text
+    assert text.endswith("  the reason\n")
+
+
+def test_the_description_of_a_job_becomes_its_reason() -> None:
+    cause = json.dumps({"TrainingJobName": "x", "FailureReason": "AlgorithmError: no photos"})
+    console = paper()
+    watched = target(**FakeServices([Moment("FAILED", PREPARED, cause=cause)]).clients())
+    say_end(console, watched, read_execution(watched, ARN))
+    assert "after 1:40: AlgorithmError: no photos" in written(console)
+
+
+def test_leaving_says_how_to_come_back() -> None:
+    class Interrupted(FakeServices):
+        def describe_execution(self, **arguments: str) -> dict[str, object]:
+            raise KeyboardInterrupt
+
+    console = paper()
+    with pytest.raises(typer.Exit):
+        follow_or_leave(console, target(**Interrupted([Moment()]).clients()), ARN)
+    assert "The execution goes on. Come back with whippet watch" in written(console)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.96, "10.0 s"), (59, "59 s"), (185, "3:05")])
+def test_the_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
