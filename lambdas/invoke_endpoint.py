@@ -141,7 +141,7 @@ def sentence_in(message: str) -> str:
 
 def log(endpoint: str, error: Exception) -> None:
     """One JSON line for the function's log: the client is told less."""
-    answer = getattr(error, "response", {})
+    answer = error.response if isinstance(error, ClientError) else {}
     told = {key: answer[key] for key in ("OriginalStatusCode", "OriginalMessage", "LogStreamArn") if key in answer}
     print(json.dumps({"endpoint": endpoint, "error": str(error)[:1000], **told}))
 
