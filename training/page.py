@@ -13,7 +13,8 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#222}
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}
 svg{max-width:460px;width:100%;font:11px system-ui,sans-serif}svg .grid{stroke:#e5e5e5}svg .mark{stroke:#555;stroke-dasharray:3 3}
-table{border-collapse:collapse;max-width:100%}th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;overflow-wrap:break-word}
+table{border-collapse:collapse;max-width:100%}
+th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;overflow-wrap:break-word}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 .verdict{font-size:1.15rem;background:#f3f6f9;padding:.8rem 1rem;border-radius:6px}
 .IssuesFound,.Error{color:#a33b00;font-weight:bold}.NoIssuesFound{color:#006b4f}
