@@ -132,7 +132,7 @@ def _read_description(file: Path) -> BackboneDescription:
         return BackboneDescription(**fields)
     except FileNotFoundError as error:
         raise WeightsError(
-            f"the weights channel lacks {file.name}: upload the weights with `whippet up` or let the state machine stage them"
+            f"the weights channel lacks {file.name}: the state machine puts it there, so start the job through it"
         ) from error
     except (json.JSONDecodeError, TypeError) as error:
         raise WeightsError(f"{file.name} must hold file, sha256, stride and source, each once: {error}") from error
