@@ -6,7 +6,8 @@ leaves a record for programs in `.local/demo.json`. A second run uses what the f
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,34 +84,33 @@ def play(console: Console, record: DemoRecord, machine: LocalMachine, project: s
     answer = classify(target, photos.photo)
     record.note_seconds(start_to_answer=time.monotonic() - asked_at)
     record.note(prediction={**answer, "photo": str(photos.photo), "held_out": photos.held_out}, endpoint_name=execution.output["endpoint"])
-    report = fetch_report(target, execution)
+    report = fetch_report(target, execution, home() / "report")
     record.note_report(report)
     say_result(console, target, photos, answer, execution, report)
 
 
-def prepare(console: Console, machine: LocalMachine, project: str, data: Path | None) -> tuple[Target, DemoPhotos]:
-    """Everything before the execution; downloads go on while local mode starts."""
+def prepare(
+    console: Console, machine: LocalMachine, project: str, data: Path | None, weights: Callable[[Path, Say], Path] = converted_weights
+) -> tuple[Target, DemoPhotos]:
+    """Everything before the execution; downloads go on while local mode starts, and the user's own photos are checked before all else."""
     cache = home() / "cache"
     with Steps(console) as steps, ThreadPoolExecutor(2) as pool:
-        photos = pool.submit(steps.run, "photos", lambda say: _photos(data, cache, say), lambda found: found.folder.describe())
-        weights = pool.submit(
-            steps.run, "weights", lambda say: converted_weights(cache, say), lambda _: "ResNet50, ImageNet; converted from Keras"
-        )
+        photos = _photos(steps, pool, cache, data)
+        converted = pool.submit(steps.run, "weights", lambda say: weights(cache, say), lambda _: "ResNet50, ImageNet; converted from Keras")
         target = steps.run(
             "local mode", lambda say: _start(machine, project, say), lambda made: f"AWS at {made.environment['AWS_ENDPOINT_URL']}"
         )
         steps.run(
             "deployment", lambda say: deploy_stack(target, lambda line: say(_resource(line))), lambda _: f"stack {project} by cdk deploy"
         )
-        found, file = photos.result(), weights.result()
+        found, file = photos.result(), converted.result()
         steps.run("upload", lambda say: _upload(target, found, file, say), lambda sent: sent)
     return target, found
 
 
-def fetch_report(target: Target, execution: Execution) -> Path:
-    """The final training job's report, from the bucket into `.local/report`."""
+def fetch_report(target: Target, execution: Execution, folder: Path) -> Path:
+    """The final training job's report, from the bucket into a folder."""
     bucket, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
-    folder = home() / "report"
     if not Bucket(target.client("s3"), bucket).download(prefix, folder):
         raise RefusedError(f"The training job left no report in {execution.output['report']}. Its log is in {home() / 'logs'}.")
     return folder
@@ -121,6 +121,8 @@ def say_result(console: Console, target: Target, photos: DemoPhotos, answer: dic
     console.print()
     console.print(Rule("The answer", style="dim", align="left"))
     print_answer(console, photos.photo, answer)
+    if not photos.held_out:
+        console.print("  It may have learnt from this very photo. Ask about another: .venv/bin/whippet predict --local PHOTO", style="dim")
     figures = json.loads((report / "evaluation.json").read_text(encoding="utf-8"))
     best = execution.output["best"]
     console.print()
@@ -140,8 +142,16 @@ def say_result(console: Console, target: Target, photos: DemoPhotos, answer: dic
     console.print(table)
 
 
-def _photos(data: Path | None, cache: Path, say: Say) -> DemoPhotos:
-    return own_photos(data, cache) if data else chess_photos(cache, say)
+def _photos(steps: Steps, pool: ThreadPoolExecutor, cache: Path, data: Path | None) -> Future[DemoPhotos]:
+    """The user's photos now, or the chess pieces meanwhile."""
+
+    def work(say: Say) -> DemoPhotos:
+        return own_photos(data, cache) if data else chess_photos(cache, say)
+
+    photos = pool.submit(steps.run, "photos", work, lambda found: found.folder.describe())
+    if data:
+        photos.result()
+    return photos
 
 
 def _start(machine: LocalMachine, project: str, say: Say) -> Target:

@@ -55,10 +55,11 @@ class ChangeLog:
     def lines(self, execution: Execution) -> Iterator[str]:
         """What changed since the last call."""
         for state in execution.states:
-            if state.status != "waiting" and self._is_new(state.name, state.status):
-                yield f"{MARKS[state.status][0]} {state.name} {state.status}" + _after(state.seconds, state.status)
-            if state.name == TUNING:
-                yield from (self._trial_line(trial) for trial in execution.trials if self._is_new(trial.name, trial.status))
+            trials = [
+                self._trial_line(trial) for trial in execution.trials if state.name == TUNING and self._is_new(trial.name, trial.status)
+            ]
+            begun = [self._state_line(state)] if state.status != "waiting" and self._is_new(state.name, state.status) else []
+            yield from [*begun, *trials] if state.status == "running" else [*trials, *begun]
         if execution.training and execution.activity and execution.activity.epoch:
             line = activity_line(execution.activity)
             if self._is_new(execution.training.name, line):
@@ -67,6 +68,9 @@ class ChangeLog:
     def _is_new(self, name: str, status: str) -> bool:
         was, self._said[name] = self._said.get(name), status
         return was != status
+
+    def _state_line(self, state: State) -> str:
+        return f"{MARKS[state.status][0]} {state.name} {state.status}" + _after(state.seconds, state.status)
 
     def _trial_line(self, trial: TrainingJob) -> str:
         figures = [f"lr {trial.lr:.4g}" if trial.lr else "", f"batch size {trial.batch_size}" if trial.batch_size else ""]
@@ -115,7 +119,7 @@ def _trials(execution: Execution) -> Table:
 
 
 def _trial_cells(trial: TrainingJob, best: bool) -> tuple[str, ...]:
-    status = "best so far" if best else WORDS.get(trial.status, trial.status.lower())
+    status = "best" if best else WORDS.get(trial.status, trial.status.lower())
     return (
         f"{trial.lr:.5f}" if trial.lr is not None else "",
         str(trial.batch_size or ""),

@@ -99,8 +99,8 @@ def test_lines_are_written_once_for_each_change() -> None:
         "✓ PrepareExecution succeeded after 2.0 s",
         "● TuneHyperparameters running",
         "    lr 0.01  batch size 32  running",
-        "✓ TuneHyperparameters succeeded after 38 s",
         "    lr 0.01  batch size 32  validation loss 0.7000  done after 1.0 s",
+        "✓ TuneHyperparameters succeeded after 38 s",
         "● TrainModel running",
         "    epoch 2   train loss 0.500   valid loss 0.600",
         "✓ TrainModel succeeded after 20 s",
@@ -113,7 +113,7 @@ def test_a_terminal_gets_the_picture() -> None:
     console = paper()
     console.print(picture(read_execution(target(**services.clients()), ARN)))
     text = written(console)
-    for part in ("✓ TuneHyperparameters", "0.6000", "best so far", "● TrainModel", "epoch 2", "○ WaitForEndpoint"):
+    for part in ("✓ TuneHyperparameters", "0.6000", "best", "● TrainModel", "epoch 2", "○ WaitForEndpoint"):
         assert part in text
 
 

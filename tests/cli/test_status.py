@@ -1,0 +1,82 @@
+"""What `whippet status` finds and says. Run: `make test`."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cli.status import endpoint_status, print_exports, print_status, read_status
+from tests.cli.executions import OUTPUT, FakeServices, Moment, entered
+from tests.cli.fakes import FakeCloudFormation, FakeMachine, client_error, target
+
+
+class Services(FakeServices):
+    """With an endpoint, or the error that SageMaker gives for an absent one."""
+
+    endpoint: str | None = "InService"
+
+    def describe_endpoint(self, **arguments: str) -> dict[str, Any]:
+        if self.endpoint is None:
+            raise client_error("ValidationException", 'Could not find endpoint "whippet".')
+        return {"EndpointStatus": self.endpoint}
+
+
+class NeverRun(Services):
+    """Deployed, and no execution yet."""
+
+    def list_executions(self, **arguments: Any) -> dict[str, Any]:
+        return {"executions": []}
+
+
+def printed(found: dict[str, Any], machine: FakeMachine | None = None) -> str:
+    paper = io.StringIO()
+    print_status(Console(file=paper, width=160), target(machine), found)
+    return paper.getvalue()
+
+
+def test_everything_is_found_and_can_be_written_as_json() -> None:
+    services = Services([Moment("SUCCEEDED", [entered("PrepareExecution", 0)])])
+    found = read_status(target(FakeMachine(), **services.clients()))
+    assert json.loads(json.dumps(found)) == found
+    assert found["endpoint"] == {"name": "whippet", "status": "InService"}
+    assert (found["execution"]["best"], found["execution"]["report"]) == (OUTPUT["best"], OUTPUT["report"])
+    assert found["page"].endswith("/_user_request_/")
+    text = printed(found, FakeMachine())
+    for part in ("SUCCEEDED after 100 s", "learning rate 0.01, batch size 32", "photos-bucket/executions/whippet-261122160000-8988/"):
+        assert part in text
+
+
+def test_a_failed_execution_gives_its_reason() -> None:
+    services = Services([Moment("FAILED", [entered("PrepareExecution", 0)], cause="PrepareExecution failed: no photos.")])
+    assert "PrepareExecution failed: no photos." in printed(read_status(target(**services.clients())))
+
+
+def test_before_the_first_execution() -> None:
+    services = NeverRun([Moment()])
+    services.endpoint = None
+    text = printed(read_status(target(**services.clients())))
+    assert "whippet, none yet" in text
+    assert "none yet: whippet run" in text
+
+
+def test_nothing_deployed() -> None:
+    nothing = target(FakeMachine(), cloudformation=FakeCloudFormation(None))
+    assert "Deploy it with whippet deploy --local" in printed(read_status(nothing), FakeMachine())
+
+
+def test_a_refused_look_at_the_endpoint_is_no_absent_endpoint() -> None:
+    class Denied:
+        def describe_endpoint(self, **arguments: str) -> None:
+            raise client_error("AccessDeniedException", "not authorized")
+
+    with pytest.raises(Exception, match="not authorized"):
+        endpoint_status(target(sagemaker=Denied()), "whippet")
+
+
+def test_the_variables_for_other_tools_are_ready_to_paste() -> None:
+    paper = io.StringIO()
+    print_exports(Console(file=paper, width=160), FakeMachine().settings())
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:4566\n" in paper.getvalue()
+    assert "CDK_HOME" not in paper.getvalue()
