@@ -14,17 +14,17 @@ import importlib
 import json
 import re
 import threading
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ministack import app
 from ministack.core import persistence, router
-from ministack.services import apigateway_v1, lambda_svc, s3
+from ministack.services import apigateway_v1, cloudformation, lambda_svc, s3
 from ministack.services import stepfunctions as sfn
 
 from local.plane_client import PlaneClient, PlaneUnreachableError
+from local.snapshots import Snapshots, ownerless
 from local.sync_tasks import SyncTasks, TaskFailedError, error_name
 
 MINISTACK_VERSION = "1.5.33"
@@ -33,11 +33,17 @@ SEAMS: tuple[tuple[str, str], ...] = (
     ("ministack.app", "main"),
     ("ministack.app", "SERVICE_HANDLERS"),
     ("ministack.app", "_build_persistence_save_dict"),
-    ("ministack.core.persistence", "save_state"),
+    ("ministack.app", "_load_persisted_state"),
+    ("ministack.app", "save_all"),
+    ("ministack.core.persistence", "_json_default"),
+    ("ministack.core.persistence", "_state_format_version"),
     ("ministack.core.router", "SERVICE_PATTERNS"),
     ("ministack.services.apigateway_v1", "handle_execute"),
     ("ministack.services.apigateway_v1", "_invoke_lambda_proxy_v1"),
+    ("ministack.services.cloudformation", "_stacks"),
     ("ministack.services.lambda_svc", "_execute_function_warm"),
+    ("ministack.services.s3", "_buckets"),
+    ("ministack.services.s3", "_delete_persisted_bucket"),
     ("ministack.services.s3", "_object_versions"),
     ("ministack.services.s3", "_persist_object"),
     ("ministack.services.stepfunctions", "_SERVICE_DISPATCH"),
@@ -62,7 +68,6 @@ SEAMS: tuple[tuple[str, str], ...] = (
 
 API_LIMIT_BYTES = 10 * 1024 * 1024
 LAMBDA_PAYLOAD_LIMIT_BYTES = 6 * 1024 * 1024
-SNAPSHOT_INTERVAL_S = 5.0
 # What Step Functions never lets ErrorEquals ["States.ALL"] catch.
 UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
 
@@ -79,8 +84,11 @@ def missing_seams() -> list[str]:
     return [f"{module}.{name}" for module, name in SEAMS if not hasattr(importlib.import_module(module), name)]
 
 
-def install(client: PlaneClient, notes: Path) -> "SnapshotThread":
-    """Join ministack to the SageMaker plane; `notes` is the folder where running `.sync` jobs are noted. Call before `app.main`."""
+def install(client: PlaneClient, notes: Path, state: Path) -> Snapshots:
+    """Join ministack to the SageMaker plane and give back its snapshots, to be started. Call before `app.main`.
+
+    `notes` is the folder where running `.sync` jobs are noted, `state` the engine's state folder.
+    """
     if missing := missing_seams():
         raise EngineVersionError(
             f"ministack lacks {', '.join(missing)}; local mode is written for version {MINISTACK_VERSION}, install that one"
@@ -91,10 +99,9 @@ def install(client: PlaneClient, notes: Path) -> "SnapshotThread":
     _keep_error_classes()
     _limit_api_bodies()
     _drop_version_bodies()
+    _drop_ownerless_buckets_after_loading()
     threading.Thread(target=tasks.stop_left_over, daemon=True, name="stop-left-over-jobs").start()
-    snapshots = SnapshotThread()
-    app.app = snapshots.watching(app.app)
-    return snapshots
+    return _make_snapshots(state)
 
 
 def _add_sagemaker(client: PlaneClient, tasks: SyncTasks) -> None:
@@ -293,41 +300,32 @@ def _drop_version_bodies() -> None:
     s3._persist_object = persist_and_drop
 
 
-class SnapshotThread(threading.Thread):
-    """Writes the engine's state every few seconds while requests change it: ministack itself saves only on a graceful end."""
+def _make_snapshots(link: Path) -> Snapshots:
+    """Snapshots of every loaded service, never in the middle of a deployment: CloudFormation's resources belong together."""
 
-    def __init__(self, interval_s: float = SNAPSHOT_INTERVAL_S) -> None:
-        """Look for changes every `interval_s` seconds, less often when a snapshot takes long."""
-        super().__init__(daemon=True, name="snapshots")
-        self._interval_s = interval_s
-        self._changed = threading.Event()
+    def encode(service: str, state: Any) -> str:
+        wrapped = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
+        return json.dumps(wrapped, default=persistence._json_default)
 
-    def watching(self, served: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        """`served`, an ASGI application, noting each request that may have changed something."""
+    def is_quiet() -> bool:
+        statuses = [str(stack.get("StackStatus")) for stack in list(cloudformation._stacks.all_values())]
+        return not any(status.endswith("_IN_PROGRESS") and not status.startswith("REVIEW") for status in statuses)
 
-        async def watched(scope: dict[str, Any], receive: Any, send: Any) -> None:
-            await served(scope, receive, send)
-            if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-                self._changed.set()
+    snapshots = Snapshots(link, app._build_persistence_save_dict, encode, is_quiet)
+    app.save_all = snapshots.save_last
+    app.app = snapshots.watching(app.app)
+    return snapshots
 
-        return watched
 
-    def run(self) -> None:
-        """Save for ever; a state that changes while it is read is left for the next time."""
-        while True:
-            self._changed.wait()
-            began = time.monotonic()
-            self._changed.clear()
-            self.save()
-            time.sleep(max(self._interval_s, 20 * (time.monotonic() - began)))
+def _drop_ownerless_buckets_after_loading() -> None:
+    load = app._load_persisted_state
 
-    def save(self) -> None:
-        """Write every service's state now; each file is replaced whole or not at all."""
-        for service, get_state in app._build_persistence_save_dict().items():
-            try:
-                state = get_state()
-            except RuntimeError:
-                self._changed.set()
-                continue
-            if state is not None:
-                persistence.save_state(service, state)
+    @functools.wraps(load)
+    def load_and_drop() -> None:
+        load()
+        resources = [each for stack in cloudformation._stacks.all_values() for each in stack.get("_resources", {}).values()]
+        for name in ownerless(list(s3._buckets), [each.get("PhysicalResourceId", "") for each in resources]):
+            s3._delete_persisted_bucket(name)
+            s3._buckets.pop(name, None)
+
+    app._load_persisted_state = load_and_drop

@@ -28,6 +28,13 @@ WATCH_INTERVAL_S = 1.0
 RESTARTS = 3
 RESTART_WINDOW_S = 300.0
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
+CHOICES = {
+    "TargetModel": "x-amzn-sagemaker-target-model",
+    "TargetVariant": "x-amzn-sagemaker-target-variant",
+    "TargetContainerHostname": "x-amzn-sagemaker-target-container-hostname",
+    "InferenceComponentName": "x-amzn-sagemaker-inference-component",
+    "SessionId": "x-amzn-sagemaker-session-id",
+}
 START_ERRORS = (ServerFailedError, DownloadError, BotoCoreError, ClientError, ServiceError, OSError)
 _numbers = itertools.count(1)
 
@@ -108,6 +115,7 @@ class Endpoints:
         server = self._servers.get(name)
         if server is None:
             raise self._not_in_service(name)
+        _refuse_choices(headers, server.variant)
         try:
             status, answered, content = server.invoke(body, headers)
         except TimeoutError as error:
@@ -214,3 +222,13 @@ class Endpoints:
 
     def _in_background(self, work: Any, *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, daemon=True, name=f"endpoint-{work.__name__}").start()
+
+
+def _refuse_choices(headers: Mapping[str, str], variant: str) -> None:
+    """An endpoint here has one model of one variant: a request for another one is refused instead of answered by this one."""
+    for field, header in CHOICES.items():
+        chosen = headers.get(header)
+        if chosen and not (field == "TargetVariant" and chosen == variant):
+            raise ServiceError(
+                "ValidationError", f"{field} {chosen!r} is not done by local mode; this endpoint has the variant {variant!r} alone"
+            )

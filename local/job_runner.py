@@ -44,6 +44,16 @@ INHERITED = (
 Document = dict[str, Any]
 
 
+def translate(value: str, base: Path) -> str:
+    """`value` with /opt/ml replaced by `base` wherever it begins a path."""
+    return re.sub(rf"(?<![\w/.-]){OPT_ML}(?=[/:]|$)", lambda _match: str(base), value)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class JobTools:
     """What jobs share: clients of the engine, the image environment, folders, and the environment that reaches the engine."""
@@ -152,8 +162,8 @@ class TrainingJobRun:
         (self.base / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
 
     def translate(self, value: str) -> str:
-        """`value` with /opt/ml replaced by the job's own folder, where it begins a path."""
-        return re.sub(rf"(?<![\w/.-]){OPT_ML}(?=/|$)", lambda _match: str(self.base), value)
+        """`value` with /opt/ml replaced by the job's own folder."""
+        return translate(value, self.base)
 
     def _download(self) -> None:
         for channel in self._job.get("InputDataConfig", ()):

@@ -7,9 +7,11 @@ jobs, `image` the image environment, `cdk` the CDK command line's own cache.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import time
@@ -69,6 +71,7 @@ class LocalMode:
             for folder in (self.cache_folder, self.logs_folder, self.home / "engine" / "tmp", self.home / "sagemaker", self.home / "cdk"):
                 folder.mkdir(parents=True, exist_ok=True)
             (self.home / "run" / "aws-config").write_text("[default]\n")
+            self._stop_what_is_outdated()
             self.image.ensure(progress, self.logs_folder / "image.log")
             if self.is_running():
                 progress(f"local mode already runs at {self.engine_url}")
@@ -141,6 +144,21 @@ class LocalMode:
         api, stage, path = match.groups()
         return f"{self.engine_url}/restapis/{api}/{stage}/_user_request_{path or '/'}"
 
+    def _stop_what_is_outdated(self) -> None:
+        """End parts that run other code than this, after a `git pull`, and servers whose image environment is about to be rebuilt."""
+        outdated = self._processes.records() and self._code_stamp_file.exists() and self._code_stamp_file.read_text() != code_stamp()
+        if outdated or not self.image.is_ready():
+            self._processes.stop("plane", grace_s=30.0)
+            self._processes.stop_all(grace_s=2.0, prefix="job-")
+            self._processes.stop_all(grace_s=2.0, prefix="server-")
+        if outdated:
+            self._processes.stop("engine", grace_s=30.0)
+        self._code_stamp_file.write_text(code_stamp())
+
+    @property
+    def _code_stamp_file(self) -> Path:
+        return self.home / "run" / "code.sha256"
+
     def _start_parts(self, progress: Progress) -> None:
         """Start what does not answer, after ending what is left of an earlier run."""
         missing = [name for name in ("engine", "plane") if not self._answers(name)]
@@ -158,6 +176,10 @@ class LocalMode:
 
     def _start_process(self, name: str) -> None:
         log = self.logs_folder / f"{name}.log"
+        if name == "engine":
+            # It leaves the code of Lambda functions there.
+            shutil.rmtree(self.home / "engine" / "tmp", ignore_errors=True)
+            (self.home / "engine" / "tmp").mkdir()
         if log.exists():
             log.replace(log.with_suffix(".previous.log"))
         environment = {**self.environment(), **(self._engine_settings() if name == "engine" else self._plane_settings())}
@@ -176,6 +198,8 @@ class LocalMode:
             "LAMBDA_EXECUTOR": "local",
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            # ministack would remove what it takes for its own containers from the user's Docker.
+            "DOCKER_HOST": f"unix://{folder}/no-docker.sock",
             "LOG_LEVEL": "WARNING",
             "TMPDIR": str(folder / "tmp"),
             "WHIPPET_HOME": str(self.home),
@@ -195,7 +219,7 @@ class LocalMode:
         taken = {port for name, port in ports.items() if name not in missing}
         for name in missing:
             wanted = ports.get(name, self._first_port + (1 if name == "plane" and self._first_port else 0))
-            ports[name] = _free_port(wanted, taken)
+            ports[name] = free_port(wanted, taken)
             taken.add(ports[name])
         path = self.home / "run" / "local.json"
         path.with_suffix(".unfinished").write_text(json.dumps({f"{name}_port": port for name, port in ports.items()}))
@@ -234,6 +258,12 @@ class LocalMode:
             yield
 
 
+def code_stamp() -> str:
+    """A hash of local mode's own code."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def read_ports(home: Path) -> dict[str, int]:
     """The ports written by the last start: {"engine": …, "plane": …}, empty before the first."""
     try:
@@ -243,7 +273,7 @@ def read_ports(home: Path) -> dict[str, int]:
     return {name.removesuffix("_port"): int(port) for name, port in written.items()}
 
 
-def _free_port(wanted: int, taken: set[int]) -> int:
+def free_port(wanted: int, taken: set[int]) -> int:
     """`wanted` or the first free port above it on 127.0.0.1; any free one for 0."""
     candidates = [0] if wanted == 0 else range(wanted, min(wanted + 200, 65536))
     for candidate in candidates:

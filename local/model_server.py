@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from local.job_logs import JobLog
-from local.job_runner import INHERITED, OPT_ML, JobTools
+from local.job_runner import INHERITED, JobTools, translate
 from local.objects import download_file, unpack
 from local.processes import end_processes, session_of
 
@@ -116,7 +116,7 @@ class ModelServer:
         self._reader.start()
 
     def _environment(self) -> dict[str, str]:
-        given = {name: value.replace(OPT_ML, str(self.folder)) for name, value in self._container.get("Environment", {}).items()}
+        given = {name: translate(value, self.folder) for name, value in self._container.get("Environment", {}).items()}
         path = f"{self._tools.image.bin}:{self._model / 'code'}:{given.pop('PATH', '')}:{os.environ.get('PATH', os.defpath)}"
         return {
             **{name: value for name, value in os.environ.items() if name in INHERITED},

@@ -201,8 +201,8 @@ class Mirror:
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Write what lies in `folder` to a tar.gz; the lightest compression, for weights hardly shrink."""
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+    """Write what lies in `folder` to a tar.gz, stored: to shrink 100 MB of weights by 7 MB takes 4 seconds, five times in a demo."""
+    with tarfile.open(archive, "w:gz", compresslevel=0) as tar:
         for path in sorted(folder.iterdir()):
             tar.add(path, arcname=path.name)
 

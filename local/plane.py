@@ -153,6 +153,12 @@ def make_app(plane: Plane) -> Starlette:
             ServiceError("InternalFailure", f"local mode itself failed: {error!r}; its plane.log tells where", 500), "application/json"
         )
 
+    async def unknown(request: Request, _error_of_routing: Exception) -> Response:
+        return _error(
+            ServiceError("UnknownOperationException", f"{request.method} {request.url.path} is not done by local mode", 404),
+            "application/json",
+        )
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await run_in_threadpool(service_model)
@@ -164,7 +170,7 @@ def make_app(plane: Plane) -> Starlette:
         Route("/endpoints/{name}/invocations", invoke, methods=["POST"]),
         Route("/health", health, methods=["GET"]),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken})
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken, 404: unknown, 405: unknown})
 
 
 async def _bounded_body(request: Request) -> bytes:

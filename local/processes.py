@@ -85,10 +85,16 @@ class ProcessBook:
         return None
 
     def stop(self, name: str, grace_s: float = 10.0) -> list[int]:
-        """End the process recorded under `name` with all it started; returns the pids that were ended."""
+        """End the process recorded under `name`, then what is left of all it started; returns the pids that were ended.
+
+        It is asked first and alone, so that it can end its own children in its own way.
+        """
         ended: list[int] = []
         for record in [each for each in self.records(name) if each.name == name]:
-            ended += end_processes(partial(_session, record), grace_s)
+            members = _session(record)
+            end_processes(lambda: [process] if (process := _leader(record)) else [], grace_s)  # noqa: B023 - called here and now
+            end_processes(partial(_session, record), grace_s)
+            ended += [process.pid for process in members]
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(record.pid, os.WNOHANG)
             self.forget(name)

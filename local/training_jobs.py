@@ -4,7 +4,6 @@ Runs in the SageMaker plane. A job's document is its DescribeTrainingJob answer.
 """
 
 import math
-import os
 import re
 import threading
 import time
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from local.fidelity import refuse_what_is_not_done
-from local.job_runner import OPT_ML, JobTools, Outcome, TrainingJobRun
+from local.job_runner import OPT_ML, JobTools, Outcome, TrainingJobRun, usable_cores
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
 from local.objects import is_inside
@@ -66,7 +65,7 @@ class TrainingJobs:
                 "Training job names must be unique within an AWS account and region, and a training job with this name "
                 f"already exists ({arn})",
             )
-        self._start(name, document, threads or os.cpu_count() or 1)
+        self._start(name, document, threads or usable_cores())
         return {"TrainingJobArn": arn}
 
     def describe(self, name: str) -> Document:

@@ -5,7 +5,6 @@ Runs in the SageMaker plane, one thread for each running tuning job.
 
 import contextlib
 import math
-import os
 import threading
 import time
 import uuid
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from local.fidelity import refuse_what_is_not_done
+from local.job_runner import usable_cores
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
 from local.search import GridSearch, Search, make_search, read_ranges
@@ -155,7 +155,7 @@ class TuningJobs:
         fields = {key: value for key, value in definition.items() if key not in ("StaticHyperParameters", "DefinitionName")}
         fields["HyperParameters"] = {**definition.get("StaticHyperParameters", {}), **tuned, "_tuning_objective_metric": objective}
         arn = self.describe(name)["HyperParameterTuningJobArn"]
-        threads = max(1, (os.cpu_count() or 1) // parallel)
+        threads = max(1, usable_cores() // parallel)
         self._training_jobs.create({"TrainingJobName": job, **fields}, threads, TuningJobArn=arn, _tuning_job=name, _tuned=tuned)
         return job
 

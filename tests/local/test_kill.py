@@ -1,5 +1,6 @@
 """Local mode killed in the middle: nothing in S3 is lost, no process goes on for ever, the next start works."""
 
+import json
 import os
 import signal
 import subprocess
@@ -64,6 +65,36 @@ def test_a_killed_engine_keeps_objects_and_control_plane_and_stops_its_jobs(fres
     described = local.client("stepfunctions").describe_execution(executionArn=execution)
     assert (described["status"], described["error"]) == ("FAILED", "States.ServiceRestart")
     assert local.wait_for_job("of-a-killed-engine", 30)["TrainingJobStatus"] == "Stopped"
+
+
+def test_an_engine_killed_right_after_a_bootstrap_can_be_bootstrapped_again(fresh_local: Local) -> None:
+    """The bucket lies on disk at once, its stack only in the next snapshot: the bucket must not stand in the way."""
+    local = fresh_local
+    bucket = {
+        "Type": "AWS::S3::Bucket",
+        "Properties": {"BucketName": "cdk-tests-assets-000000000000-us-east-1"},
+        "DeletionPolicy": "Retain",
+    }
+    template = json.dumps({"Resources": {"StagingBucket": bucket}})
+
+    def bootstrap() -> str:
+        formation = local.client("cloudformation")
+        formation.create_stack(StackName="CDKTests", TemplateBody=template)
+        stack = wait_until(
+            lambda: formation.describe_stacks(StackName="CDKTests")["Stacks"][0],
+            lambda stack: not stack["StackStatus"].endswith("_IN_PROGRESS"),
+            30,
+        )
+        return str(stack["StackStatus"])
+
+    wait_until(lambda: (local.mode.home / "engine" / "state").is_symlink(), bool, 20)
+    time.sleep(2.5)
+    assert bootstrap() == "CREATE_COMPLETE"
+    kill(local, "engine")
+    local.mode.start()
+    stacks = [stack["StackName"] for stack in local.client("cloudformation").list_stacks()["StackSummaries"]]
+    assert "CDKTests" in stacks or bootstrap() == "CREATE_COMPLETE"
+    assert local.bucket in [each["Name"] for each in local.client("s3").list_buckets()["Buckets"]]
 
 
 def test_stop_ends_everything_by_pid_and_start_finds_the_objects_again(fresh_local: Local) -> None:
