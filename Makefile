@@ -7,7 +7,7 @@ PYTHON ?= python3
 DATA ?=
 TORCH_INDEX ?=
 BIN := .venv/bin
-INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet
+INSTALL := $(BIN)/pip install --disable-pip-version-check -qq
 export TORCH_INDEX
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

@@ -23,7 +23,7 @@ from cli.demo_record import DemoRecord
 from cli.demo_weights import SOURCE, STRIDE, converted_weights
 from cli.deploy import deploy_stack
 from cli.errors import RefusedError
-from cli.execution import Execution
+from cli.execution import Execution, reason
 from cli.main import MENDABLE, sentence
 from cli.predict import classify, print_answer
 from cli.registry import Say
@@ -32,7 +32,7 @@ from cli.screen import screen
 from cli.steps import Steps
 from cli.target import LocalMachine, Target, default_project, home, local_mode, local_target
 from cli.upload import upload_photos, upload_weights
-from cli.watch import follow, say_end
+from cli.watch import follow, say_log_tail
 from cli.watch_view import clock
 
 STOP = "make down"
@@ -79,8 +79,8 @@ def play(console: Console, record: DemoRecord, machine: LocalMachine, project: s
     execution = follow(console, target, arn)
     record.note_execution(execution)
     if execution.status != "SUCCEEDED":
-        say_end(console, target, execution)
-        raise RefusedError("The execution did not succeed; the reason is above.")
+        say_log_tail(console, target, execution)
+        raise RefusedError(f"The execution ended as {execution.status}: {reason(execution) or 'no cause was given'}")
     answer = classify(target, photos.photo)
     record.note_seconds(start_to_answer=time.monotonic() - asked_at)
     record.note(prediction={**answer, "photo": str(photos.photo), "held_out": photos.held_out}, endpoint_name=execution.output["endpoint"])

@@ -61,6 +61,11 @@ def say_end(console: Console, target: Target, execution: Execution) -> None:
     console.print(
         f"[bold red]✗[/] {execution.status}", Text(f"after {clock(execution.seconds)}: {reason(execution) or 'no cause was given'}")
     )
+    say_log_tail(console, target, execution)
+
+
+def say_log_tail(console: Console, target: Target, execution: Execution) -> None:
+    """The end of the log of the training job that failed, if one did."""
     job = failed_job(execution)
     if job is not None:
         console.print(f"\nThe end of the log of training job {job.name}:", style="dim")
