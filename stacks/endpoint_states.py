@@ -24,6 +24,7 @@ CHECK_SECONDS = 5
 MOST_CHECKS = 480
 """Looks at the endpoint before giving up: 40 minutes, more than SageMaker itself gives a container."""
 
+SERVED = "$exists($states.result.EndpointConfigName) ? $states.result.EndpointConfigName : 'nothing'"
 ONE_MORE_CHECK = {"checks": jsonata("$checks + 1")}
 
 
@@ -55,7 +56,11 @@ def describe_endpoint() -> State:
         requests.endpoint(),
         caught=catch(endpoint_failure("DescribeEndpoint"), to="IsEndpointAbsent", assign=ONE_MORE_CHECK),
         to="ChooseEndpointAction",
-        assign={"endpoint_status": jsonata("$states.result.EndpointStatus"), **ONE_MORE_CHECK},
+        assign={
+            "endpoint_status": jsonata("$states.result.EndpointStatus"),
+            "endpoint_served": jsonata(SERVED),
+            **ONE_MORE_CHECK,
+        },
     )
 
 
@@ -142,7 +147,7 @@ def check_endpoint() -> State:
         to="IsEndpointInService",
         assign={
             "endpoint_status": jsonata("$states.result.EndpointStatus"),
-            "endpoint_serves": jsonata("$exists($states.result.EndpointConfigName) ? $states.result.EndpointConfigName : 'nothing'"),
+            "endpoint_serves": jsonata(SERVED),
             "endpoint_reason": jsonata("$exists($states.result.FailureReason) ? $states.result.FailureReason : 'no reason was given'"),
             **ONE_MORE_CHECK,
         },
@@ -151,7 +156,7 @@ def check_endpoint() -> State:
 
 
 def is_endpoint_in_service() -> State:
-    """In service with another configuration than ours means that the update was rolled back."""
+    """In service with another configuration than ours means that the update was rolled back or overtaken."""
     return choice(
         ("$endpoint_status = 'InService' and $endpoint_serves = $endpoint_config", "ExecutionDone"),
         (f"$endpoint_status in ['Creating', 'Updating', 'SystemUpdating', 'RollingBack'] and $checks < {MOST_CHECKS}", "WaitForEndpoint"),
@@ -160,10 +165,13 @@ def is_endpoint_in_service() -> State:
 
 
 def endpoint_not_in_service() -> State:
-    """The endpoint failed, was rolled back, or took too long."""
+    """The endpoint failed, was rolled back, was taken over by another execution, or took too long."""
     reason = (
-        "$endpoint_status = 'InService' ? 'it serves ' & $endpoint_serves & ': the update to ' & $endpoint_config"
-        " & ' was rolled back, or another execution replaced it' : $endpoint_status = 'Failed' ? $endpoint_reason"
+        "$endpoint_status = 'Failed' ? $endpoint_reason"
+        " : $endpoint_status = 'InService' and $endpoint_serves = $endpoint_served"
+        " ? 'the update to ' & $endpoint_config & ' was rolled back to ' & $endpoint_serves & ': ' & $endpoint_reason"
+        " : $endpoint_status = 'InService'"
+        " ? 'another execution replaced ' & $endpoint_config & ' by ' & $endpoint_serves & ' while this one waited'"
         " : 'it is still ' & $endpoint_status & ' after ' & $string($checks) & ' looks'"
     )
     failed = found_failure(endpoint_failure("WaitForEndpoint"), "EndpointNotInService", reason)

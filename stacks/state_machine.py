@@ -24,6 +24,7 @@ from stacks.states_language import (
     log_streams,
     optimised,
     retry,
+    without_stop,
 )
 from training import contract
 
@@ -78,7 +79,7 @@ def prepare_execution() -> State:
         "TimeoutSeconds": PREPARE_SECONDS,
         "Retry": [retry([*LAMBDA_TRANSIENT, "WeightsDownloadInterrupted"])],
         "Catch": [catch(failure("PrepareExecution", log="'${PrepareExecutionLogGroup}'"))],
-        "Assign": {"plan": jsonata("$states.result.Payload"), "checks": 0},
+        "Assign": {"plan": jsonata("$states.result.Payload"), "checks": 0, "endpoint_served": "nothing"},
         "Output": {},
         "Next": "TuneHyperparameters",
     }
@@ -126,7 +127,7 @@ def no_best_training_job() -> State:
 def find_failed_training_job() -> State:
     """A tuning job says only that its training jobs failed; one of them says why."""
     reason = (
-        "$failure.reason & '; training job ' & $job.TrainingJobName & ': '"
+        f"{without_stop('$failure.reason')} & '; training job ' & $job.TrainingJobName & ': '"
         " & ($exists($job.FailureReason) ? $job.FailureReason : 'no reason was given')"
     )
     return last_act(
@@ -215,7 +216,7 @@ def execution_failed() -> State:
     """One sentence: which state, which job, why, where the log is; a request that SageMaker refused has left no log."""
     sentence = (
         "$failure.state & ' failed' & ($failure.job = '' ? '' : ' (' & $failure.kind & ' ' & $failure.job & ')') & ': '"
-        " & $replace($failure.reason, /[.\\s]+$/, '') & '.'"
+        f" & {without_stop('$failure.reason')} & '.'"
         " & ($failure.log = '' or $contains($failure.error, 'SageMaker.') ? '' : ' Log: CloudWatch log group ' & $failure.log & '.')"
     )
     return {"Type": "Fail", "Error": jsonata("$failure.error"), "Cause": jsonata(sentence)}

@@ -122,6 +122,11 @@ def found_failure(found: State, error: str, reason: str) -> State:
     return {**found, "error": f"{found['state']}.{error}", "reason": jsonata(reason)}
 
 
+def without_stop(sentence: str) -> str:
+    """Expression for a sentence that another text follows."""
+    return f"$replace({sentence}, /[.\\s]+$/, '')"
+
+
 def log_streams(log_group: str, name: str) -> str:
     """Expression for the log streams that start with a job's name."""
     return f"'{log_group}, log streams ' & {name} & '*'"

@@ -244,7 +244,7 @@ def test_a_failed_tuning_job_gives_the_reason_of_one_training_job() -> None:
         asked_for(failed, "listTrainingJobsForHyperParameterTuningJob")[0]["HyperParameterTuningJobName"]
         == request["HyperParameterTuningJobName"]
     )
-    assert "All training jobs failed.; training job whippet-1-001: the photos are unreadable. Log:" in failed.cause
+    assert "All training jobs failed; training job whippet-1-001: the photos are unreadable. Log:" in failed.cause
 
 
 @pytest.mark.parametrize("listing", [{"TrainingJobSummaries": []}, TaskError("SageMaker.SageMakerException", "no such job")])
@@ -341,8 +341,15 @@ def test_an_endpoint_that_was_there_before_is_left() -> None:
 
 def test_a_rollback_is_detected() -> None:
     failed = run(describeEndpoint=[status("InService"), status("Updating"), status("RollingBack"), status("InService")])
-    assert "it serves an-older-one: the update to whippet-261122160000-" in failed.cause
-    assert "was rolled back" in failed.cause
+    assert "the update to whippet-261122160000-" in failed.cause
+    assert "was rolled back to an-older-one: no reason was given. Log:" in failed.cause
+
+
+def test_being_overtaken_by_another_execution_is_told_from_a_rollback() -> None:
+    overtaken = {"EndpointStatus": "InService", "EndpointConfigName": "a-newer-one"}
+    failed = run(describeEndpoint=[status("InService"), status("Updating"), overtaken])
+    assert "another execution replaced whippet-261122160000-" in failed.cause
+    assert "by a-newer-one while this one waited. Log:" in failed.cause
 
 
 def test_waiting_for_the_endpoint_ends() -> None:
