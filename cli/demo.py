@@ -72,6 +72,11 @@ def play(console: Console, record: DemoRecord, machine: LocalMachine, project: s
         Text.assemble("\n  ", ("Whippet", "bold"), ("  photos in class folders become a deployed classifier, on this machine\n", "dim"))
     )
     target, photos = prepare(console, machine, project, data)
+    carry_out(console, record, target, photos, value)
+
+
+def carry_out(console: Console, record: DemoRecord, target: Target, photos: DemoPhotos, value: dict[str, Any]) -> None:
+    """The execution, the question and the answer, on a target where everything is prepared."""
     asked_at = time.monotonic()
     arn = start_execution(target, value)
     record.note(execution_arn=arn, api_url=target.predict_url())

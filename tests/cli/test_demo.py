@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from cli.archive import sha256
-from cli.demo import fetch_report, play, prepare
+from cli.demo import carry_out, fetch_report, play, prepare
 from cli.demo_photos import HELD_OUT, PIECES, chess_photos, own_photos
 from cli.demo_record import DemoRecord
 from cli.errors import RefusedError
@@ -181,6 +181,22 @@ def test_the_record_of_the_last_demo_is_never_taken_for_this_ones(tmp_path: Path
     record.fail("no network")
     written = json.loads((tmp_path / "demo.json").read_text())
     assert (written["status"], written["error"], written["execution_arn"]) == ("FAILED", "no network", ARN)
+
+
+def test_the_record_says_why_an_execution_failed(tmp_path: Path) -> None:
+    cause = "TrainModel failed (training job x): no readable training photo of: cat."
+    services = FakeServices([Moment("FAILED", [entered("TrainModel", 0)], [trial(1)], cause=cause)])
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.jpg").touch()
+    record, console = DemoRecord(tmp_path / "demo.json"), Console(file=io.StringIO(), width=200)
+    with pytest.raises(RefusedError, match="ended as FAILED: TrainModel failed") as caught:
+        carry_out(console, record, target(FakeMachine(), **services.clients()), own_photos(tmp_path, tmp_path), {"seed": 7})
+    record.fail(str(caught.value))
+    written = json.loads((tmp_path / "demo.json").read_text())
+    assert services.started == [{"seed": 7}]
+    assert (written["status"], written["execution_arn"], len(written["trials"])) == ("FAILED", ARN, 1)
+    assert cause in written["error"]
 
 
 def test_bad_photos_stop_the_demo_before_anything_is_deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
