@@ -1,6 +1,7 @@
 """Local mode's own parts without an engine: processes by pid, the image environment's stamp, environment and URLs."""
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from local.image_environment import LOCK, STAMP, ImageEnvironment, ImageEnvironmentError
-from local.mode import ACCESS_KEY, LocalMode
+from local.mode import ACCESS_KEY, LocalMode, free_port
 from local.processes import ProcessBook
 from tests.local.conftest import lives, wait_until
 
@@ -103,6 +104,14 @@ def test_api_urls(tmp_path: Path) -> None:
     assert mode.api_url(deployed) == f"{mode.engine_url}/restapis/abc123/v1/_user_request_/"
     with pytest.raises(ValueError, match="is no API Gateway URL"):
         mode.api_url("https://example.com/predict")
+
+
+def test_a_taken_port_is_passed_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert free_port(port, set()) > port
+    assert free_port(port, {port}) > port
+    assert free_port(port, set()) == port
 
 
 def test_the_home_comes_from_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
