@@ -29,15 +29,18 @@ from local.sync_tasks import SyncTasks, TaskFailedError, error_name
 
 MINISTACK_VERSION = "1.5.33"
 SEAMS: tuple[tuple[str, str], ...] = (
+    ("ministack.app", "AUTH"),
     ("ministack.app", "app"),
     ("ministack.app", "main"),
     ("ministack.app", "SERVICE_HANDLERS"),
     ("ministack.app", "_build_persistence_save_dict"),
     ("ministack.app", "_load_persisted_state"),
     ("ministack.app", "save_all"),
+    ("ministack.core.persistence", "STATE_DIR"),
     ("ministack.core.persistence", "_json_default"),
     ("ministack.core.persistence", "_state_format_version"),
     ("ministack.core.router", "SERVICE_PATTERNS"),
+    ("ministack.services.apigateway_v1", "_gw_error"),
     ("ministack.services.apigateway_v1", "handle_execute"),
     ("ministack.services.apigateway_v1", "_invoke_lambda_proxy_v1"),
     ("ministack.services.cloudformation", "_stacks"),
@@ -84,10 +87,10 @@ def missing_seams() -> list[str]:
     return [f"{module}.{name}" for module, name in SEAMS if not hasattr(importlib.import_module(module), name)]
 
 
-def install(client: PlaneClient, notes: Path, state: Path) -> Snapshots:
+def install(client: PlaneClient, notes: Path, snapshot: Path) -> Snapshots:
     """Join ministack to the SageMaker plane and give back its snapshots, to be started. Call before `app.main`.
 
-    `notes` is the folder where running `.sync` jobs are noted, `state` the engine's state folder.
+    `notes` is the folder where running `.sync` jobs are noted, `snapshot` the link to the newest snapshot.
     """
     if missing := missing_seams():
         raise EngineVersionError(
@@ -98,10 +101,11 @@ def install(client: PlaneClient, notes: Path, state: Path) -> Snapshots:
     _guard_executions()
     _keep_error_classes()
     _limit_api_bodies()
+    _take_unsigned_calls()
     _drop_version_bodies()
     _drop_ownerless_buckets_after_loading()
     threading.Thread(target=tasks.stop_left_over, daemon=True, name="stop-left-over-jobs").start()
-    return _make_snapshots(state)
+    return _make_snapshots(snapshot)
 
 
 def _add_sagemaker(client: PlaneClient, tasks: SyncTasks) -> None:
@@ -265,25 +269,29 @@ def parse_traceback(log: str) -> tuple[str | None, list[str]]:
 
 
 def _limit_api_bodies() -> None:
-    """API Gateway takes at most 10 MB, and Lambda at most 6 MB after base64: AWS answers 413 to both."""
-    execute, invoke = apigateway_v1.handle_execute, apigateway_v1._invoke_lambda_proxy_v1
-    refusal = (413, {"Content-Type": "application/json", "x-amzn-ErrorType": "RequestTooLargeException"}, b'{"message":"Request Too Long"}')
-
-    @functools.wraps(execute)
-    async def execute_within_limit(api: str, stage: str, method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
-        if len(body or b"") > API_LIMIT_BYTES:
-            return refusal
-        return await execute(api, stage, method, path, headers, body, query)
+    """API Gateway takes at most 10 MB, and Lambda at most 6 MB after base64: both are answered by the API's own response to 413."""
+    invoke = apigateway_v1._invoke_lambda_proxy_v1
 
     @functools.wraps(invoke)
     async def invoke_within_limit(*arguments: Any, **named: Any) -> Any:
-        body = arguments[8] if len(arguments) > 8 else b""
-        if len(body or b"") * 4 / 3 > LAMBDA_PAYLOAD_LIMIT_BYTES:
-            return refusal
+        size = len(arguments[8] or b"") if len(arguments) > 8 else 0
+        if size > API_LIMIT_BYTES or size * 4 / 3 > LAMBDA_PAYLOAD_LIMIT_BYTES:
+            return apigateway_v1._gw_error("REQUEST_TOO_LARGE", "Request Too Long")
         return await invoke(*arguments, **named)
 
-    apigateway_v1.handle_execute = execute_within_limit
     apigateway_v1._invoke_lambda_proxy_v1 = invoke_within_limit
+
+
+def _take_unsigned_calls() -> None:
+    """A browser cannot sign: what comes to an API without a signature is taken as the user's own, who alone reaches 127.0.0.1."""
+    execute = apigateway_v1.handle_execute
+
+    @functools.wraps(execute)
+    async def execute_for_user(api: str, stage: str, method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        known = headers if app.AUTH or "authorization" in headers else {**headers, "authorization": "unsigned"}
+        return await execute(api, stage, method, path, known, body, query)
+
+    apigateway_v1.handle_execute = execute_for_user
 
 
 def _drop_version_bodies() -> None:
@@ -311,6 +319,8 @@ def _make_snapshots(link: Path) -> Snapshots:
         statuses = [str(stack.get("StackStatus")) for stack in list(cloudformation._stacks.all_values())]
         return not any(status.endswith("_IN_PROGRESS") and not status.startswith("REVIEW") for status in statuses)
 
+    # Only the files of states move; the code of Lambda functions, named by its hash, stays in the engine's own folder.
+    persistence.STATE_DIR = str(link)
     snapshots = Snapshots(link, app._build_persistence_save_dict, encode, is_quiet)
     app.save_all = snapshots.save_last
     app.app = snapshots.watching(app.app)

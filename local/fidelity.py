@@ -25,6 +25,7 @@ REPRODUCED = {
     "stopping": "SIGTERM, then SIGKILL: after 30 seconds, where AWS waits 120",
     "times": "BillableTimeInSeconds is the running time; nothing is billed",
     "spot": "EnableManagedSpotTraining with a CheckpointConfig runs as an ordinary job, which nobody interrupts",
+    "API authorisation": "a call without a signature is taken as the user's own, so that a browser can open the page; AWS answers 403",
     "network isolation": "a job with EnableNetworkIsolation gets no credentials and no endpoint; its network is not cut",
 }
 # Fields that local mode acts on, whole unless a part of one is in another table.

@@ -15,7 +15,7 @@ INTERVAL_S = 2.0
 
 
 class Snapshots(threading.Thread):
-    """A thread that saves while requests change the state. `link` is the engine's state folder, a link to the newest snapshot."""
+    """A thread that saves while requests change the state. `link` is where the engine loads from, a link to the newest snapshot."""
 
     def __init__(
         self,
@@ -84,8 +84,6 @@ class Snapshots(threading.Thread):
                 shutil.copy2(earlier, folder)
         for service, text in texts.items():
             (folder / f"{service}.json").write_text(text)
-        if self._link.is_dir() and not self._link.is_symlink():  # what the engine wrote without this adapter
-            self._link.rename(self._link.with_name(f"{self._link.name}-0"))
         new_link = folder.with_suffix(".link")
         new_link.symlink_to(folder.name)
         new_link.replace(self._link)

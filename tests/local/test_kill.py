@@ -12,7 +12,7 @@ import psutil
 from local.processes import ProcessBook
 from tests.local.conftest import Local, lives, wait_until
 from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
-from tests.local.test_state_machines import job_named, run_machine, training_task
+from tests.local.test_state_machines import job_named, make_function, run_machine, training_task
 
 
 def kill(local: Local, name: str) -> None:
@@ -50,11 +50,12 @@ def test_a_killed_plane_leaves_no_job_running_and_brings_endpoints_back(fresh_lo
 def test_a_killed_engine_keeps_objects_and_control_plane_and_stops_its_jobs(fresh_local: Local) -> None:
     local = fresh_local
     local.client("ssm").put_parameter(Name="/kept", Value="yes", Type="String")
+    function = make_function(local, "def handler(event, context):\n    return 'its code is still there'\n")
     program = local.put_program("endless", "import time\nprint('endless')\ntime.sleep(600)")
     execution = run_machine(local, {"Train": training_task(local, program, "of-a-killed-engine")})
     wait_until(lambda: job_named(local, "of-a-killed-engine"), bool, 20)
     local.put("late.txt", b"put just before the end")
-    snapshot = local.mode.home / "engine" / "state" / "stepfunctions.json"
+    snapshot = local.mode.home / "engine" / "snapshot" / "stepfunctions.json"
     wait_until(lambda: snapshot.exists() and execution in snapshot.read_text(), bool, 20)
     kill(local, "engine")
 
@@ -62,6 +63,8 @@ def test_a_killed_engine_keeps_objects_and_control_plane_and_stops_its_jobs(fres
 
     assert local.client("s3").get_object(Bucket=local.bucket, Key="late.txt")["Body"].read() == b"put just before the end"
     assert local.client("ssm").get_parameter(Name="/kept")["Parameter"]["Value"] == "yes"
+    answer = local.client("lambda").invoke(FunctionName=function)["Payload"].read()
+    assert json.loads(answer) == "its code is still there"
     described = local.client("stepfunctions").describe_execution(executionArn=execution)
     assert (described["status"], described["error"]) == ("FAILED", "States.ServiceRestart")
     assert local.wait_for_job("of-a-killed-engine", 30)["TrainingJobStatus"] == "Stopped"
@@ -94,7 +97,7 @@ def test_an_engine_killed_right_after_a_bootstrap_can_be_bootstrapped_again(fres
         )
         return str(stack["StackStatus"])
 
-    wait_until(lambda: (local.mode.home / "engine" / "state").is_symlink(), bool, 20)
+    wait_until(lambda: (local.mode.home / "engine" / "snapshot").is_symlink(), bool, 20)
     time.sleep(2.5)
     assert bootstrap("first") == "CREATE_COMPLETE"
     local.client("s3").put_object(Bucket="cdk-tests-assets-000000000000-us-east-1", Key="asset.zip", Body=b"x")

@@ -67,13 +67,6 @@ def test_a_snapshot_cut_short_is_not_the_newest(tmp_path: Path) -> None:
     assert not (tmp_path / "state-1").exists()
 
 
-def test_a_folder_that_the_engine_wrote_by_itself_is_taken_over(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "sqs.json").write_text('{"n": 9}')
-    Engine().snapshots(tmp_path).save()
-    assert saved(tmp_path) == {"iam": {"n": 1}, "s3": {"n": 1}, "sqs": {"n": 9}}
-
-
 def test_only_asset_buckets_without_a_stack_are_ownerless() -> None:
     buckets = ["cdk-abc-assets-000000000000-us-east-1", "cdk-def-assets-000000000000-us-east-1", "whippet-photos"]
     assert ownerless(buckets, ["cdk-def-assets-000000000000-us-east-1"]) == ["cdk-abc-assets-000000000000-us-east-1"]

@@ -152,14 +152,16 @@ def test_output_of_a_succeed_state_is_evaluated(local: Local) -> None:
     assert json.loads(execution["output"]) == {"twice": 8}
 
 
-def test_a_body_beyond_the_limits_of_api_gateway_is_answered_413(local: Local) -> None:
+def test_an_unsigned_call_is_taken_and_a_body_beyond_the_limits_of_api_gateway_answered_413(local: Local) -> None:
     gateway = local.client("apigateway")
     api = gateway.create_rest_api(name="limits", binaryMediaTypes=["image/jpeg"])["id"]
     root = gateway.get_resources(restApiId=api)["items"][0]["id"]
-    gateway.put_method(restApiId=api, resourceId=root, httpMethod="POST", authorizationType="NONE")
+    gateway.put_method(restApiId=api, resourceId=root, httpMethod="POST", authorizationType="AWS_IAM")
     function = make_function(local, "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['body']))}\n")
     uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function}/invocations"
     gateway.put_integration(restApiId=api, resourceId=root, httpMethod="POST", type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+    template = {"application/json": '{"error": $context.error.messageString}'}
+    gateway.put_gateway_response(restApiId=api, responseType="REQUEST_TOO_LARGE", responseTemplates=template)
     gateway.create_deployment(restApiId=api, stageName="v1")
 
     def post(size: int) -> tuple[int, bytes]:
@@ -175,7 +177,7 @@ def test_a_body_beyond_the_limits_of_api_gateway_is_answered_413(local: Local) -
     assert post(3_000_000) == (200, b"4000000")
     for size in (5_000_000, 11_000_000):
         status, body = post(size)
-        assert status == 413 and json.loads(body) == {"message": "Request Too Long"}
+        assert status == 413 and json.loads(body) == {"error": "Request Too Long"}
 
 
 def test_a_versioned_bucket_keeps_every_version_readable(local: Local) -> None:
