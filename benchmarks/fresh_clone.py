@@ -13,9 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import write_result
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from benchmarks.results import REPOSITORY, write_result
 
 
 def main() -> None:

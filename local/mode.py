@@ -34,6 +34,8 @@ PLANE_PORT = 4567
 START_TIMEOUT_S = 90.0
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# A proxy that the user has for the web does not reach 127.0.0.1.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _DEPLOYED_API = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[^/]+/([^/]+)(/.*)?$")
 
 
@@ -134,7 +136,8 @@ class LocalMode:
     def environment(self) -> dict[str, str]:
         """The whole environment for an AWS tool: the present one without any AWS_ variable (profiles, session tokens), plus `settings`."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BOTO_"))}
-        return {**inherited, **self.settings()}
+        direct = ",".join(filter(None, (inherited.get("no_proxy") or inherited.get("NO_PROXY"), "127.0.0.1")))
+        return {**inherited, "NO_PROXY": direct, "no_proxy": direct, **self.settings()}
 
     def api_url(self, deployed_url: str) -> str:
         """The local form of a stack's API URL; raises ValueError when it is not an API Gateway URL."""
@@ -233,7 +236,7 @@ class LocalMode:
             return False
         url = f"{self.engine_url}/_ministack/health" if name == "engine" else f"{self.plane_url}/health"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - http to 127.0.0.1
+            with _DIRECT.open(url, timeout=10) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

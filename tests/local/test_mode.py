@@ -12,7 +12,7 @@ import pytest
 from local.image_environment import LOCK, STAMP, ImageEnvironment, ImageEnvironmentError
 from local.mode import ACCESS_KEY, LocalMode, free_port
 from local.processes import ProcessBook
-from tests.local.conftest import lives, wait_until
+from tests.local.conftest import Local, lives, wait_until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 STARTS_ANOTHER = """
@@ -95,6 +95,14 @@ def test_the_environment_holds_nothing_of_the_users_account(tmp_path: Path, monk
     assert environment["EDITOR"] == "vi" and environment["AWS_ACCESS_KEY_ID"] == ACCESS_KEY
     assert environment["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
     assert environment["CDK_HOME"] == str(tmp_path / "cdk")
+
+
+def test_a_proxy_for_the_web_is_not_asked_for_local_mode(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens at the proxy: whatever asks it fails."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "example.com")
+    assert local.mode.is_running()
+    assert local.mode.environment()["no_proxy"] == local.mode.environment()["NO_PROXY"] == "example.com,127.0.0.1"
 
 
 def test_api_urls(tmp_path: Path) -> None:
