@@ -24,6 +24,9 @@ METRIC = re.compile(r"\[metric\] (\S+)=([-+0-9.eE]+)")
 EPOCH = re.compile(r"^epoch (\d+)\b")
 BACKBONE = re.compile(r"^\w+: \d+ of \d+ photos through the backbone.*")
 
+JOBS_PAGE, EVENTS_PAGE = {"PageSize": 100}, {"PageSize": 1000}
+"""As many as one answer of SageMaker and of Step Functions may hold, so that a look at a large execution takes few calls."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -74,6 +77,8 @@ class Execution:
     """What the execution answered, once it succeeded."""
     error: str
     cause: str
+    path: Mapping[str, bool]
+    """The states that take time, nearest to the start first -> whether no way to a good end goes around it."""
 
     @property
     def seconds(self) -> float:
@@ -87,27 +92,28 @@ class Execution:
         return min(judged, key=lambda trial: trial.objective or 0.0, default=None)
 
 
-def read_execution(target: Target, arn: str) -> Execution:
-    """The execution now."""
+def read_execution(target: Target, arn: str, before: Execution | None = None) -> Execution:
+    """The execution now; with an earlier moment of it, what cannot have changed since is not asked for again."""
     functions = target.client("stepfunctions")
     described = functions.describe_execution(executionArn=arn)
     events = _history(functions, arn)
-    tuning_jobs, training_jobs = _jobs(target, run_prefix(target.project, described["startDate"]))
-    trials = [trial for job in tuning_jobs for trial in _trials(target, job)]
-    training = _final(training_jobs, tuning_jobs)
+    path = before.path if before else _certainty(functions, described["stateMachineArn"])
+    trials = [trial for job in _tuning_jobs(target, described["startDate"]) for trial in _trials(target, job)]
+    training = _final(target, run_name(target.project, arn, described["startDate"]))
     running = training is not None and training.status == "InProgress"
     return Execution(
         arn=arn,
         status=described["status"],
         started=described["startDate"],
         stopped=described.get("stopDate"),
-        states=tuple(_states(events, described, _certainty(functions, described["stateMachineArn"]))),
+        states=tuple(_states(events, described, path)),
         trials=tuple(trials),
         training=training,
         activity=read_activity(log_lines(target, training.name, 120)) if training and running else None,
         output=json.loads(described["output"]) if described.get("output") else {},
         error=described.get("error", ""),
         cause=described.get("cause", ""),
+        path=path,
     )
 
 
@@ -174,7 +180,8 @@ def reason(execution: Execution) -> str:
 
 
 def _history(functions: Any, arn: str) -> list[dict[str, Any]]:
-    pages = functions.get_paginator("get_execution_history").paginate(executionArn=arn, includeExecutionData=False)
+    history = functions.get_paginator("get_execution_history")
+    pages = history.paginate(executionArn=arn, includeExecutionData=False, PaginationConfig=EVENTS_PAGE)
     return [event for page in pages for event in page["events"]]
 
 
@@ -212,7 +219,7 @@ def _state(name: str, spent: float, entered: datetime | None, status: str, lost:
 
 
 def _certainty(functions: Any, machine: str) -> dict[str, bool]:
-    """The states that take time, nearest to the start first -> whether no way to a good end goes around it."""
+    """The `path` of an execution of this state machine."""
     definition = json.loads(functions.describe_state_machine(stateMachineArn=machine)["definition"])
     states, start = definition["States"], definition["StartAt"]
     reached = _reachable(states, start, "")
@@ -238,25 +245,28 @@ def _ways(state: Mapping[str, Any]) -> list[str]:
     return [way for way in ways if way]
 
 
-def _jobs(target: Target, prefix: str) -> tuple[list[str], list[dict[str, Any]]]:
-    sagemaker = target.client("sagemaker")
-    tuning = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=prefix, SortBy="CreationTime", SortOrder="Ascending")
-    training = sagemaker.list_training_jobs(NameContains=prefix, SortBy="CreationTime", SortOrder="Ascending", MaxResults=100)
-    names = [job["HyperParameterTuningJobName"] for job in tuning["HyperParameterTuningJobSummaries"]]
-    return [name for name in names if name.startswith(prefix)], training["TrainingJobSummaries"]
+def _tuning_jobs(target: Target, started: datetime) -> list[str]:
+    """The names of the execution's tuning jobs, more than one where the state was tried again."""
+    prefix = run_prefix(target.project, started)
+    pages = target.client("sagemaker").get_paginator("list_hyper_parameter_tuning_jobs")
+    summaries = pages.paginate(NameContains=prefix, SortBy="CreationTime", SortOrder="Ascending", PaginationConfig=JOBS_PAGE)
+    names = [job["HyperParameterTuningJobName"] for page in summaries for job in page["HyperParameterTuningJobSummaries"]]
+    return [name for name in names if name.startswith(prefix)]
 
 
 def _trials(target: Target, tuning_job: str) -> list[TrainingJob]:
     pages = target.client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
-    summaries = pages.paginate(HyperParameterTuningJobName=tuning_job, SortBy="CreationTime", SortOrder="Ascending")
+    order = {"SortBy": "CreationTime", "SortOrder": "Ascending"}
+    summaries = pages.paginate(HyperParameterTuningJobName=tuning_job, **order, PaginationConfig=JOBS_PAGE)
     return [_training_job(summary) for page in summaries for summary in page["TrainingJobSummaries"]]
 
 
-def _final(jobs: Iterable[Mapping[str, Any]], tuning_jobs: Iterable[str]) -> TrainingJob | None:
-    """The training job that no tuning job launched; the last one where the state was tried again."""
-    prefixes = tuple(f"{name}-" for name in tuning_jobs)
-    final = [job for job in jobs if not job["TrainingJobName"].startswith(prefixes)]
-    return _training_job(final[-1]) if final else None
+def _final(target: Target, run: str) -> TrainingJob | None:
+    """The training job that the state machine itself launched; the last one where the state was tried again."""
+    name = f"{run}-train-"
+    order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    jobs = target.client("sagemaker").list_training_jobs(NameContains=name, **order, MaxResults=100)["TrainingJobSummaries"]
+    return next((_training_job(job) for job in jobs if job["TrainingJobName"].startswith(name)), None)
 
 
 def _training_job(summary: Mapping[str, Any]) -> TrainingJob:

@@ -75,8 +75,9 @@ def say_log_tail(console: Console, target: Target, execution: Execution) -> None
 
 def _follow_live(console: Console, target: Target, arn: str, pause: float, sleep: Callable[[float], None]) -> Execution:
     with Live(console=console, refresh_per_second=4) as live:
+        execution: Execution | None = None
         while True:
-            execution = read_execution(target, arn)
+            execution = read_execution(target, arn, execution)
             live.update(picture(execution))
             if execution.status != "RUNNING":
                 return execution
@@ -85,8 +86,9 @@ def _follow_live(console: Console, target: Target, arn: str, pause: float, sleep
 
 def _follow_lines(console: Console, target: Target, arn: str, pause: float, sleep: Callable[[float], None]) -> Execution:
     changes = ChangeLog()
+    execution: Execution | None = None
     while True:
-        execution = read_execution(target, arn)
+        execution = read_execution(target, arn, execution)
         for line in changes.lines(execution):
             console.print(Text(f"{clock(execution.seconds):>7}  {line}"), soft_wrap=True)
         if execution.status != "RUNNING":

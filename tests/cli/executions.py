@@ -8,7 +8,7 @@ from typing import Any
 from tests.cli.fakes import ARN, PREFIX, START, Pages, client_error
 
 TUNING_JOB = f"{PREFIX}1454c455"
-FINAL_JOB = f"{PREFIX}8988-train-705ce048"
+FINAL_JOB = f"{PREFIX}73e7-train-705ce048"
 
 DEFINITION = {
     "StartAt": "PrepareExecution",
@@ -29,7 +29,7 @@ DEFINITION = {
 }
 
 OUTPUT = {
-    "run": f"{PREFIX}8988",
+    "run": f"{PREFIX}73e7",
     "endpoint": "whippet",
     "best": {"lr": 0.01, "batch_size": 32, "objective": 0.7},
     "report": f"s3://photos-bucket/executions/run/training/{FINAL_JOB}/report/",
@@ -85,6 +85,10 @@ class FakeServices:
     started: list[dict[str, Any]] = field(default_factory=list)
     """The inputs of the executions that were started."""
     looks: int = 0
+    definitions: int = 0
+    """How often the definition of the state machine was asked for."""
+    answers: int = 0
+    """How many pages were asked for."""
 
     @property
     def now(self) -> Moment:
@@ -108,22 +112,32 @@ class FakeServices:
         return {**known, **ended, **output, **({"cause": self.now.cause} if self.now.cause else {})}
 
     def describe_state_machine(self, **arguments: str) -> dict[str, Any]:
+        self.definitions += 1
         return {"definition": json.dumps(DEFINITION)}
 
     def get_paginator(self, operation: str) -> Pages:
-        pages = {
-            "get_execution_history": lambda **arguments: [{"events": self.now.events[:3]}, {"events": self.now.events[3:]}],
-            "list_training_jobs_for_hyper_parameter_tuning_job": lambda **arguments: [{"TrainingJobSummaries": self.now.trials}],
+        listed = {
+            "get_execution_history": ("events", self.now.events, 100),
+            "list_training_jobs_for_hyper_parameter_tuning_job": ("TrainingJobSummaries", self.now.trials, 10),
+            "list_hyper_parameter_tuning_jobs": ("HyperParameterTuningJobSummaries", self._tuning_jobs(), 10),
         }
-        return Pages(pages[operation])
+        return Pages(lambda **arguments: self._pages(*listed[operation], **arguments))
 
-    def list_hyper_parameter_tuning_jobs(self, **arguments: Any) -> dict[str, Any]:
-        assert arguments["NameContains"] == PREFIX
-        return {"HyperParameterTuningJobSummaries": [{"HyperParameterTuningJobName": TUNING_JOB}] if self.now.trials else []}
+    def _pages(self, members: str, found: list[dict[str, Any]], size: int, **arguments: Any) -> list[dict[str, Any]]:
+        """Pages of the service's own size unless another one is asked for."""
+        assert arguments.get("NameContains", PREFIX) == PREFIX
+        size = arguments.get("PaginationConfig", {}).get("PageSize", size)
+        pages = [{members: found[start : start + size]} for start in range(0, max(len(found), 1), size)]
+        self.answers += len(pages)
+        return pages
+
+    def _tuning_jobs(self) -> list[dict[str, Any]]:
+        return [{"HyperParameterTuningJobName": TUNING_JOB}] if self.now.trials else []
 
     def list_training_jobs(self, **arguments: Any) -> dict[str, Any]:
-        assert arguments["NameContains"] == PREFIX
-        return {"TrainingJobSummaries": [*self.now.trials, *self.now.training]}
+        found = [job for job in (*self.now.trials, *self.now.training) if arguments["NameContains"] in job["TrainingJobName"]]
+        found.sort(key=lambda job: job["CreationTime"], reverse=arguments["SortOrder"] == "Descending")
+        return {"TrainingJobSummaries": found[: arguments["MaxResults"]]}
 
     def describe_log_streams(self, **arguments: str) -> dict[str, Any]:
         if not self.now.log:

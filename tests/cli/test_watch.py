@@ -73,6 +73,32 @@ def test_the_jobs_are_told_apart_and_the_best_is_known() -> None:
     assert execution.activity == Activity(2, {"train:loss": 0.5, "valid:loss": 0.6}, LOG[0])
 
 
+def test_the_final_job_of_a_large_tuning_job_is_found_in_few_calls() -> None:
+    trials = [trial(number) for number in range(1, 181)]
+    services = FakeServices([Moment(events=TUNED * 30, trials=trials, training=[FINAL])])
+    execution = read_execution(target(**services.clients()), ARN)
+    assert len(execution.trials) == 180
+    assert execution.training is not None
+    assert execution.training.name == FINAL_JOB
+    assert services.answers == 4, "one page of events, one of tuning jobs, two of training jobs"
+
+
+def test_of_a_state_that_was_tried_again_the_last_job_counts() -> None:
+    again = FINAL | {"TrainingJobName": f"{FINAL_JOB[:-1]}9", "CreationTime": second(50)}
+    of_another = FINAL | {"TrainingJobName": f"my-{FINAL_JOB}", "CreationTime": second(60)}
+    services = FakeServices([Moment(events=TUNED, trials=[trial(1)], training=[FINAL, again, of_another])])
+    training = read_execution(target(**services.clients()), ARN).training
+    assert training is not None
+    assert training.name == again["TrainingJobName"]
+
+
+def test_the_definition_is_asked_for_once() -> None:
+    for console in (paper(), Console(file=io.StringIO(), width=120, force_terminal=True)):
+        services = FakeServices([Moment(events=PREPARED), Moment(events=TUNED), Moment("SUCCEEDED", TUNED)])
+        follow(console, target(**services.clients()), ARN, sleep=lambda seconds: None)
+        assert (services.looks, services.definitions) == (3, 1)
+
+
 def test_the_run_is_named_as_the_first_state_names_it() -> None:
     assert run_name("whippet", ARN, START).startswith(PREFIX)
     assert len(run_name("whippet", ARN, START)) == len(PREFIX) + 4
