@@ -1,9 +1,10 @@
 """`whippet deploy`: synthesise once, then the ordinary `cdk bootstrap` and `cdk deploy` of the result.
 
-Runs on the user's machine: `whippet deploy [--local] [further arguments of cdk deploy]`. Against local mode the CDK command line
-writes to a log file behind one live line; against AWS it has the terminal, because it may ask for approval.
+Runs on the user's machine: `whippet deploy [--local] [-c NAME=VALUE] [further arguments of cdk deploy]`. Against local mode the CDK
+command line writes to a log file behind one live line; against AWS it has the terminal, because it may ask for approval.
 """
 
+import re
 import subprocess
 import sys
 from collections import deque
@@ -20,6 +21,7 @@ from cli.screen import screen
 from cli.target import REPOSITORY, Target, home, open_target
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
+CONTEXT_OPTIONS = ("-c", "--context")
 TAIL = 25
 """Lines of the log shown when a command fails."""
 
@@ -79,7 +81,7 @@ def deploy(
     project: Project = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print what the CDK command line says (on AWS it always does).")] = False,
 ) -> None:
-    """Provision everything with CDK. Further arguments go to `cdk deploy`."""
+    """Provision everything with CDK. Further arguments go to `cdk deploy`, `-c NAME=VALUE` to `cdk synth`."""
     console = screen()
     target = open_target(local, project)
     if target.local is None:
@@ -106,13 +108,31 @@ def cdk_commands(target: Target, further: Sequence[str]) -> list[list[str]]:
     """The three command lines. The assembly of local mode lies under its home, so that a deployment to AWS never finds it."""
     assembly = str(home() / "cdk.out" if target.local else REPOSITORY / "cdk.out")
     account = target.client("sts").get_caller_identity()["Account"]
+    context, further = split_context(further)
     asked = any(argument.startswith("--require-approval") for argument in further)
     approval = [] if asked else ["--require-approval", "never" if target.local else "broadening"]
     return [
-        ["synth", "--quiet", "--output", assembly, "--context", f"project={target.project}"],
+        ["synth", "--quiet", "--output", assembly, "--context", f"project={target.project}", *context],
         ["bootstrap", f"aws://{account}/{target.region}"],
         ["deploy", "--all", "--app", assembly, *approval, *further],
     ]
+
+
+def split_context(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The context values, each after a `--context`, and the other arguments: a finished assembly no longer takes any context."""
+    context: list[str] = []
+    others: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        option, equals, value = argument.partition("=")
+        if option not in CONTEXT_OPTIONS:
+            others.append(argument)
+            continue
+        value = value if equals else next(waiting, "")
+        if not re.fullmatch(r"(?!project=)[^=]+=.*", value):
+            raise RefusedError(f"{option} takes NAME=VALUE, such as api_authorization=none; got {value!r}. The project is --project NAME.")
+        context += ["--context", value]
+    return context, others
 
 
 def cdk_command_line(target: Target, program: Path = CDK) -> CdkCommandLine:

@@ -43,6 +43,28 @@ def test_aws_asks_before_it_broadens_permissions_unless_told_otherwise() -> None
     assert commands("--require-approval=never", "--verbose")["deploy"][-2:] == ["--require-approval=never", "--verbose"]
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["-c", "api_authorization=none"],
+        ["--context", "api_authorization=none"],
+        ["--context=api_authorization=none"],
+        ["-c=api_authorization=none"],
+    ],
+)
+def test_context_goes_to_the_synthesis(given: list[str]) -> None:
+    found = commands("--verbose", *given, "--hotswap")
+    assert found["synth"][-4:] == ["--context", "project=whippet", "--context", "api_authorization=none"]
+    assert found["deploy"][-2:] == ["--verbose", "--hotswap"]
+    assert not {"-c", "--context", "api_authorization=none"} & {*found["deploy"]}
+
+
+@pytest.mark.parametrize("given", [["-c"], ["-c", "api_authorization"], ["--context=project=other"]])
+def test_context_that_would_do_nothing_or_rename_the_stack_is_refused(given: list[str]) -> None:
+    with pytest.raises(RefusedError, match=r"takes NAME=VALUE.*--project NAME"):
+        commands(*given)
+
+
 def test_local_mode_has_an_assembly_of_its_own() -> None:
     assert commands()["synth"] != commands(machine=FakeMachine())["synth"]
 
