@@ -1,5 +1,6 @@
 """Unpacking: the files of a good zip, and nothing of a bad one. Run: `make test`."""
 
+import random
 import stat
 import zipfile
 from pathlib import Path
@@ -43,6 +44,36 @@ def test_an_entry_that_points_outside_is_refused(tmp_path: Path, name: str) -> N
     with pytest.raises(RefusedError, match="points outside"):
         unpack(archive, tmp_path / "deep" / "cache")
     assert not list((tmp_path / "deep" / "cache").iterdir())
+
+
+def test_names_with_backslashes_become_folders(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "photos.zip", {"photos\\": b"", "photos\\rook\\1.jpg": b"one", "photos\\code.py": b""})
+    folder = unpack(archive, tmp_path / "cache", keep=lambda name: name.startswith("photos/") and name.endswith(".jpg"))
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "photos" / "rook" / "1.jpg"]
+
+
+@pytest.mark.parametrize("names", [["a", "a/b.jpg"], ["a/b.jpg", "a"], ["a/" + "b" * 300]])
+def test_names_that_no_disk_can_hold_are_refused(tmp_path: Path, names: list[str]) -> None:
+    archive = zipped(tmp_path / "photos.zip", dict.fromkeys(names, b"one"))
+    with pytest.raises(RefusedError, match=r"cannot be unpacked: .*a file and a folder of one name"):
+        unpack(archive, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damage_anywhere_in_the_packed_bytes_is_refused_or_harmless(tmp_path: Path, method: int) -> None:
+    archive, photo, refused = tmp_path / "photos.zip", random.Random(1).randbytes(200) * 3, 0
+    with zipfile.ZipFile(archive, "w", method) as made:
+        made.writestr("1.jpg", photo)
+    whole = archive.read_bytes()
+    for at in range(40, 140):
+        archive.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            assert (unpack(archive, tmp_path / "cache") / "1.jpg").read_bytes() == photo
+        except RefusedError as error:
+            assert "cannot be unpacked" in str(error)
+            refused += 1
+    assert refused > 80
 
 
 def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
