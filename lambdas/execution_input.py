@@ -15,6 +15,7 @@ from typing import Any, Self
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 GPU_FAMILY = re.compile(r"ml\.(p|g)[0-9]")
 FOREIGN_FAMILY = re.compile(r"ml\.(trn|inf|dl)[0-9]")
+ARM_FAMILY = re.compile(r"ml\.([a-z]+[0-9]+g[a-z]*\.|p6e-gb)")
 STRATEGIES = ("Bayesian", "Random")
 DEBUGGER_MODES = ("embedded", "off")
 
@@ -178,6 +179,11 @@ def instance_type(given: Mapping[str, Any], path: str, default: str) -> str:
         raise InvalidExecutionInput(f"{path} must be a SageMaker instance type such as ml.m5.2xlarge or ml.g5.xlarge, got {shown(value)}")
     if FOREIGN_FAMILY.match(value):
         raise InvalidExecutionInput(f"{path} must be a CPU or an NVIDIA GPU type, which is what the images support; got {shown(value)}")
+    if ARM_FAMILY.match(value):
+        raise InvalidExecutionInput(
+            f"{path} must have an Intel or AMD processor, such as ml.m7i.large, since the images hold no programs for Arm (AWS Graviton); "
+            f"got {shown(value)}"
+        )
     return value
 
 
@@ -185,10 +191,10 @@ def learning_rates(value: object) -> tuple[float, float]:
     """[least, greatest] learning rate with 0 < least < greatest <= 1."""
     if not isinstance(value, list | tuple) or len(value) != 2 or not all(is_number(each) for each in value):
         raise InvalidExecutionInput(f"tuning.lr must be two numbers [least, greatest], such as [0.001, 0.1], got {shown(value)}")
-    least, greatest = float(value[0]), float(value[1])
+    least, greatest = value
     if not 0 < least < greatest <= 1:
         raise InvalidExecutionInput(f"tuning.lr must be [least, greatest] with 0 < least < greatest <= 1, got {shown(value)}")
-    return least, greatest
+    return float(least), float(greatest)
 
 
 def batch_sizes(value: object) -> tuple[int, ...]:
@@ -201,8 +207,10 @@ def batch_sizes(value: object) -> tuple[int, ...]:
 
 
 def is_number(value: object) -> bool:
-    """Whether this is a finite number; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether this is a finite number; True and False are none. A whole number may be too large for a float."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> bool:

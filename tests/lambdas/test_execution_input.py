@@ -63,10 +63,14 @@ def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
         ({"epochs": True}, "got True"),
         ({"epochs": 2.5}, "got 2.5"),
         ({"epochs": float("nan")}, "got nan"),
+        ({"epochs": 10**400}, "epochs must be a whole number from 1 to 1000, got 1000000"),
+        ({"tuning": {"lr": [0.001, 10**400]}}, "0 < least < greatest <= 1, got [0.001, 1000000"),
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"data": 7}, "data must be a string, got 7"),
         ({"instance_type": "m5.large"}, "instance_type must be a SageMaker instance type such as"),
         ({"instance_type": "ml.trn1.2xlarge"}, "instance_type must be a CPU or an NVIDIA GPU type"),
+        ({"instance_type": "ml.c6gn.xlarge"}, "instance_type must have an Intel or AMD processor"),
+        ({"endpoint": {"instance_type": "ml.m7g.large"}}, "endpoint.instance_type must have an Intel or AMD processor"),
         ({"debugger": "managed"}, 'debugger "managed" (rules run by AWS) is not offered'),
         ({"debugger": "on"}, "debugger must be one of embedded, off, got 'on'"),
         ({"tuning": {"strategy": "Grid"}}, "tuning.strategy must be one of Bayesian, Random, got 'Grid'"),
@@ -116,6 +120,17 @@ def test_any_tuning_is_either_parsed_or_refused(asked: Any) -> None:
     else:
         assert 1 <= tuning.max_parallel_jobs <= tuning.max_jobs
         assert 0 < tuning.lr[0] < tuning.lr[1] <= 1
+
+
+@pytest.mark.parametrize("instance", ["ml.t4g.medium", "ml.m6gd.large", "ml.r8g.large", "ml.g5g.xlarge", "ml.p6e-gb200.36xlarge"])
+def test_machines_with_an_arm_processor_are_refused(instance: str) -> None:
+    with pytest.raises(InvalidExecutionInput, match=r"no programs for Arm \(AWS Graviton\); got"):
+        ExecutionInput.parse({"instance_type": instance})
+
+
+@pytest.mark.parametrize("instance", ["ml.g5.xlarge", "ml.g6e.xlarge", "ml.p4d.24xlarge", "ml.c7i.large", "ml.m6id.large"])
+def test_machines_with_an_intel_or_amd_processor_are_taken(instance: str) -> None:
+    assert ExecutionInput.parse({"instance_type": instance}).instance_type == instance
 
 
 @pytest.mark.parametrize(
