@@ -6,6 +6,7 @@ object only comes into being once the hash of every byte has been compared.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,9 +15,14 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
+from lambdas.execution_input import shown
+
 PREFIX = "weights/"
 DESCRIPTION = "resnet50.json"
 """Names the file beside it, its sha256, its stride variant and its source; written last, so that it never names half a file."""
+
+DESCRIBED = ("file", "sha256", "stride", "source")
+"""The keys of the description, each with a string."""
 
 PART_SIZE = 16 * 1024 * 1024
 """Bytes of one part of the upload."""
@@ -88,18 +94,21 @@ def weights_are_there(s3: Any, bucket: str) -> bool:
 
 
 def described_file(written: bytes, where: str) -> str:
-    """The file that a description names."""
+    """The file that a description names; what a training job would refuse is refused here, before a machine is paid for."""
     try:
-        description = json.loads(written)
+        description = json.loads(written.decode("utf-8"))
     except ValueError as error:
-        raise WeightsUnavailable(f"{where} is not JSON ({error}); delete it to have torchvision's weights fetched") from error
-    wanted = {"file": str, "sha256": str, "stride": str}
-    if not isinstance(description, dict) or not all(isinstance(description.get(key), kind) for key, kind in wanted.items()):
+        raise WeightsUnavailable(f"{where} is not JSON in UTF-8 ({error}); delete it to have torchvision's weights fetched") from error
+    complete = isinstance(description, dict) and set(description) == set(DESCRIBED)
+    if not complete or not all(isinstance(value, str) for value in description.values()):
         raise WeightsUnavailable(
-            f'{where} must hold the strings "file", "sha256" and "stride"; delete it to have torchvision\'s weights fetched'
+            f"{where} must hold the strings {', '.join(DESCRIBED)} and nothing else, got {shown(description)}; "
+            "correct it, or delete it to have torchvision's weights fetched"
         )
-    if description["stride"] not in STRIDES or "/" in description["file"]:
-        raise WeightsUnavailable(f'{where} must have "stride" one of {", ".join(STRIDES)} and a "file" beside it, got {description}')
+    if description["stride"] not in STRIDES or not description["file"] or "/" in description["file"]:
+        raise WeightsUnavailable(f'{where} must have "stride" one of {", ".join(STRIDES)} and a "file" beside it, got {shown(description)}')
+    if not re.fullmatch("[0-9a-fA-F]{64}", description["sha256"]):
+        raise WeightsUnavailable(f'{where} must have as "sha256" the 64 hex digits of its file, got {shown(description["sha256"])}')
     return str(description["file"])
 
 

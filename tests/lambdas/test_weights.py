@@ -4,16 +4,19 @@ import hashlib
 import io
 import json
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO
 
 import pytest
 
 from lambdas.weights import PART_SIZE, TORCHVISION_RESNET50, Source, WeightsDownloadInterrupted, WeightsUnavailable, stage_weights
 from tests.lambdas.fake_s3 import FakeS3, error
+from training.model import WeightsError, load_backbone
 
 CONTENT = bytes(range(256)) * (2 * PART_SIZE // 256) + b"the rest"
 SOURCE = Source("https://example.org/resnet50.pth", "resnet50.pth", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), "v1.5")
-DESCRIPTION = {"file": "mine.pth", "sha256": "0", "stride": "v1", "source": "npm"}
+FILE = b"not really weights"
+DESCRIPTION = {"file": "mine.pth", "sha256": hashlib.sha256(FILE).hexdigest(), "stride": "v1", "source": "a friend"}
 
 
 class Slow(io.BytesIO):
@@ -94,21 +97,47 @@ def test_an_unreachable_source_says_what_else_to_do() -> None:
         stage_weights(FakeS3(), "bucket", SOURCE, BrokenWeb())
 
 
-@pytest.mark.parametrize(
-    ("written", "sentence"),
-    [
-        (b"{", "s3://bucket/weights/resnet50.json is not JSON"),
-        (b"[]", 'must hold the strings "file", "sha256" and "stride"'),
-        (described(sha256=5), 'must hold the strings "file", "sha256" and "stride"'),
-        (described(stride="v2"), 'must have "stride" one of v1, v1.5'),
-        (described(file="../data/x"), 'a "file" beside it'),
-        (described(file="gone.pth"), "names 'gone.pth', which is not beside it"),
-    ],
-)
+WRONG = [
+    (b"{", "s3://bucket/weights/resnet50.json is not JSON in UTF-8"),
+    (b"\xef\xbb\xbf" + described(), "is not JSON in UTF-8"),
+    (b"[]", "must hold the strings file, sha256, stride, source and nothing else, got []"),
+    (described(sha256=5), "must hold the strings file, sha256, stride, source and nothing else, got {"),
+    (described(note="trained in May"), "and nothing else, got {"),
+    (json.dumps({key: value for key, value in DESCRIPTION.items() if key != "source"}).encode(), "must hold the strings"),
+    (described(stride="v2"), 'must have "stride" one of v1, v1.5'),
+    (described(file="../data/x"), 'a "file" beside it'),
+    (described(file=""), 'a "file" beside it'),
+    (described(sha256="0123"), "must have as \"sha256\" the 64 hex digits of its file, got '0123'"),
+    (described(file="gone.pth"), "names 'gone.pth', which is not beside it"),
+]
+
+
+@pytest.mark.parametrize(("written", "sentence"), WRONG)
 def test_a_wrong_description_is_refused_with_a_sentence(written: bytes, sentence: str) -> None:
     with pytest.raises(WeightsUnavailable) as refused:
-        stage_weights(FakeS3({"weights/resnet50.json": written, "weights/mine.pth": b"x"}), "bucket", SOURCE, opens(CONTENT))
+        stage_weights(FakeS3({"weights/resnet50.json": written, "weights/mine.pth": FILE}), "bucket", SOURCE, opens(CONTENT))
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("written", [described(), described(stride="v1.5"), described(sha256=DESCRIPTION["sha256"].upper())])
+def test_a_training_job_takes_a_description_that_is_taken_here(tmp_path: Path, written: bytes) -> None:
+    """What the job then refuses is the file, which is not read here."""
+    stage_weights(FakeS3({"weights/resnet50.json": written, "weights/mine.pth": FILE}), "bucket", SOURCE, BrokenWeb())
+    with pytest.raises(WeightsError, match=r"mine\.pth is not a plain state_dict"):
+        load_backbone(weights_channel(tmp_path, written))
+
+
+@pytest.mark.parametrize("written", [written for written, _ in WRONG])
+def test_a_description_that_is_refused_here_fails_a_training_job(tmp_path: Path, written: bytes) -> None:
+    with pytest.raises((WeightsError, AttributeError)) as refused:
+        load_backbone(weights_channel(tmp_path, written))
+    assert "is not a plain state_dict" not in str(refused.value)
+
+
+def weights_channel(folder: Path, written: bytes) -> Path:
+    (folder / "resnet50.json").write_bytes(written)
+    (folder / "mine.pth").write_bytes(FILE)
+    return folder
 
 
 def test_a_missing_permission_is_not_taken_for_missing_weights() -> None:
