@@ -85,8 +85,6 @@ class Plan:
     endpoint_instance_count: int
     production_variant: dict[str, str]
     """Further members of the production variant, which only some instance types take."""
-    classes: int
-    photo_count: int
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
@@ -98,13 +96,12 @@ def prepare(event: Mapping[str, Any], settings: Settings, s3: Any, open_url: Ope
     """Refuses with InvalidExecutionInput, NoUsableData or WeightsUnavailable, else stages the weights and plans the execution."""
     asked = ExecutionInput.parse(event["input"])
     prefix = data_prefix(asked.data, settings.bucket)
-    photos = count_photos(s3, settings.bucket, prefix)
-    require_usable(photos)
+    require_usable(count_photos(s3, settings.bucket, prefix))
     stage_weights(s3, settings.bucket, TORCHVISION_RESNET50, open_url)
-    return plan(asked, settings, prefix, str(event["execution_arn"]), started(event["start_time"]), len(photos.classes), photos.total)
+    return plan(asked, settings, prefix, str(event["execution_arn"]), started(event["start_time"]))
 
 
-def plan(asked: ExecutionInput, settings: Settings, prefix: str, execution_arn: str, stamp: str, classes: int, photo_count: int) -> Plan:
+def plan(asked: ExecutionInput, settings: Settings, prefix: str, execution_arn: str, stamp: str) -> Plan:
     """The plan of an execution, from what was asked alone: the same execution always gets the same plan."""
     run = f"{settings.project}-{stamp}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:4]}"
     return Plan(
@@ -131,8 +128,6 @@ def plan(asked: ExecutionInput, settings: Settings, prefix: str, execution_arn: 
         endpoint_instance_type=asked.endpoint.instance_type,
         endpoint_instance_count=asked.endpoint.instance_count,
         production_variant={"InferenceAmiVersion": GPU_SERVING_HOST} if uses_gpu(asked.endpoint.instance_type) else {},
-        classes=classes,
-        photo_count=photo_count,
     )
 
 

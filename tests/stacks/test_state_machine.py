@@ -22,7 +22,7 @@ ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn
 
 
 def planned(asked: dict[str, Any]) -> dict[str, Any]:
-    made = plan(ExecutionInput.parse(asked), SETTINGS, "data/", "arn:aws:states:execution:1", "261122160000", 6, 556)
+    made = plan(ExecutionInput.parse(asked), SETTINGS, "data/", "arn:aws:states:execution:1", "261122160000")
     return dict(json.loads(json.dumps(made, default=vars)))
 
 
@@ -155,6 +155,12 @@ def test_the_hyperparameters_sent_are_those_the_program_accepts() -> None:
     assert set(training["HyperParameters"]) == set(contract.HYPERPARAMETERS) | toolkit
     assert training["HyperParameters"]["lr"] == "0.0123"
     assert training["HyperParameters"]["batch_size"] == "64", "quotes that the SDK's tuner puts around a value are taken off"
+
+
+def test_every_part_of_the_plan_is_used() -> None:
+    """A request, a sentence or the output holds it; what none of them needs is not worked out."""
+    used = set(re.findall(r"\$plan\.(\w+)", json.dumps(definition())))
+    assert used == set(planned({}))
 
 
 def test_one_batch_size_stays_a_list() -> None:
