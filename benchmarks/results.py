@@ -31,7 +31,7 @@ def write_result(claim: str, measured: dict[str, Any]) -> Path:
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     file = RESULTS / f"{claim}_{hardware()}_{today}.json"
     machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()}
-    command = f"python -m {sys.modules['__main__'].__spec__.name} {' '.join(sys.argv[1:])}".strip()  # type: ignore[union-attr]
+    command = f"python -m {sys.modules['__main__'].__spec__.name} {' '.join(Path(argument).name for argument in sys.argv[1:])}".strip()  # type: ignore[union-attr]
     RESULTS.mkdir(exist_ok=True)
     file.write_text(
         json.dumps({"claim": claim, "command": command, "date": today, "machine": machine, **measured}, indent=2) + "\n", encoding="utf-8"

@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = ("stacks", "lambdas", "training", "local", "cli")
 
 ALLOWED = {
-    "stacks": {"stacks", "training.contract", "lambdas.execution_input", "aws_cdk", "constructs", "jsii"},
+    "stacks": {"stacks", "training.contract", "aws_cdk", "constructs", "jsii"},
     "lambdas": {"lambdas", "boto3", "botocore"},
     "training": {"training", "torch", "torchvision", "smdebug", "numpy", "PIL", "starlette", "uvicorn", "ray", "google"},
     "local": {"local", "boto3", "psutil", "botocore", "ministack", "optuna", "starlette", "uvicorn"},
