@@ -43,7 +43,7 @@ class Download:
         failures = 0
         while failures < ATTEMPTS:
             before = self._so_far()
-            reason = self._attempt()
+            reason = None if before and before == self._noted()[1] else self._attempt()
             if reason is None:
                 self._note.unlink(missing_ok=True)
                 return self._part.replace(self.file)
@@ -64,6 +64,14 @@ class Download:
     def _so_far(self) -> int:
         return self._part.stat().st_size if self._part.is_file() else 0
 
+    def _noted(self) -> tuple[str | None, int | None]:
+        """Validator and size of the file that the part belongs to; neither is known where the note is missing or was cut off itself."""
+        try:
+            note = json.loads(self._note.read_text())
+        except (FileNotFoundError, ValueError):
+            return None, None
+        return note["validator"], note["size"]
+
     def _attempt(self) -> str | None:
         """One request, read as far as it goes; None when the file is whole, else what stopped it."""
         try:
@@ -83,7 +91,7 @@ class Download:
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
-        validator = json.loads(self._note.read_text())["validator"] if self._note.is_file() else None
+        validator, _ = self._noted()
         if self._so_far() and validator:
             return headers | {"Range": f"bytes={self._so_far()}-", "If-Range": validator}
         return headers

@@ -110,6 +110,23 @@ def test_a_file_that_changed_on_the_server_starts_anew(site: Site, url: str, tmp
     assert download(url, tmp_path / "dogs.zip").read_bytes() == b"another file"
 
 
+def test_what_arrived_whole_before_the_process_was_killed_is_not_asked_for_again(site: Site, url: str, tmp_path: Path) -> None:
+    (tmp_path / "dogs.zip.part").write_bytes(BODY)
+    (tmp_path / "dogs.zip.part.json").write_text(f'{{"validator": "\\"one\\"", "size": {len(BODY)}}}')
+    assert download(url, tmp_path / "dogs.zip").read_bytes() == BODY
+    assert site.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["dogs.zip"]
+
+
+def test_a_note_that_was_cut_off_starts_anew(site: Site, url: str, tmp_path: Path) -> None:
+    (tmp_path / "dogs.zip.part").write_bytes(BODY[:100])
+    for number, note in enumerate((b"", b'{"validator": "\\"on', b"\xff\xfe")):
+        (tmp_path / "dogs.zip.part.json").write_bytes(note)
+        assert download(url, tmp_path / "dogs.zip").read_bytes() == BODY
+        (tmp_path / "dogs.zip").replace(tmp_path / "dogs.zip.part")
+        assert site.asked == [None] * (number + 1)
+
+
 def test_a_server_without_ranges_gives_the_whole_again(site: Site, url: str, tmp_path: Path) -> None:
     site.ranges, site.cut_after = False, [30_000]
     assert download(url, tmp_path / "dogs.zip").read_bytes() == BODY
