@@ -5,6 +5,7 @@ Runs on the user's machine: `whippet predict PHOTO... [--local] [--json]`.
 
 import json
 import mimetypes
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 from rich.console import Console
 from rich.text import Text
 
@@ -50,8 +52,16 @@ def classify(target: Target, photo: Path) -> dict[str, Any]:
     url = target.predict_url()
     request = AWSRequest("POST", url, data=body, headers={"Content-Type": media_type(photo, body)})
     SigV4Auth(target.credentials(), "execute-api", target.region).add_auth(request)
-    answer = URLLib3Session(timeout=TIMEOUT_S, proxies={} if target.local else None).send(request.prepare())
+    answer = _session(target, url).send(request.prepare())
     return read_answer(target, answer.status_code, dict(answer.headers), answer.content)
+
+
+def _session(target: Target, url: str) -> URLLib3Session:
+    """Connects as boto3's own clients do: on AWS through the environment's proxies and with its certificates, locally without either."""
+    if target.local:
+        return URLLib3Session(timeout=TIMEOUT_S)
+    verify = target.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    return URLLib3Session(verify=verify, timeout=TIMEOUT_S, proxies=get_environ_proxies(url))
 
 
 def media_type(photo: Path, body: bytes) -> str:

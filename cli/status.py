@@ -17,6 +17,8 @@ from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, open_target
 
+PAGE_ON_AWS = "\nfor browsers only after `whippet deploy -c api_authorization=none`; with IAM, the default, they get a 403"
+
 
 def status(
     local: Local = False, project: Project = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
@@ -72,8 +74,9 @@ def print_status(console: Console, target: Target, found: dict[str, Any]) -> Non
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     table.add_row("project", Text(f"{found['project']} on {found['place']}, {found['stack']}"))
-    for name in ("bucket", "page", "api"):
-        table.add_row(name, Text(found[name]))
+    table.add_row("bucket", Text(found["bucket"]))
+    table.add_row("page", Text(found["page"] + ("" if target.local else PAGE_ON_AWS)))
+    table.add_row("api", Text(found["api"]))
     table.add_row("endpoint", Text(f"{found['endpoint']['name']}, {found['endpoint']['status'] or 'none yet'}"))
     for name, value in _execution_rows(found["execution"], target):
         table.add_row(name, Text(value))

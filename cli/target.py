@@ -56,6 +56,7 @@ class Outputs:
     bucket: str
     state_machine: str
     api_url: str
+    page_url: str
     endpoint: str
 
 
@@ -72,6 +73,8 @@ class Target:
     environment: Mapping[str, str]
     """The environment for AWS tools that are started as a process."""
     local: LocalMachine | None = None
+    ca_bundle: str | None = None
+    """The file of certificates that the user's AWS configuration trusts, where it names one (AWS_CA_BUNDLE or `ca_bundle`)."""
 
     @property
     def option(self) -> str:
@@ -91,7 +94,7 @@ class Target:
             raise RefusedError(f"{self.project!r} is not deployed on {self.place}. Run `whippet deploy{self.option}` first.{hint}")
         values = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         try:
-            return Outputs(values["BucketName"], values["StateMachineArn"], values["ApiUrl"], values["EndpointName"])
+            return Outputs(*(values[name] for name in ("BucketName", "StateMachineArn", "ApiUrl", "PageUrl", "EndpointName")))
         except KeyError as missing:
             raise RefusedError(
                 f"The stack {self.project!r} is {stack['StackStatus']} and has no output {missing}. "
@@ -114,8 +117,9 @@ class Target:
         return self.local.api_url(deployed) if self.local else deployed
 
     def page_url(self) -> str:
-        """The page that classifies a dropped photo."""
-        return self.predict_url().removesuffix("predict")
+        """The page that classifies a dropped photo, in the form that works from this machine."""
+        deployed = self.outputs().page_url
+        return self.local.api_url(deployed) if self.local else deployed
 
 
 def home() -> Path:
@@ -164,12 +168,15 @@ def local_target(project: str, machine: LocalMachine) -> Target:
 def aws_target(project: str) -> Target:
     """AWS as the user's environment and configuration files say."""
     # boto3 alone knows only AWS_DEFAULT_REGION; CDK and awscli read AWS_REGION first.
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    core = botocore.session.Session()
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=core)
     if session.region_name is None:
         raise RefusedError("No AWS region is set. Set AWS_REGION (or `aws configure`), or add --local to work on this machine.")
     config = Config(max_pool_connections=CONNECTIONS, retries={"mode": "standard", "max_attempts": 5})
     client = lru_cache(lambda service: session.client(service, config=config))
-    return Target(project, client, session.region_name, lambda: _frozen(session), dict(os.environ))
+    return Target(
+        project, client, session.region_name, lambda: _frozen(session), dict(os.environ), ca_bundle=core.get_config_variable("ca_bundle")
+    )
 
 
 def _frozen(session: boto3.Session) -> Any:

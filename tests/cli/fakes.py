@@ -114,7 +114,7 @@ class FakeMachine:
         return {"PATH": "/usr/bin", **self.settings()}
 
     def api_url(self, deployed_url: str) -> str:
-        return f"{self.url}/restapis/abc/v1/_user_request_/predict"
+        return f"{self.url}/restapis/abc/v1/_user_request_{deployed_url.partition('/v1')[2]}"
 
 
 def stack(**outputs: str) -> dict[str, Any]:
@@ -123,6 +123,7 @@ def stack(**outputs: str) -> dict[str, Any]:
         "BucketName": "photos-bucket",
         "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:whippet",
         "ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1/predict",
+        "PageUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1/",
         "EndpointName": "whippet",
     } | outputs
     listed = [{"OutputKey": key, "OutputValue": value} for key, value in values.items()]

@@ -2,20 +2,27 @@
 
 import io
 import json
+import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import SSLError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 
 from cli.errors import RefusedError
 from cli.predict import classify, print_answer
 from cli.target import Target
-from tests.cli.fakes import FakeCloudFormation, stack, target
+from tests.cli.fakes import FakeCloudFormation, FakeMachine, stack, target
 
 ANSWER = {
     "class": "rook",
@@ -59,14 +66,40 @@ def api() -> Api:
 
 
 @pytest.fixture
-def deployed(api: Api) -> Iterator[Target]:
+def server(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+    """The API on a free port, and no proxy in the environment."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("ApiHandler", (Handler,), {"api": api}))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield target(cloudformation=FakeCloudFormation(stack(ApiUrl=f"http://127.0.0.1:{server.server_port}/v1/predict")))
+    yield server
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def deployed(server: ThreadingHTTPServer) -> Target:
+    return at(f"http://127.0.0.1:{server.server_port}/v1/predict")
+
+
+def at(url: str) -> Target:
+    return target(cloudformation=FakeCloudFormation(stack(ApiUrl=url)))
+
+
+def self_signed(folder: Path) -> Path:
+    """A key and a certificate of 127.0.0.1 in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = made.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    plain = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key-and-certificate.pem").write_bytes(plain + signed.public_bytes(serialization.Encoding.PEM))
+    return folder / "key-and-certificate.pem"
 
 
 @pytest.fixture
@@ -81,6 +114,32 @@ def test_the_bytes_arrive_signed_and_with_the_type_that_they_are(api: Api, deplo
     assert (path, body, headers["content-type"]) == ("/v1/predict", PNG, "image/png")
     assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=KEY/")
     assert "/us-east-1/execute-api/aws4_request" in headers["authorization"]
+
+
+def test_on_aws_the_environments_proxy_is_used(api: Api, server: ThreadingHTTPServer, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
+    assert classify(at("http://api.invalid/v1/predict"), photo) == ANSWER
+    assert api.got[0][0] == "http://api.invalid/v1/predict", "a proxy gets the whole address"
+
+
+def test_addresses_without_a_proxy_and_local_mode_go_around_it(
+    server: ThreadingHTTPServer, deployed: Target, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert classify(target(FakeMachine(url=f"http://127.0.0.1:{server.server_port}")), photo) == ANSWER
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert classify(deployed, photo) == ANSWER
+
+
+def test_on_aws_the_users_certificates_are_trusted(server: ThreadingHTTPServer, photo: Path, tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    secured = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secured.load_cert_chain(certificate)
+    server.socket = secured.wrap_socket(server.socket, server_side=True)
+    strange = at(f"https://127.0.0.1:{server.server_port}/v1/predict")
+    with pytest.raises(SSLError):
+        classify(strange, photo)
+    assert classify(replace(strange, ca_bundle=str(certificate)), photo) == ANSWER
 
 
 def test_what_is_no_photo_is_sent_under_its_own_type(api: Api, deployed: Target, tmp_path: Path) -> None:

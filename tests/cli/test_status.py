@@ -61,6 +61,12 @@ def test_before_the_first_execution() -> None:
     assert "none yet: whippet run" in text
 
 
+def test_the_page_is_promised_to_a_browser_in_local_mode_only() -> None:
+    for machine in (None, FakeMachine()):
+        found = read_status(target(machine, **NeverRun([Moment()]).clients()))
+        assert ("api_authorization=none" in printed(found, machine)) == (machine is None)
+
+
 def test_nothing_deployed() -> None:
     nothing = target(FakeMachine(), cloudformation=FakeCloudFormation(None))
     assert "Deploy it with whippet deploy --local" in printed(read_status(nothing), FakeMachine())

@@ -42,6 +42,8 @@ def test_a_half_made_stack_is_refused_with_its_status() -> None:
 def test_urls_take_the_form_that_works_from_here() -> None:
     assert target().predict_url() == "https://abc.execute-api.us-east-1.amazonaws.com/v1/predict"
     assert target().page_url() == "https://abc.execute-api.us-east-1.amazonaws.com/v1/"
+    own_domain = FakeCloudFormation(stack(PageUrl="https://photos.example.com/"))
+    assert target(cloudformation=own_domain).page_url() == "https://photos.example.com/"
     assert target(FakeMachine()).page_url() == "http://127.0.0.1:4566/restapis/abc/v1/_user_request_/"
 
 
@@ -86,6 +88,17 @@ def test_aws_takes_the_region_that_cdk_and_awscli_take(monkeypatch: pytest.Monke
     assert aws_target("whippet").region == "eu-west-1"
     with pytest.raises(RefusedError, match="aws configure"):
         aws_target("whippet").credentials()
+
+
+def test_aws_takes_the_certificates_of_the_users_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[default]\nca_bundle = /from/the/configuration\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    for name in ("AWS_PROFILE", "AWS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert aws_target("whippet").ca_bundle == "/from/the/configuration"
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/from/the/environment")
+    assert aws_target("whippet").ca_bundle == "/from/the/environment"
 
 
 def test_an_expired_token_says_what_to_do() -> None:
