@@ -7,16 +7,26 @@ read; whether a file really is a photo is for the training job to say.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import PurePosixPath
 from typing import Any
 
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-"""Folder name -> split."""
+SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+"""Folder name in small letters -> split; training jobs and `whippet upload` know the same names."""
 
-IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
-"""What file managers leave behind, beside files whose name starts with a dot."""
+IGNORED_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
+"""What file managers leave behind, beside files and folders whose name starts with a dot."""
 
-LEAST_PHOTOS = 3
-"""Photos a class needs where the split is made for it: one each for train, valid and test."""
+DOCUMENTS = {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
+"""Endings of files that are no photos. A file with any other name may be one."""
+
+MAX_LEFT_OUT = 0.10
+"""Largest part of the files that a training job leaves out as no photos."""
+
+LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside it"
+
+Folder = tuple[str, ...]
+"""Names of the folders from the prefix to a file."""
 
 
 class NoUsableData(ValueError):  # noqa: N818 - the name is what the state machine shows
@@ -28,10 +38,10 @@ class Photos:
     """Files counted by split and class; a data set without split folders has the one split ``""``."""
 
     where: str
-    """`s3://<bucket>/<prefix>`"""
+    """`s3://<bucket>/<prefix>`, with the lone folder that the class folders may lie in."""
     counts: Mapping[str, Mapping[str, int]]
-    loose: int
-    """Files outside any class folder."""
+    left_out: int
+    """Files outside any class folder, and documents."""
 
     @property
     def is_split(self) -> bool:
@@ -41,7 +51,7 @@ class Photos:
     @property
     def classes(self) -> list[str]:
         """The classes to learn, in order."""
-        return sorted(self.counts.get("train" if self.is_split else "", {}))
+        return sorted(self.counts["train" if self.is_split else ""])
 
     @property
     def total(self) -> int:
@@ -50,64 +60,102 @@ class Photos:
 
 
 def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
-    """Counts the files under `<prefix><class>/…` or `<prefix><split>/<class>/…`, however many there are."""
-    names = Counter(tuple(key.removeprefix(prefix).split("/")[:-1][:2]) for key in keys(s3, bucket, prefix))
-    return arrange(f"s3://{bucket}/{prefix}", names)
+    """Counts the files under the prefix, however many there are; folders that no training job takes raise NoUsableData."""
+    folders: Counter[Folder] = Counter()
+    documents = 0
+    for key in keys(s3, bucket, prefix):
+        parts = tuple(part for part in key.removeprefix(prefix).split("/") if part)
+        seen = tuple(takewhile(lambda part: not is_ignored(part), parts))
+        is_document = seen == parts and PurePosixPath(key).suffix.lower() in DOCUMENTS
+        documents += is_document
+        folders[seen[: len(parts) - 1]] += seen == parts and not is_document
+    where, inner = step_inside(f"s3://{bucket}/{prefix}", folders)
+    return arrange(where, inner, documents)
 
 
 def keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    """Every key under the prefix that is neither a folder's placeholder nor a file manager's litter."""
+    """Every key under the prefix but the placeholders of folders."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", []):
-            name = entry["Key"].rpartition("/")[2]
-            if name and not name.startswith(".") and name.lower() not in IGNORED_NAMES:
-                yield entry["Key"]
+        yield from (entry["Key"] for entry in page.get("Contents", []) if not entry["Key"].endswith("/"))
 
 
-def arrange(where: str, folders: Mapping[tuple[str, ...], int]) -> Photos:
-    """Reads (folder, subfolder) -> files as splits of classes where the folders are named so, else as classes."""
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder of this name is a file manager's litter."""
+    return name.startswith(".") or name.lower() in IGNORED_NAMES
+
+
+def step_inside(where: str, folders: Mapping[Folder, int]) -> tuple[str, Mapping[Folder, int]]:
+    """What lies in the lone folder of folders that an archive often brings; the same again where there is none."""
     tops = {folder[0] for folder in folders if folder}
-    split = bool(tops) and tops <= set(SPLITS) and "train" in tops and any(len(folder) == 2 for folder in folders)
-    counts: dict[str, Counter[str]] = {}
-    loose = 0
+    if len(tops) != 1 or folders.get((), 0):
+        return where, folders
+    (lone,) = tops
+    inner = {folder[1:]: files for folder, files in folders.items() if folder}
+    if lone.lower() in SPLITS or inner.get((), 0) or not any(inner):
+        return where, folders
+    return step_inside(f"{where}{lone}/", inner)
+
+
+def arrange(where: str, folders: Mapping[Folder, int], documents: int) -> Photos:
+    """Reads folders -> files as splits of classes where a folder is for training, else as classes."""
+    splits = {folder[0]: SPLITS.get(folder[0].lower(), "") for folder in folders if folder}
+    honoured = "train" in splits.values()
+    others = sorted(repr(name) for name, split in splits.items() if not split)
+    if honoured and others:
+        raise NoUsableData(f"beside the folder for training, {where} holds folders that are no split: {listed(others)}. Use {LAYOUTS}")
+    counts: dict[str, Counter[str]] = {"train" if honoured else "": Counter()}
     for folder, files in folders.items():
-        if len(folder) < (2 if split else 1):
-            loose += files
-        elif split:
-            counts.setdefault(SPLITS[folder[0]], Counter())[folder[1]] += files
-        else:
-            counts.setdefault("", Counter())[folder[0]] += files
-    return Photos(where, counts, loose)
+        if honoured and len(folder) == 1 and files:
+            raise NoUsableData(f"{where}{folder[0]}/ holds files ({files}) that lie in no class folder. Use {LAYOUTS}")
+        if folder and files:
+            split, name = (splits[folder[0]], folder[1]) if honoured else ("", folder[0])
+            counts.setdefault(split, Counter())[name] += files
+    return Photos(where, counts, documents + folders.get((), 0))
 
 
 def require_usable(photos: Photos) -> None:
     """Raises NoUsableData for an empty prefix, no class folders, a single class, a class too small to split, or a class never trained."""
-    if not photos.total and not photos.loose:
+    if not photos.total and not photos.left_out:
         raise NoUsableData(f"there are no photos under {photos.where}; put class folders there with: whippet upload PATH")
     if not photos.total:
         raise NoUsableData(
-            f"the {photos.loose} files under {photos.where} lie in no class folder; "
+            f"the {photos.left_out} files under {photos.where} lie in no class folder or are no photos; "
             f"each photo belongs in {photos.where}<class>/, one folder a class: whippet upload PATH arranges them so"
         )
     if len(photos.classes) < 2:
-        raise NoUsableData(
-            f"there is only one class under {photos.where}, {photos.classes[0]!r}, and a classifier needs at least two; "
-            "add the other classes' folders with: whippet upload PATH"
+        found = (
+            f"only one class under {photos.where}, {photos.classes[0]!r}"
+            if photos.classes
+            else f"no class to train on under {photos.where}"
         )
+        raise NoUsableData(
+            f"there is {found}, and a classifier needs at least two; add the other classes' folders with: whippet upload PATH"
+        )
+    require_few_left_out(photos)
     require_enough(photos)
     require_trained(photos)
 
 
+def require_few_left_out(photos: Photos) -> None:
+    """A training job that has to leave many files out takes its photos for the wrong ones, and stops."""
+    files = photos.total + photos.left_out
+    if photos.left_out > MAX_LEFT_OUT * files:
+        raise NoUsableData(
+            f"{photos.left_out} of the {files} files under {photos.where} lie in no class folder or are no photos, "
+            f"more than the {MAX_LEFT_OUT:.0%} that may be left out; remove them"
+        )
+
+
 def require_enough(photos: Photos) -> None:
-    """Where valid or test photos must be cut from a class, it needs photos for each."""
-    if {"valid", "test"} <= photos.counts.keys():
-        return
+    """Each split that is missing is cut from the training photos, and every class needs a photo for each."""
+    missing = [split for split in ("valid", "test") if split not in photos.counts]
+    least = 1 + len(missing)
     counts = photos.counts["train" if photos.is_split else ""]
-    small = [f"{name!r} ({counts[name]})" for name in photos.classes if counts[name] < LEAST_PHOTOS]
+    small = [f"{name!r} ({counts[name]})" for name in photos.classes if counts[name] < least]
     if small:
         raise NoUsableData(
-            f"{listed(small)} under {photos.where} have fewer than {LEAST_PHOTOS} photos, the least that a class needs to be split into "
-            "train, valid and test; add photos, remove the folder, or bring train/valid/test folders of your own"
+            f"{listed(small)} under {photos.where} have fewer than {least} photos, the least that a class needs for "
+            f"{' and '.join(missing)} to be cut from it; add photos, remove the folder, or bring train/valid/test folders of your own"
         )
 
 

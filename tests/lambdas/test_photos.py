@@ -41,10 +41,33 @@ def test_split_folders_are_honoured(valid: str) -> None:
     assert found.counts["valid"] == {"a": 1, "b": 1}
 
 
-def test_a_class_may_be_called_train() -> None:
-    found = photos(*class_of("train", 3), *class_of("test", 3))
+def test_a_class_may_be_called_test_where_nothing_is_called_train() -> None:
+    found = photos(*class_of("test", 3), *class_of("valid", 3))
     assert not found.is_split
-    assert found.classes == ["test", "train"]
+    assert found.classes == ["test", "valid"]
+
+
+def test_photos_of_a_split_that_lie_in_no_class_folder_are_refused() -> None:
+    sentence = refusal("train/a.jpg", "valid/rook/x.jpg")
+    assert sentence.startswith("s3://bucket/data/train/ holds files (1) that lie in no class folder. Use <class>/<photo>")
+
+
+def test_a_split_without_any_photo_to_train_on_is_refused() -> None:
+    assert "no class to train on under s3://bucket/data/" in refusal("train/.DS_Store", "valid/rook/x.jpg")
+
+
+def test_other_folders_beside_the_one_for_training_are_named() -> None:
+    assert "holds folders that are no split: 'rook'" in refusal("train/a/1.jpg", "train/b/1.jpg", "rook/1.jpg")
+
+
+def test_a_lone_outer_folder_is_stepped_into_and_named() -> None:
+    assert photos(*class_of("chess/pieces/rook", 3), *class_of("chess/pieces/king", 3)).classes == ["king", "rook"]
+    assert "only one class under s3://bucket/data/chess/, 'rook'" in refusal(*class_of("chess/rook", 3))
+
+
+def test_many_files_that_are_no_photos_are_refused() -> None:
+    sentence = refusal(*class_of("rook", 4), *class_of("king", 4), "readme.txt", "rook/labels.csv")
+    assert sentence.startswith("2 of the 10 files under s3://bucket/data/ lie in no class folder or are no photos, more than the 10%")
 
 
 def test_what_file_managers_leave_behind_is_no_photo() -> None:
@@ -57,7 +80,7 @@ def test_an_empty_prefix_is_refused() -> None:
 
 
 def test_photos_without_class_folders_are_refused() -> None:
-    assert "the 2 files under s3://bucket/data/ lie in no class folder" in refusal("1.jpg", "2.jpg")
+    assert "the 2 files under s3://bucket/data/ lie in no class folder or are no photos" in refusal("1.jpg", "2.jpg")
 
 
 def test_a_single_class_is_refused() -> None:
@@ -75,6 +98,12 @@ def test_many_small_classes_are_not_all_named() -> None:
 
 def test_a_train_folder_alone_must_be_split_too() -> None:
     assert "'b' (2)" in refusal(*class_of("train/a", 3), *class_of("train/b", 2))
+
+
+def test_a_single_missing_split_needs_one_photo_less() -> None:
+    require_usable(photos(*class_of("train/a", 2), *class_of("train/b", 2), "test/a/1.jpg"))
+    sentence = refusal(*class_of("train/a", 2), *class_of("train/b", 1), "test/a/1.jpg")
+    assert "'b' (1) under s3://bucket/data/ have fewer than 2 photos, the least that a class needs for valid to be cut" in sentence
 
 
 def test_a_class_without_train_photos_is_refused() -> None:

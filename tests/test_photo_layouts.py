@@ -1,0 +1,110 @@
+"""The same folders of photos through the three rooms that read them: the upload, PrepareExecution, the training job. Run: `make test`.
+
+The rooms cannot import each other, so each has the rules of its own; here they are held against each other.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.errors import RefusedError
+from cli.photo_folder import read_photo_folder
+from lambdas.photos import NoUsableData, count_photos, require_usable
+from tests.lambdas.fake_s3 import FakeS3
+from tests.training.conftest import save_photo
+from training.data import find_photos
+from training.refusal import InputRefusedError
+
+Layout = dict[str, int]
+"""Folder -> photos in it; a file that is no photo -> 0."""
+
+COMPLETE: Layout = {"train/king": 1, "train/rook": 1, "valid/king": 1, "test/rook": 1}
+
+TAKEN: list[Layout] = [
+    {"king": 3, "rook": 3},
+    {"king/black": 2, "king/white": 1, "rook": 3},
+    {"king": 3, "rook": 3, ".git/config": 0, "__MACOSX/king": 1, "king/Thumbs.db": 0},
+    {"test": 3, "valid": 3},
+    COMPLETE,
+    {"Train/king": 3, "Train/rook": 3},
+    {"training/king": 2, "training/rook": 2, "VAL/king": 1},
+    {"train/king": 2, "train/rook": 2, "test/rook": 1},
+    {"chess/king": 3, "chess/rook": 3},
+    {"chess/pieces/train/king": 3, "chess/pieces/train/rook": 3, ".DS_Store": 0},
+    {"train/king": 20, "train/rook": 20, "train/labels.csv": 0},
+]
+
+TAKEN_ONCE_UPLOADED: list[Layout] = [{"king": 12, "rook": 12, "notes/readme.txt": 0}]
+"""`whippet upload` asks whether a class folder without a photo is a mistake."""
+
+REFUSED: list[Layout] = [
+    {},
+    {"rook": 9},
+    {"train": 3, "test": 3},
+    {"train": 1, "valid/rook": 1},
+    {"train/.DS_Store": 0, "valid/king": 1, "valid/rook": 1},
+    {**COMPLETE, "train": 1},
+    {**COMPLETE, "rook": 3},
+    {**COMPLETE, "notes/Thumbs.db": 0},
+    {**COMPLETE, "test/pawn": 1},
+    {"chess/rook": 9},
+    {"chess": 3, "chess/king": 3, "chess/rook": 3},
+]
+
+REFUSED_ONCE_UPLOADED: list[Layout] = [
+    {"king": 2, "rook": 3},
+    {"Train/king": 2, "Train/rook": 3},
+    {"train/king": 1, "train/rook": 2, "test/rook": 1},
+    {"king": 3, "rook": 3, "readme.txt": 0},
+]
+"""`whippet upload` leaves documents out by itself, and may leave it to the execution to count."""
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    file = tmp_path_factory.mktemp("photo") / "photo.png"
+    save_photo(file, (200, 30, 30), 1)
+    return file.read_bytes()
+
+
+def names(layout: Layout) -> Iterator[str]:
+    for name, photos in layout.items():
+        yield from [f"{name}/{number}.png" for number in range(photos)] or [name]
+
+
+def tree(root: Path, layout: Layout, photo: bytes) -> Path:
+    for name in names(layout):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(photo if name.endswith(".png") else b"no photo")
+    return root
+
+
+def prepared(layout: Layout) -> list[str]:
+    found = count_photos(FakeS3({f"data/{name}": b"" for name in names(layout)}), "bucket", "data/")
+    require_usable(found)
+    return found.classes
+
+
+@pytest.mark.parametrize("layout", TAKEN)
+def test_what_the_upload_takes_is_taken_after_it(tmp_path: Path, layout: Layout, photo: bytes) -> None:
+    assert list(read_photo_folder(tree(tmp_path, layout, photo)).classes) == prepared(layout)
+
+
+@pytest.mark.parametrize("layout", TAKEN + TAKEN_ONCE_UPLOADED)
+def test_what_the_training_job_takes_is_taken_before_it(tmp_path: Path, layout: Layout, photo: bytes) -> None:
+    assert list(find_photos(tree(tmp_path, layout, photo), seed=1).classes) == prepared(layout)
+
+
+@pytest.mark.parametrize("layout", REFUSED)
+def test_what_is_refused_later_is_refused_by_the_upload(tmp_path: Path, layout: Layout, photo: bytes) -> None:
+    with pytest.raises(RefusedError):
+        read_photo_folder(tree(tmp_path, layout, photo))
+
+
+@pytest.mark.parametrize("layout", REFUSED + REFUSED_ONCE_UPLOADED)
+def test_what_the_training_job_refuses_is_refused_before_it(tmp_path: Path, layout: Layout, photo: bytes) -> None:
+    with pytest.raises(InputRefusedError):
+        find_photos(tree(tmp_path, layout, photo), seed=1)
+    with pytest.raises(NoUsableData):
+        prepared(layout)
