@@ -55,10 +55,12 @@ bench: .venv/developing node_modules/installed
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 
+# pyinstrument_cext is published as source only. Left to itself pip builds it with the newest setuptools and wheel, past constraints.txt.
 .venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
 	@echo "Installing Python packages into .venv (minutes the first time)"
 	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) -c constraints.txt torch torchvision)
 	$(INSTALL) -c constraints.txt setuptools
+	$(INSTALL) -c constraints.txt --no-build-isolation pyinstrument_cext
 	$(INSTALL) -c constraints.txt -r requirements.txt
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

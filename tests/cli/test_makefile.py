@@ -53,6 +53,13 @@ def test_missing_python_headers_are_named(checkout: Path) -> None:
     assert not (checkout / ".venv").exists()
 
 
+def test_what_is_built_from_source_is_built_with_the_locked_setuptools(checkout: Path) -> None:
+    said = make(checkout, "--dry-run", ".venv/installed").stdout.splitlines()
+    installs = [line.partition(" -qq ")[2] for line in said if " -qq " in line]
+    constrained = [line.removeprefix("-c constraints.txt ") for line in installs if line.startswith("-c constraints.txt ")]
+    assert constrained == ["setuptools", "--no-build-isolation pyinstrument_cext", "-r requirements.txt"]
+
+
 def test_the_demo_gets_the_data_that_is_named(checkout: Path) -> None:
     said = make(checkout, "--dry-run", "demo", "DATA=my photos/dogs.zip").stdout
     assert '-m cli.demo --data "my photos/dogs.zip"' in said
