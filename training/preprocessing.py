@@ -148,5 +148,7 @@ def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255: Pillow's own conversion would cut everything above 255 to white."""
     if image.mode == "F":
         raise PhotoError("its pixels are floating point numbers, whose range is unknown: save it with 8 or 16 bits a channel")
-    values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+    values = np.asarray(image)
+    if image.mode == "I":  # 32 bits with a sign
+        values = np.clip(values, 0, 65535)
     return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -40,6 +41,24 @@ def test_sixteen_bits_are_scaled_not_cut() -> None:
     values = np.array([[0, 16448, 32896, 65535]], dtype=np.uint16)
     photo = read_photo(encoded(Image.fromarray(values)))
     assert np.asarray(photo)[0, :, 0].tolist() == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize(("mode", "bytes_a_pixel"), [("I;16", 8), ("I", 16)])
+def test_many_bits_take_little_memory(mode: str, bytes_a_pixel: int) -> None:
+    data = encoded(Image.new(mode, (1000, 1000), 32896), "TIFF")
+    tracemalloc.start()
+    try:
+        photo = read_photo(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert photo.getpixel((500, 500)) == (128, 128, 128)
+    assert peak < 1000 * 1000 * bytes_a_pixel
+
+
+def test_values_beyond_sixteen_bits_are_cut() -> None:
+    values = np.array([[-5, 0, 65535, 70000]], dtype=np.int32)
+    assert np.asarray(read_photo(encoded(Image.fromarray(values), "TIFF")))[0, :, 0].tolist() == [0, 0, 255, 255]
 
 
 def test_transparency_lies_over_white() -> None:
