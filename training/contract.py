@@ -15,8 +15,6 @@ CHANNEL_WEIGHTS = "weights"
 CHANNEL_CODE = "code"
 """Channel with the source archive, so that a job needs no network."""
 
-CHANNELS = (CHANNEL_PHOTOS, CHANNEL_WEIGHTS, CHANNEL_CODE)
-
 WEIGHTS_DESCRIPTION = "resnet50.json"
 """File in the weights channel: {"file", "sha256", "stride": "v1" | "v1.5", "source"}."""
 
