@@ -7,6 +7,7 @@ Runs in training jobs, on the photos channel. Two layouts are understood, under 
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from training.refusal import InputRefusedError
 SPLITS = ("train", "valid", "test")
 SHARE = 0.15
 """Part of each class that goes to valid, and to test, where the split is made here."""
+MAX_LISTED = 1000
+"""Most names of test photos that the report lists; of more, evenly spread ones."""
 MAX_LEFT_OUT = 0.10
 """Largest part of the files that may be unusable."""
 
@@ -31,7 +34,7 @@ class Photo:
 
     file: Path
     name: str
-    """Path relative to the channel, with forward slashes."""
+    """Path relative to the folder that holds the class or split folders, with forward slashes."""
     label: int
     """Index into the classes."""
 
@@ -155,6 +158,8 @@ def _by_split_and_class(root: Path, files: Iterable[Path]) -> dict[str, dict[str
     if split_of.keys() != names and "train" in split_of.values():
         others = ", ".join(sorted(names - split_of.keys()))
         raise InputRefusedError(f"beside train there are folders that are no split: {others}. Use {LAYOUTS}")
+    if split_of and split_of.keys() == names and "train" not in split_of.values():
+        raise InputRefusedError(f"train is missing: there is only {', '.join(sorted(names))}. Use {LAYOUTS}")
     honoured = "train" in split_of.values()
     grouped: dict[str, dict[str, list[Path]]] = {"train": {}}
     for file in files:
@@ -205,8 +210,11 @@ def _draw(photo: Photo, seed: int) -> str:
 
 def to_json(sets: PhotoSets, left_out: Sequence[LeftOut]) -> dict[str, Any]:
     """Return what report/data.json holds."""
+    unusable = {item.name for item in left_out}
+    test_photos = sorted(photo.name for photo in sets.splits["test"] if photo.name not in unusable)
     return {
         "classes": list(sets.classes),
         "photos": sets.counts(),
+        "test_photos": test_photos[:: math.ceil(len(test_photos) / MAX_LISTED) or 1],
         "left_out": [{"file": item.name, "reason": item.reason} for item in left_out],
     }

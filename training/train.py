@@ -31,6 +31,9 @@ from training.refusal import InputRefusedError, write_failure
 from training.report import Report, write_report
 from training.settings import Folders, Hyperparameters, parse_hyperparameters
 
+JUDGED = ("valid", "test")
+"""Splits that the report judges the saved weights by."""
+
 
 def main(arguments: Sequence[str], folders: Folders) -> int:
     """Train; return the exit status. What the input makes impossible is said in one sentence, in the log and as the FailureReason."""
@@ -61,13 +64,14 @@ def run(settings: Hyperparameters, folders: Folders) -> None:
     metrics = {"best_epoch": best.epoch, "best_valid_loss": best.valid_loss, "best_valid_accuracy": best.valid_accuracy}
 
     state = join(backbone, head)
-    evaluations = {split: evaluate_logits(logits(state, photos), photos.labels, sets.classes) for split, photos in features.items()}
+    evaluations = {}
     if settings.evaluate_test:
+        evaluations = {split: evaluate_logits(logits(state, features[split]), features[split].labels, sets.classes) for split in JUDGED}
         metrics |= {"test_loss": evaluations["test"].loss, "test_accuracy": evaluations["test"].accuracy}
     print_metrics(**metrics)
 
     description = save_artefact(folders.model, state, sets.classes, preprocessing, weights, settings, metrics)
-    if settings.evaluate_test:
+    if evaluations:
         write_report(folders.report, Report(sets, left_out, history, best, evaluations, debugger, description))
 
 
@@ -89,7 +93,7 @@ def read_features(
             raise InputRefusedError(f"no readable photo in {split}: add photos to it, or remove its folder so that it is cut from train")
     for item in left_out:
         print(f"left out {item.name!r}: {item.reason}", flush=True)
-    refuse_too_many_left_out(left_out, len(sets.left_out) + sum(len(sets.splits[split]) for split in features))
+    refuse_too_many_left_out(left_out, len(sets.left_out) + sum(map(len, sets.splits.values())))
     refuse_empty_classes(sets.classes, features["train"].photos)
     return features, left_out
 

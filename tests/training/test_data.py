@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import save_classes, save_photo
-from training.data import find_photos
+from training.data import MAX_LISTED, LeftOut, Photo, PhotoSets, find_photos, to_json
 from training.refusal import InputRefusedError
 
 
@@ -89,6 +89,8 @@ def test_odd_names_are_kept(tmp_path: Path) -> None:
         ({"train/red": 3, "train/blue": 3, "valid/red": 1, "test/green": 1}, "train lacks: green"),
         ({"train/red": 3, "train/blue": 3, "extra/red": 1}, "no split: extra"),
         ({"train": 4}, "lies in no class folder"),
+        ({"valid/red": 3, "valid/blue": 3, "test/red": 3, "test/blue": 3}, "train is missing: there is only test, valid"),
+        ({"val/red": 3, "val/blue": 3}, "train is missing: there is only val"),
     ],
 )
 def test_what_cannot_be_split_is_refused(tmp_path: Path, layout: dict[str, int], sentence: str) -> None:
@@ -105,3 +107,27 @@ def test_more_than_a_tenth_unusable_is_refused(tmp_path: Path) -> None:
         (tmp_path / "red" / f"note{number}.jpg").write_text("hello")
     with pytest.raises(InputRefusedError, match="2 of 14 files are not usable"):
         find_photos(tmp_path, 1)
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    for name in ("valid", "broken"):
+        save_classes(tmp_path / name, 1, ("a", "b", "c"))
+    assert find_photos(tmp_path, 1).classes == ("broken", "valid")
+
+
+def sets_with_test_photos(count: int) -> PhotoSets:
+    photos = tuple(Photo(Path(), f"{'ab'[number % 2]}/{number:05}.png", number % 2) for number in range(count))
+    return PhotoSets(("a", "b"), {"train": (), "valid": (), "test": photos}, ())
+
+
+def test_the_report_names_the_test_photos_that_were_read() -> None:
+    names = to_json(sets_with_test_photos(4), [LeftOut("b/00001.png", "it is damaged")])["test_photos"]
+    assert names == ["a/00000.png", "a/00002.png", "b/00003.png"]
+    assert to_json(sets_with_test_photos(0), [])["test_photos"] == []
+
+
+def test_of_many_test_photos_some_of_each_class_are_named() -> None:
+    names = to_json(sets_with_test_photos(2 * MAX_LISTED + 1), [])["test_photos"]
+    assert MAX_LISTED / 2 < len(names) <= MAX_LISTED
+    assert names == sorted(names)
+    assert {name[0] for name in names} == {"a", "b"}

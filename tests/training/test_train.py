@@ -48,6 +48,7 @@ def test_the_report_agrees_with_itself(finished: Job) -> None:
     matrix = torch.tensor(evaluation["confusion_matrix"])
     assert matrix.sum().item() == sum(data["photos"]["test"].values()) == 6
     assert evaluation["test_accuracy"] == pytest.approx(matrix.diagonal().sum().item() / 6)
+    assert data["test_photos"] == sorted(photo.name for photo in find_photos(finished.folders.photos, seed=3).splits["test"])
     assert data["left_out"] == [{"file": "red/no_photo.jpg", "reason": "it is none of JPEG, PNG, WEBP, GIF, BMP, TIFF"}]
     assert [epoch["epoch"] for epoch in history] == list(range(1, 13))
     assert "left out 'red/no_photo.jpg'" in finished.log
@@ -110,6 +111,16 @@ def test_a_tuning_job_prints_no_test_figure_and_leaves_no_report(tmp_path: Path,
     assert "test:" not in log
     assert not folders.checkpoints.exists()
     assert load_artefact(folders.model).classes == ("blue", "red")
+
+
+def test_a_tuning_job_accepts_the_photos_that_the_final_job_accepts(tmp_path: Path, weights: Path) -> None:
+    """Two of 22 files are no photos: less than a tenth, though more than a tenth of those that are not for the test."""
+    photos = save_classes(tmp_path / "photos", 10, ("blue", "red"))
+    for number in range(2):
+        (photos / "red" / f"note{number}.jpg").write_text("hello")
+    folders = job_folders(tmp_path, photos, weights)
+    status, log = run_quietly(["--epochs", "1", "--debugger", "off"], folders)
+    assert status == 0, log
 
 
 @pytest.mark.parametrize(
