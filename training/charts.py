@@ -10,6 +10,9 @@ WIDTH, HEIGHT, MARGIN = 460, 240, 44
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """Told apart also by people who see few colours."""
 
+MAX_DRAWN = 150
+"""Classes that a confusion matrix is drawn for."""
+
 
 def line_chart(title: str, lines: Mapping[str, Sequence[float]], marked: int) -> str:
     """Return an SVG of values over epochs 1..n, `marked` being the epoch to point at."""
@@ -36,20 +39,20 @@ def line_chart(title: str, lines: Mapping[str, Sequence[float]], marked: int) ->
 
 
 def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
-    """Return an SVG heat map, rows what the photo shows, columns what it was called; counts are written where they have room."""
+    """Return an SVG heat map, rows what the photo shows, columns what it was called; counts are written where they have room.
+
+    For at most MAX_DRAWN classes: of more no cell could be made out.
+    """
     size = len(classes)
     cell = max(4.0, min(44.0, 640.0 / size))
     left = 130.0 if size <= 40 else 10.0
     side = left + cell * size + 10
-    parts = []
+    parts = [f'<rect x="{left:.1f}" y="{left:.1f}" width="{cell * size:.1f}" height="{cell * size:.1f}" fill="#fff" stroke="#ddd"/>']
     for row, counts in enumerate(matrix):
-        total = sum(counts) or 1
         for column, count in enumerate(counts):
-            parts.append(
-                _cell(
-                    left + column * cell, left + row * cell, cell, count, count / total, f"{classes[row]} called {classes[column]}: {count}"
-                )
-            )
+            if count:  # most are zero
+                title = f"{classes[row]} called {classes[column]}: {count}"
+                parts.append(_cell(left + column * cell, left + row * cell, cell, count, count / sum(counts), title))
         if size <= 40:
             name = escape(_shortened(classes[row]))
             middle = left + (row + 0.65) * cell
@@ -62,7 +65,7 @@ def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> 
 def _cell(x: float, y: float, side: float, count: int, share: float, title: str) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}"'
     rectangle = f'<rect {place} fill="rgba(0,114,178,{share:.2f})" stroke="#ddd"><title>{escape(title)}</title></rect>'
-    if not count or side < 16:
+    if side < 16:
         return rectangle
     colour = "#fff" if share > 0.5 else "#222"
     return f'{rectangle}<text x="{x + side / 2:.1f}" y="{y + side / 2 + 4:.1f}" text-anchor="middle" fill="{colour}">{count}</text>'

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.charts import confusion_chart, line_chart
+from training.charts import MAX_DRAWN, confusion_chart, line_chart
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#222}
@@ -83,9 +83,16 @@ def _classes(evaluation: Mapping[str, Any]) -> str:
     pairs = _table(("shows", "was called", "photos"), confused) if confused else "<p>None: every test photo was named rightly.</p>"
     return (
         f"<h2>Test photos, class by class</h2>{_table(('class', 'photos', 'precision', 'recall', 'F1'), rows)}"
-        f"<h2>Confusion matrix</h2><p>Rows: what the photo shows. Columns: what it was called.</p>"
-        f"{confusion_chart(evaluation['confusion_matrix'], evaluation['classes'])}<h2>Most confused</h2>{pairs}"
+        f"<h2>Confusion matrix</h2>{_matrix(evaluation)}<h2>Most confused</h2>{pairs}"
     )
+
+
+def _matrix(evaluation: Mapping[str, Any]) -> str:
+    classes = evaluation["classes"]
+    if len(classes) > MAX_DRAWN:
+        return f"<p>{len(classes)} classes are too many to draw: evaluation.json holds the matrix.</p>"
+    chart = confusion_chart(evaluation["confusion_matrix"], classes)
+    return f"<p>Rows: what the photo shows. Columns: what it was called.</p>{chart}"
 
 
 def _photos(data: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ class Report:
     history: Sequence[Epoch]
     best: Epoch
     evaluations: Mapping[str, Evaluation]
-    """For train, valid and test, by the weights that were saved."""
+    """For valid and test, by the weights that were saved."""
     debugger: Debugger
     description: Mapping[str, Any]
     """What model.json holds."""
@@ -38,17 +38,25 @@ def write_report(folder: Path, report: Report) -> None:
     """Judge the rules and write data.json, history.json, evaluation.json, rule_statuses.json and report.html."""
     folder.mkdir(parents=True, exist_ok=True)
     statuses = [asdict(status) for status in rule_statuses(report.debugger)]
-    contents = {
+    contents: dict[str, Any] = {
         "data": data.to_json(report.sets, report.left_out),
         "history": [asdict(epoch) for epoch in report.history],
         "evaluation": evaluate.to_json(report.evaluations["test"], report.evaluations["valid"], report.sets.classes),
         "rule_statuses": statuses,
     }
     for name, content in contents.items():
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+        (folder / f"{name}.json").write_text(to_text(content), encoding="utf-8", errors="backslashreplace")
     (folder / "report.html").write_text(render_page(contents, report.best.epoch, report.description), encoding="utf-8", errors="replace")
     for status in statuses:
         print(f"rule {status['RuleConfigurationName']}: {status['RuleEvaluationStatus']} - {status['StatusDetails']}", flush=True)
+
+
+def to_text(content: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return JSON with one entry of the outermost object or list a line: a matrix of 300 classes stays one line, not 90,000."""
+    if isinstance(content, Mapping):
+        lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+    return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False) for item in content) + "\n]\n"
 
 
 def rule_statuses(debugger: Debugger) -> list[RuleStatus]:

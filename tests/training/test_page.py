@@ -69,6 +69,20 @@ def test_names_from_the_data_stay_text(classes: int) -> None:
     assert "&lt;script&gt;" in page
 
 
+def test_only_what_happened_is_drawn_in_the_confusion_matrix() -> None:
+    some = contents("piece", 100)
+    some["evaluation"]["confusion_matrix"] = [[5 * (row == column) for column in range(100)] for row in range(100)]
+    page = render_page(some, 2, DESCRIPTION)
+    assert page.count("<rect") == 100 + 1
+    assert "piece7 called piece7: 5" in page
+
+
+def test_a_matrix_too_large_to_be_seen_is_not_drawn() -> None:
+    page = render_page(contents("piece", 300), 2, DESCRIPTION)
+    assert "300 classes are too many to draw" in page
+    assert len(page) < 200_000
+
+
 def test_the_best_epoch_and_the_verdicts_are_shown() -> None:
     page = render_page(contents("piece"), 2, DESCRIPTION)
     assert "best: 2" in page
