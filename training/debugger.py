@@ -5,6 +5,7 @@ SageMaker writes it to input/config/debughookconfig.json and that configuration 
 """
 
 import atexit
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ REDUCTIONS = ("min", "max", "mean", "std")
 
 LOSSES_PER_EPOCH = 50
 """At most so many training losses are saved in an epoch: each saved step is two files, which all go to S3."""
+
+IMPORT_FAULTS = (ImportError, AttributeError, TypeError, ValueError, RuntimeError)
+"""How an import fails beside a Python, numpy or protobuf that smdebug was not built for."""
 
 END_OF_JOB = "training_job_end.ts"
 """File that tells readers not to wait for more steps. Inside SageMaker the hook leaves it to the service, which knows its own hooks."""
@@ -112,7 +116,7 @@ def attach_debugger(mode: str, folder: Path, head: nn.Module, loss: nn.Module, s
     )  # else smdebug walks all checkpoints at each step, its own output among them
     try:
         smdebug = import_smdebug()
-    except ImportError as error:
+    except IMPORT_FAULTS as error:
         return _degraded(f"smdebug cannot be imported: {error}")
     hook = _build_hook(smdebug, configuration, folder, steps_per_epoch)
     if hook is None:
@@ -172,10 +176,10 @@ def _hook_class(smdebug: Any) -> Any:
 
 
 def _own_hook(smdebug: Any, folder: Path, steps_per_epoch: int) -> Any:
-    """Losses raw, at each step of a short epoch; weights and gradients as reductions, a few times an epoch."""
+    """Losses raw, at each step of a short epoch; weights and gradients as reductions, up to four times an epoch."""
     shutil.rmtree(folder, ignore_errors=True)
     reductions = smdebug.ReductionConfig(reductions=list(REDUCTIONS), abs_reductions=["mean"], norms=["l2"])
-    losses, others = (_save_config(smdebug, steps_per_epoch // parts) for parts in (LOSSES_PER_EPOCH, 4))
+    losses, others = (_save_config(smdebug, math.ceil(steps_per_epoch / parts)) for parts in (LOSSES_PER_EPOCH, 4))
     hook = _hook_class(smdebug)(out_dir=str(folder), save_config=losses, include_collections=["losses", "weights", "gradients"])
     for name in ("weights", "gradients"):
         collection = hook.get_collection(name)
@@ -186,4 +190,4 @@ def _own_hook(smdebug: Any, folder: Path, steps_per_epoch: int) -> Any:
 def _save_config(smdebug: Any, interval: int) -> Any:
     """Save at this interval while training, and at each evaluation."""
     modes, step = smdebug.modes, smdebug.SaveConfigMode
-    return smdebug.SaveConfig({modes.TRAIN: step(save_interval=max(1, interval)), modes.EVAL: step(save_interval=1)})
+    return smdebug.SaveConfig({modes.TRAIN: step(save_interval=interval), modes.EVAL: step(save_interval=1)})

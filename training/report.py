@@ -60,11 +60,17 @@ def to_text(content: Mapping[str, Any] | Sequence[Any]) -> str:
 
 
 def rule_statuses(debugger: Debugger) -> list[RuleStatus]:
-    """Judge every rule on what the debugger saved; none where it was turned off, Error for all where tensors are missing."""
+    """Judge every rule on what the debugger saved; none where it was turned off, Error for all where tensors are missing or damaged."""
     if debugger.problem:
         return could_not_judge(debugger.problem)
     if debugger.folder is None:
         return []
-    from training.rules.judge import judge  # needs smdebug, which is there now that it has saved something
+    from smdebug.core.utils import error_handling_agent  # smdebug is there now that it has saved something
 
-    return judge(str(debugger.folder))
+    def judged() -> list[RuleStatus]:
+        from training.rules.judge import judge
+
+        return judge(str(debugger.folder))
+
+    statuses: list[RuleStatus] | None = error_handling_agent.catch_smdebug_errors()(judged)()  # after all the training, none must fail it
+    return statuses or could_not_judge("smdebug could not read what it saved; its error is in the job's log")

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from torch import nn
 
-from training.debugger import attach_debugger
+from training.debugger import LOSSES_PER_EPOCH, attach_debugger
 from training.report import rule_statuses
+
+EPOCHS = 11
+"""Enough for every rule to have something to compare."""
 
 PROGRAM = """
 import sys
@@ -24,12 +27,12 @@ from training.report import rule_statuses
 
 head, loss = nn.Linear(4, 3), nn.CrossEntropyLoss()
 before = head.weight.detach().clone()
-debugger = attach_debugger(sys.argv[1], Path(sys.argv[2]), head, loss, steps_per_epoch=4)
+debugger = attach_debugger(sys.argv[1], Path(sys.argv[2]), head, loss, steps_per_epoch={steps})
 {fault}
 optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
-for _ in range(3):
+for _ in range({epochs}):
     debugger.training()
-    for _ in range(4):
+    for _ in range({steps}):
         optimizer.zero_grad()
         loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1])).backward()
         optimizer.step()
@@ -37,6 +40,7 @@ for _ in range(3):
     with torch.no_grad():
         loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1]))
 debugger.close()
+{spoil}
 assert not torch.equal(before, head.weight)
 print("PROBLEM", debugger.problem)
 print("FOLDER", debugger.folder)
@@ -44,10 +48,10 @@ print("VERDICTS", *(status.RuleEvaluationStatus for status in rule_statuses(debu
 """
 
 
-def run(tmp_path: Path, fault: str = "", mode: str = "embedded", **environment: str) -> dict[str, str]:
-    """Run the program with a fault in it and return what it said, by first word."""
+def run(tmp_path: Path, fault: str = "", spoil: str = "", mode: str = "embedded", steps: int = 4, **environment: str) -> dict[str, str]:
+    """Run the program with a fault in it, or one afterwards, and return what it said, by first word."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(fault=fault), mode, str(tmp_path / "debug-output")],
+        [sys.executable, "-c", PROGRAM.format(fault=fault, spoil=spoil, steps=steps, epochs=EPOCHS), mode, str(tmp_path / "debug-output")],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), **environment},
         capture_output=True,
@@ -79,6 +83,30 @@ def test_a_hook_that_cannot_be_made_stops_the_debugger_not_the_training(tmp_path
     said = run(tmp_path)
     assert "could not make its hook" in said["PROBLEM"]
     assert set(said["VERDICTS"].split()) == {"Error"}
+
+
+def test_an_smdebug_that_cannot_be_imported_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
+    """Beside a protobuf that its messages were not made for, the import ends in a TypeError."""
+    (tmp_path / "smdebug").mkdir()
+    (tmp_path / "smdebug" / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly')")
+    said = run(tmp_path, PYTHONPATH=str(tmp_path))
+    assert said["PROBLEM"] == "smdebug cannot be imported: Descriptors cannot be created directly"
+    assert set(said["VERDICTS"].split()) == {"Error"}
+
+
+SPOIL = "[file.write_bytes(file.read_bytes()[:9] + b'x') for file in Path(debugger.folder, 'events').rglob('*.tfevents')]"
+
+
+def test_tensors_that_cannot_be_read_back_cost_the_verdicts_not_the_job(tmp_path: Path) -> None:
+    said = run(tmp_path, spoil=SPOIL, TRAINING_JOB_NAME="whippet-job")
+    assert said["PROBLEM"] == "None"
+    assert said["VERDICTS"].split() == ["Error"] * 5
+
+
+def test_a_long_epoch_saves_no_more_losses_than_promised(tmp_path: Path) -> None:
+    run(tmp_path, steps=LOSSES_PER_EPOCH + 1)
+    saved = list((tmp_path / "debug-output/events").rglob("*.tfevents"))
+    assert EPOCHS * LOSSES_PER_EPOCH / 2 < len(saved) <= EPOCHS * (LOSSES_PER_EPOCH + 1)  # with the evaluation of each epoch
 
 
 def test_off_saves_nothing_and_judges_nothing(tmp_path: Path) -> None:
