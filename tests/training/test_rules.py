@@ -1,6 +1,6 @@
 """Each rule on tensors that smdebug really saved: silent on a sound run, heard on the planted fault. Run: `make test`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +38,25 @@ def falling(step: int) -> float:
 
 def record(
     folder: Path,
+    epochs: int = 12,
+    reductions: Sequence[str] = (),
+    /,
     train: Values = falling,
     valid: Values = falling,
     gradient: Values = lambda _: 1.0,
     weight: Values = falling,
 ) -> str:
-    """Save a run of two training steps and one evaluation an epoch, with the values asked for."""
+    """Save a run of two training steps and one evaluation an epoch, with the values asked for; raw, or of all but losses reductions."""
     smdebug: Any = import_smdebug()
     hook = smdebug.Hook(
         out_dir=str(folder), save_config=smdebug.SaveConfig(save_interval=1), include_collections=["losses", "weights", "gradients"]
     )
+    for name in ("weights", "gradients") if reductions else ():
+        hook.get_collection(name).reduction_config = smdebug.ReductionConfig(reductions=list(reductions))
     module, loss = Saved(), Loss()
     hook.register_module(module)
     hook.register_loss(loss)
-    for epoch in range(12):
+    for epoch in range(epochs):
         hook.set_mode(smdebug.modes.TRAIN)
         for step in (2 * epoch, 2 * epoch + 1):
             with torch.no_grad():
@@ -121,6 +126,34 @@ def test_what_was_not_saved_is_an_error_not_a_pass(tmp_path: Path) -> None:
     found = statuses(str(tmp_path / "run"))
     assert found["VanishingGradient"].RuleEvaluationStatus == found["UnchangedTensor"].RuleEvaluationStatus == "Error"
     assert "no gradients were saved" in found["VanishingGradient"].StatusDetails
+
+
+def test_of_one_reduction_each_rule_looks_at_what_it_can(tmp_path: Path) -> None:
+    """As a request's DebugHookConfig may have it: means alone, so the sizes of gradients are not known."""
+    found = statuses(record(tmp_path / "run", 12, ["mean"], valid=lambda epoch: falling(2 * epoch + 1)))
+    assert {name for name, status in found.items() if status.RuleEvaluationStatus != "NoIssuesFound"} == {"VanishingGradient"}
+    assert found["VanishingGradient"].RuleEvaluationStatus == "Error"
+    assert "no means of absolute values of gradients: nothing to compare" in found["VanishingGradient"].StatusDetails
+    unchanged = record(tmp_path / "unchanged", 12, ["mean"], weight=lambda _: 0.25)
+    assert "UnchangedTensor" in issues(unchanged)
+
+
+def test_too_few_losses_to_compare_are_no_pass(tmp_path: Path) -> None:
+    found = statuses(record(tmp_path / "run", 10))["LossNotDecreasing"]
+    assert found.RuleEvaluationStatus == "Error"
+    assert "no EVAL losses saved 10 steps apart: nothing to compare" in found.StatusDetails
+
+
+def test_the_verdict_counts_what_was_compared(tmp_path: Path) -> None:
+    found = statuses(record(tmp_path / "run", valid=lambda epoch: falling(2 * epoch + 1)))
+    looks = {name: status.StatusDetails.partition(" saved steps")[0] for name, status in found.items()}
+    assert looks == {
+        "LossNotDecreasing": "1 of 36",
+        "VanishingGradient": "24 of 36",
+        "ExplodingTensor": "36 of 36",
+        "Overfit": "12 of 36",
+        "UnchangedTensor": "22 of 36",
+    }
 
 
 def test_without_tensors_every_rule_is_an_error() -> None:

@@ -13,6 +13,8 @@ from training.rules.tensor_rule import TensorRule
 class ExplodingTensor(TensorRule):
     """Met when a saved tensor has a NaN, or, unless `only_nan`, an infinite value."""
 
+    compares = "values, minima, maxima or means"
+
     def __init__(
         self, base_trial: Any, collection_names: Sequence[str] | None = None, tensor_regex: str | None = None, only_nan: bool = False
     ) -> None:
@@ -22,8 +24,11 @@ class ExplodingTensor(TensorRule):
 
     def look(self, mode: Any, step: int) -> str | None:
         """Look at each tensor saved at this step."""
-        broken = [name for name in self._watched() if any(map(self._is_broken, self.reductions(name, mode, step).values()))]
-        return f"{', '.join(broken)} {'has' if len(broken) == 1 else 'have'} values that are not finite" if broken else None
+        saved = {name: self.reductions(name, mode, step).values() for name in self._watched()}
+        if not any(saved.values()):
+            return None
+        broken = [name for name, values in saved.items() if any(map(self._is_broken, values))]
+        return f"{', '.join(broken)} {'has' if len(broken) == 1 else 'have'} values that are not finite" if broken else ""
 
     def _watched(self) -> list[str]:
         if self.tensor_regex:

@@ -52,8 +52,11 @@ def _status(rule: TensorRule, steps: Sequence[int], now: Callable[[], datetime])
             continue  # nothing of this rule's was saved at this step
         except NoMoreData:
             break
+    if not rule.looks:
+        return RuleStatus(rule.rule_name, "Error", f"InternalError: no {rule.compares}: nothing to compare", now().isoformat())
     if not rule.findings:
-        return RuleStatus(rule.rule_name, "NoIssuesFound", f"{len(steps)} saved steps were looked at", now().isoformat())
+        seen = f"{rule.looks} of {len(steps)} saved steps had something to compare"
+        return RuleStatus(rule.rule_name, "NoIssuesFound", seen, now().isoformat())
     times = "once" if len(rule.findings) == 1 else f"{len(rule.findings)} times, first"
     details = f"RuleEvaluationConditionMet: the condition was met {times} at {rule.findings[0]}"
     return RuleStatus(rule.rule_name, "IssuesFound", details[:1024], now().isoformat())

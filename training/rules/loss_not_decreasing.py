@@ -28,13 +28,14 @@ class LossNotDecreasing(TensorRule):
         super().__init__(base_trial)
         self.num_steps, self.diff_percent, self.increase_threshold_percent = num_steps, diff_percent, increase_threshold_percent
         self.mode = modes[mode] if mode else self._first_mode_with_losses()
+        self.compares = f"{self.mode.name} losses saved {num_steps} steps apart"
 
     def look(self, mode: Any, step: int) -> str | None:
         """Compare each loss with the one `num_steps` earlier, every `num_steps` steps."""
         if mode != self.mode:
             return None
-        found = [self._compare(name, step) for name in self.names("losses")]
-        return "; ".join(sentence for sentence in found if sentence) or None
+        found = [sentence for sentence in (self._compare(name, step) for name in self.names("losses")) if sentence is not None]
+        return "; ".join(filter(None, found)) if found else None
 
     def _compare(self, name: str, step: int) -> str | None:
         steps = self.steps(name, self.mode)
@@ -47,7 +48,7 @@ class LossNotDecreasing(TensorRule):
             return f"{name} rose by {change:.1f} % in {self.num_steps} steps, from {before:.4g} to {now:.4g}"
         if change > -self.diff_percent:
             return f"{name} fell by less than {self.diff_percent:g} % in {self.num_steps} steps, from {before:.4g} to {now:.4g}"
-        return None
+        return ""
 
     def _first_mode_with_losses(self) -> Any:
         losses = self.names("losses")

@@ -16,6 +16,7 @@ class Overfit(TensorRule):
     """
 
     needs = ("losses",)
+    compares = "EVAL losses after TRAIN losses"
 
     def __init__(self, base_trial: Any, start_step: int = 0, patience: int = 1, ratio_threshold: float = 0.1) -> None:
         """`start_step`: EVAL step before which nothing is judged."""
@@ -27,12 +28,12 @@ class Overfit(TensorRule):
         """Compare at each evaluation step."""
         if mode != modes.EVAL or step < self.start_step:
             return None
-        for name in self.names("losses"):
-            ratio = self._ratio(name, step)
-            self._in_a_row = self._in_a_row + 1 if ratio is not None and ratio > self.ratio_threshold else 0
-            if ratio is not None and self._in_a_row >= self.patience:
+        ratios = {name: ratio for name in self.names("losses") if (ratio := self._ratio(name, step)) is not None}
+        for name, ratio in ratios.items():
+            self._in_a_row = self._in_a_row + 1 if ratio > self.ratio_threshold else 0
+            if self._in_a_row >= self.patience:
                 return f"the validation {name} is {100 * ratio:.0f} % above that of training, more than {100 * self.ratio_threshold:g} %"
-        return None
+        return "" if ratios else None
 
     def _ratio(self, name: str, step: int) -> float | None:
         trial = self.base_trial

@@ -29,6 +29,7 @@ class UnchangedTensor(TensorRule):
         super().__init__(base_trial)
         self.needs = self.collection_names = tuple(collection_names)
         self.num_steps = num_steps
+        self.compares = f"{' and '.join(self.collection_names)} saved at {num_steps} training steps"
         self._tolerances: dict[str, Any] = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}
 
     def look(self, mode: Any, step: int) -> str | None:
@@ -36,12 +37,18 @@ class UnchangedTensor(TensorRule):
         if mode != modes.TRAIN:
             return None
         names = sorted({name for collection in self.collection_names for name in self.names(collection)})
-        unchanged = [name for name in names if self._is_unchanged(name, step)]
-        return f"{', '.join(unchanged)} did not change over {self.num_steps} saved steps" if unchanged else None
+        compared = {name: same for name in names if (same := self._is_unchanged(name, step)) is not None}
+        unchanged = ", ".join(name for name, same in compared.items() if same)
+        if unchanged:
+            return f"{unchanged} did not change over {self.num_steps} saved steps"
+        return "" if compared else None
 
-    def _is_unchanged(self, name: str, step: int) -> bool:
+    def _is_unchanged(self, name: str, step: int) -> bool | None:
+        """Compare the steps; None where too few were saved, or nothing that can be compared."""
         saved = [other for other in self.steps(name, modes.TRAIN) if other <= step]
         if step not in saved or len(saved) < self.num_steps:
-            return False
+            return None
         values = [np.array(list(self.reductions(name, modes.TRAIN, other).values())) for other in saved[-self.num_steps :]]
+        if not all(map(len, values)):
+            return None
         return all(np.allclose(values[-1], value, **self._tolerances) for value in values[:-1])
