@@ -1,35 +1,21 @@
-"""`whippet up` starts local mode; `whippet down` ends what runs and costs: local mode's processes, or on AWS the endpoint and its models.
+"""`whippet up` starts local mode; `whippet down` ends what runs and costs: local mode's processes, or on AWS jobs, endpoint and models.
 
 Runs on the user's machine: `whippet up --local`, `whippet down [--local] [--yes]`.
 """
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+import time
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
-from botocore.exceptions import ClientError
 from rich.console import Console
+from rich.text import Text
 
+from cli.billable import Billable, delete_all, find_billable
 from cli.errors import RefusedError
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import LocalMachine, Target, default_project, local_mode, open_target
-
-RUN_NAME = r"-\d{12}-[a-z0-9-]+"
-"""What follows the project in the names that the state machine makes, so that another project with a longer name is never touched."""
-
-
-@dataclass(frozen=True)
-class Billable:
-    """What the executions of one project left running or registered."""
-
-    executions: tuple[str, ...]
-    """ARNs of running executions, which would make an endpoint again."""
-    endpoints: tuple[str, ...]
-    endpoint_configs: tuple[str, ...]
-    models: tuple[str, ...]
 
 
 def up(local: Local = False) -> None:
@@ -49,7 +35,7 @@ def down(
     project: Project = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
-    """Stop local mode; on AWS delete the endpoint, its configurations and models."""
+    """Stop local mode; on AWS stop executions and jobs, and delete the endpoint, its configurations and models."""
     console = screen()
     if local:
         stop_local_mode(local_mode(), console)
@@ -68,65 +54,30 @@ def stop_local_mode(machine: LocalMachine, console: Console) -> None:
         console.print("Local mode was not running.")
 
 
-def delete_billable(target: Target, console: Console, confirm: Callable[[str], bool]) -> None:
-    """Deletes what the project's executions made on SageMaker, after `confirm`; the stack itself is CDK's to destroy."""
+def delete_billable(target: Target, console: Console, confirm: Callable[[str], bool], sleep: Callable[[float], None] = time.sleep) -> None:
+    """Ends what the project's executions left on SageMaker, after `confirm`; the stack itself is CDK's to destroy."""
     found = find_billable(target)
     destroy = "The stack stays, and costs next to nothing. Delete it with `cdk destroy`; its bucket is retained with all photos."
-    if not any((found.executions, found.endpoints, found.endpoint_configs, found.models)):
+    if not found:
         console.print(f"Nothing of {target.project!r} runs on {target.place}. {destroy}")
         return
-    for kind, names in (("running execution", found.executions), ("endpoint", found.endpoints)):
-        for name in names:
-            console.print(f"  {kind} [bold]{name}[/]")
-    console.print(f"  {len(found.endpoint_configs)} endpoint configurations, {len(found.models)} models")
-    if not confirm(f"Delete them on {target.place}?"):
+    print_billable(console, found)
+    if not confirm(f"Stop and delete them on {target.place}?"):
         raise RefusedError("Nothing was deleted. An endpoint costs money until it is deleted.")
-    _delete(target, found)
+    with console.status("Stopping and deleting") as status:
+        delete_all(target, lambda line: status.update(Text(line)), sleep)
     console.print(f"[green]✓[/] Deleted. {destroy}")
 
 
-def find_billable(target: Target) -> Billable:
-    """What the project's executions made, by the names that the state machine gives."""
-    sagemaker = target.client("sagemaker")
-    return Billable(
-        executions=tuple(_running_executions(target)),
-        endpoints=tuple(_names(sagemaker, "list_endpoints", "Endpoints", "EndpointName", target.project)),
-        endpoint_configs=tuple(_names(sagemaker, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", target.project)),
-        models=tuple(_names(sagemaker, "list_models", "Models", "ModelName", target.project)),
-    )
-
-
-def _running_executions(target: Target) -> Iterator[str]:
-    if target.stack() is None:
-        return
-    machine = target.outputs().state_machine
-    pages = target.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=machine, statusFilter="RUNNING")
-    for page in pages:
-        yield from (execution["executionArn"] for execution in page["executions"])
-
-
-def _names(sagemaker: Any, operation: str, members: str, member: str, project: str) -> Iterator[str]:
-    ours = re.compile(f"{re.escape(project)}({RUN_NAME})?")
-    for page in sagemaker.get_paginator(operation).paginate(NameContains=project):
-        yield from (item[member] for item in page[members] if ours.fullmatch(item[member]))
-
-
-def _delete(target: Target, found: Billable) -> None:
-    for arn in found.executions:
-        target.client("stepfunctions").stop_execution(executionArn=arn, cause="whippet down")
-    sagemaker = target.client("sagemaker")
-    for name in found.endpoints:
-        _unless_gone(sagemaker.delete_endpoint, EndpointName=name)
-    for name in found.endpoint_configs:
-        _unless_gone(sagemaker.delete_endpoint_config, EndpointConfigName=name)
-    for name in found.models:
-        _unless_gone(sagemaker.delete_model, ModelName=name)
-
-
-def _unless_gone(call: Callable[..., Any], **arguments: str) -> None:
-    """A thing that somebody else deleted meanwhile is as good as deleted; SageMaker says so with "Could not find"."""
-    try:
-        call(**arguments)
-    except ClientError as error:
-        if "Could not find" not in error.response["Error"].get("Message", ""):
-            raise
+def print_billable(console: Console, found: Billable) -> None:
+    """What runs by its name, what is merely registered by its number."""
+    kinds = {
+        "running execution": found.executions,
+        "running tuning job": found.tuning_jobs,
+        "running training job": found.training_jobs,
+        "endpoint": found.endpoints,
+    }
+    for kind, names in kinds.items():
+        for name in names:
+            console.print(f"  {kind} [bold]{name}[/]", soft_wrap=True)
+    console.print(f"  {len(found.endpoint_configs)} endpoint configurations, {len(found.models)} models")

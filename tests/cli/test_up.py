@@ -7,38 +7,69 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cli.billable import Billable, find_billable
 from cli.errors import RefusedError
 from cli.target import Target
-from cli.up import delete_billable, find_billable, stop_local_mode
-from tests.cli.fakes import ARN, FakeCloudFormation, FakeMachine, Pages, client_error, target
+from cli.up import delete_billable, stop_local_mode
+from tests.cli.fakes import ARN, FakeCloudFormation, FakeMachine, Pages, client_error, stack, target
 
 OURS, OTHERS = "whippet-261122160000-8988-b2126ec3", "whippet-b-261122160000-8988-b2126ec3"
+TUNING, FINAL = "whippet-261122160000-1454c455", "whippet-261122160000-8988-train-705ce048"
+SUMMARIES = {
+    "list_endpoints": ("Endpoints", "EndpointName"),
+    "list_endpoint_configs": ("EndpointConfigs", "EndpointConfigName"),
+    "list_models": ("Models", "ModelName"),
+    "list_hyper_parameter_tuning_jobs": ("HyperParameterTuningJobSummaries", "HyperParameterTuningJobName"),
+    "list_training_jobs": ("TrainingJobSummaries", "TrainingJobName"),
+}
 
 
 @dataclass
 class FakeSageMaker:
-    """Endpoints, configurations and models by name; `gone` vanish before they can be deleted."""
+    """Endpoints, configurations, models and running jobs by name, and executions; `gone` vanish before they can be ended."""
 
     endpoints: list[str] = field(default_factory=list)
     configs: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
+    tuning_jobs: list[str] = field(default_factory=list)
+    training_jobs: list[str] = field(default_factory=list)
+    executions: list[str] = field(default_factory=lambda: [ARN])
     gone: set[str] = field(default_factory=set)
-    deleted: list[str] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=lambda: ["InService"])
+    """Of every endpoint, look by look; the last one stays."""
+    made_last: list[str] = field(default_factory=list)
+    """Endpoints that an execution makes just before it is stopped."""
+    ended: list[str] = field(default_factory=list)
 
     def get_paginator(self, operation: str) -> Pages:
-        pages = {
-            "list_endpoints": lambda **arguments: [{"Endpoints": [{"EndpointName": name} for name in self.endpoints]}],
-            "list_endpoint_configs": lambda **arguments: [{"EndpointConfigs": [{"EndpointConfigName": name} for name in self.configs]}],
-            "list_models": lambda **arguments: [{"Models": [{"ModelName": name}]} for name in self.models],
-            "list_executions": lambda **arguments: [{"executions": [{"executionArn": ARN}]}],
-        }
-        return Pages(pages[operation])
+        return Pages(lambda **arguments: self._pages(operation, **arguments))
+
+    def _pages(self, operation: str, **arguments: Any) -> list[dict[str, Any]]:
+        if operation == "list_executions":
+            return [{"executions": [{"executionArn": arn} for arn in self.executions]}]
+        running = {"list_hyper_parameter_tuning_jobs": self.tuning_jobs, "list_training_jobs": self.training_jobs}
+        assert arguments.get("StatusEquals") == ("InProgress" if operation in running else None)
+        kept = {"list_endpoints": self.endpoints, "list_endpoint_configs": self.configs, "list_models": self.models}
+        members, member = SUMMARIES[operation]
+        return [{members: [{member: name}]} for name in (running | kept)[operation]]
 
     def stop_execution(self, executionArn: str, cause: str) -> None:  # noqa: N803 - boto3's name
-        self.stopped.append(executionArn)
+        self.executions.remove(executionArn)
+        self.endpoints += self.made_last
+        self.ended.append(executionArn)
+
+    def stop_hyper_parameter_tuning_job(self, HyperParameterTuningJobName: str) -> None:  # noqa: N803
+        self._stop(self.tuning_jobs, HyperParameterTuningJobName)
+
+    def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
+        self._stop(self.training_jobs, TrainingJobName)
+
+    def describe_endpoint(self, EndpointName: str) -> dict[str, str]:  # noqa: N803
+        return {"EndpointStatus": self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]}
 
     def delete_endpoint(self, EndpointName: str) -> None:  # noqa: N803
+        if self.statuses[0] in ("Creating", "Updating", "Deleting"):
+            raise client_error("ValidationException", f'Cannot update in-progress endpoint "{EndpointName}".')
         self._delete(EndpointName)
 
     def delete_endpoint_config(self, EndpointConfigName: str) -> None:  # noqa: N803
@@ -47,10 +78,16 @@ class FakeSageMaker:
     def delete_model(self, ModelName: str) -> None:  # noqa: N803
         self._delete(ModelName)
 
+    def _stop(self, running: list[str], name: str) -> None:
+        if name in self.gone:
+            running.remove(name)
+            raise client_error("ValidationException", "The request was rejected because the job is in status Completed.")
+        self.ended.append(name)
+
     def _delete(self, name: str) -> None:
         if name in self.gone:
             raise client_error("ValidationException", f'Could not find "{name}".')
-        self.deleted.append(name)
+        self.ended.append(name)
 
 
 def deployed(sagemaker: FakeSageMaker, **clients: Any) -> Target:
@@ -61,29 +98,97 @@ def paper() -> Console:
     return Console(file=io.StringIO(), width=120)
 
 
+def delete(target: Target, console: Console | None = None) -> None:
+    delete_billable(target, console or paper(), lambda question: True, sleep=lambda seconds: None)
+
+
 def test_only_names_that_the_state_machine_gives_are_found() -> None:
-    sagemaker = FakeSageMaker(["whippet", "whippet-b", "my-whippet"], [OURS, OTHERS], [OURS, OTHERS, "whippet-notes"])
-    found = find_billable(deployed(sagemaker))
-    assert (found.endpoints, found.endpoint_configs, found.models, found.executions) == (("whippet",), (OURS,), (OURS,), (ARN,))
+    trial = f"{TUNING}-001-aaaa"
+    sagemaker = FakeSageMaker(
+        ["whippet", "whippet-b", "my-whippet"], [OURS, OTHERS], [OURS, OTHERS, "whippet-notes"], [TUNING, f"my-{TUNING}"], [trial, FINAL]
+    )
+    assert find_billable(deployed(sagemaker)) == Billable((ARN,), (TUNING,), (FINAL,), ("whippet",), (OURS,), (OURS,))
 
 
-def test_everything_found_is_deleted_after_a_yes() -> None:
-    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], gone={"whippet"})
-    delete_billable(deployed(sagemaker), paper(), lambda question: True)
-    assert (sagemaker.deleted, sagemaker.stopped) == ([OURS, OURS], [ARN])
+def test_everything_found_is_ended_after_a_yes() -> None:
+    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], [TUNING], [FINAL])
+    delete(deployed(sagemaker))
+    assert sagemaker.ended == [ARN, TUNING, FINAL, "whippet", OURS, OURS]
+
+
+def test_what_ended_meanwhile_is_passed_over() -> None:
+    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], [TUNING], [FINAL], gone={"whippet", TUNING, FINAL})
+    delete(deployed(sagemaker))
+    assert sagemaker.ended == [ARN, OURS, OURS]
+
+
+def test_a_job_that_may_not_be_stopped_is_no_ended_job() -> None:
+    class Denied(FakeSageMaker):
+        def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
+            raise client_error("AccessDeniedException", "not authorized")
+
+    with pytest.raises(Exception, match="not authorized"):
+        delete(deployed(Denied(training_jobs=[FINAL])))
+
+
+def test_what_an_execution_made_while_the_user_was_asked_is_deleted_too() -> None:
+    sagemaker = FakeSageMaker(made_last=["whippet"])
+    delete(deployed(sagemaker))
+    assert sagemaker.ended == [ARN, "whippet"]
+
+
+def test_an_endpoint_in_creation_is_waited_for() -> None:
+    sagemaker, waits = FakeSageMaker(["whippet"], [OURS], statuses=["Creating", "Creating", "InService"]), []
+    delete_billable(deployed(sagemaker), paper(), lambda question: True, waits.append)
+    assert sagemaker.ended == [ARN, "whippet", OURS]
+    assert len(waits) == 2
+
+
+def test_an_endpoint_that_never_comes_to_rest_is_named() -> None:
+    sagemaker = FakeSageMaker(["whippet"], statuses=["Updating"])
+    with pytest.raises(RefusedError, match=r"'whippet' is still Updating after 90 minutes.*again later"):
+        delete(deployed(sagemaker))
+
+
+def test_an_endpoint_in_deletion_is_left_to_it() -> None:
+    sagemaker = FakeSageMaker(["whippet"], [OURS], statuses=["Deleting"])
+    delete(deployed(sagemaker))
+    assert sagemaker.ended == [ARN, OURS]
 
 
 def test_a_no_deletes_nothing() -> None:
-    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS])
+    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], [TUNING], [FINAL])
     with pytest.raises(RefusedError, match="Nothing was deleted"):
         delete_billable(deployed(sagemaker), paper(), lambda question: False)
-    assert (sagemaker.deleted, sagemaker.stopped) == ([], [])
+    assert sagemaker.ended == []
 
 
-def test_a_project_without_a_stack_is_still_looked_through() -> None:
+@pytest.mark.parametrize("found", [None, stack() | {"StackStatus": "ROLLBACK_COMPLETE", "Outputs": []}])
+def test_a_project_without_a_whole_stack_is_still_looked_through(found: dict[str, Any] | None) -> None:
     sagemaker = FakeSageMaker(["whippet"])
-    delete_billable(deployed(sagemaker, cloudformation=FakeCloudFormation(None)), paper(), lambda question: True)
-    assert (sagemaker.deleted, sagemaker.stopped) == (["whippet"], [])
+    delete(deployed(sagemaker, cloudformation=FakeCloudFormation(found)))
+    assert sagemaker.ended == ["whippet"]
+
+
+def test_a_state_machine_that_is_deleted_already_has_no_executions() -> None:
+    class WithoutMachine(FakeSageMaker):
+        def _pages(self, operation: str, **arguments: Any) -> list[dict[str, Any]]:
+            if operation == "list_executions":
+                raise client_error("StateMachineDoesNotExist", "State Machine Does Not Exist")
+            return super()._pages(operation, **arguments)
+
+    sagemaker = WithoutMachine(["whippet"])
+    delete(deployed(sagemaker))
+    assert sagemaker.ended == ["whippet"]
+
+
+def test_what_runs_is_named_before_the_question() -> None:
+    console = paper()
+    delete(deployed(FakeSageMaker(["whippet"], [OURS], [], [TUNING], [FINAL])), console)
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    for name in (ARN, f"tuning job {TUNING}", f"training job {FINAL}", "endpoint whippet", "1 endpoint configurations, 0 models"):
+        assert name in said
 
 
 def test_nothing_to_delete_points_to_cdk_destroy() -> None:
