@@ -7,22 +7,24 @@ failed, or being moved by another execution. Only one that this execution create
 from stacks import sagemaker_requests as requests
 from stacks.sagemaker_requests import jsonata
 from stacks.states_language import (
-    SDK_TRANSIENT,
+    REASON,
+    SDK_UNNAMED,
     State,
     api_call,
     catch,
     choice,
     endpoint_failure,
     found_failure,
-    last_act,
-    optimised,
-    retry,
-    sdk,
+    without_stop,
 )
 
 CHECK_SECONDS = 5
-MOST_CHECKS = 480
-"""Looks at the endpoint before giving up: 40 minutes, more than SageMaker itself gives a container."""
+MOST_CHECKS = 960
+"""Looks at the endpoint before giving up: 80 minutes. SageMaker gives a container up to an hour, after it has fetched the model."""
+
+REMOVAL_SECONDS = 30
+MOST_REMOVALS = 120
+"""Tries to remove an endpoint that SageMaker is still creating, and therefore does not let go: an hour."""
 
 SERVED = "$exists($states.result.EndpointConfigName) ? $states.result.EndpointConfigName : 'nothing'"
 ONE_MORE_CHECK = {"checks": jsonata("$checks + 1")}
@@ -46,13 +48,16 @@ def endpoint_states() -> dict[str, State]:
         "EndpointNotInService": endpoint_not_in_service(),
         "WasEndpointCreatedHere": was_endpoint_created_here(),
         "RemoveEndpoint": remove_endpoint(),
+        "IsEndpointStillMoving": is_endpoint_still_moving(),
+        "WaitForRemoval": wait_for_removal(),
+        "EndpointRemains": endpoint_remains(),
     }
 
 
 def describe_endpoint() -> State:
     """Looks whether the project has an endpoint, and how it is."""
     return api_call(
-        sdk("describeEndpoint"),
+        "describeEndpoint",
         requests.endpoint(),
         caught=catch(endpoint_failure("DescribeEndpoint"), to="IsEndpointAbsent", assign=ONE_MORE_CHECK),
         to="ChooseEndpointAction",
@@ -66,9 +71,10 @@ def describe_endpoint() -> State:
 
 def is_endpoint_absent() -> State:
     """The service says "no such endpoint" and "too many requests" by the same error name; only the text tells them apart."""
+    busy = "$contains($failure.reason, 'Rate exceeded') or $contains($failure.reason, 'in-progress')"
     return choice(
         ("$contains($failure.reason, 'Could not find')", "CreateEndpoint"),
-        (f"$contains($failure.reason, 'Rate exceeded') and $checks < {MOST_CHECKS}", "WaitForTurn"),
+        (f"({busy}) and $checks < {MOST_CHECKS}", "WaitForTurn"),
         default="ExecutionFailed",
     )
 
@@ -86,7 +92,7 @@ def choose_endpoint_action() -> State:
 def remove_failed_endpoint() -> State:
     """Makes room for a new endpoint; another execution may have been quicker."""
     return api_call(
-        sdk("deleteEndpoint"),
+        "deleteEndpoint",
         requests.endpoint(),
         caught=catch(endpoint_failure("RemoveFailedEndpoint"), to="IsEndpointAbsent"),
         to="WaitForTurn",
@@ -108,21 +114,23 @@ def endpoint_stays_busy() -> State:
 def create_endpoint() -> State:
     """Starts the project's endpoint; should it not come into service, it is removed again."""
     return api_call(
-        optimised("createEndpoint"),
+        "createEndpoint",
         requests.create_endpoint(),
         caught=catch(endpoint_failure("CreateEndpoint"), to="IsEndpointTaken", assign=ONE_MORE_CHECK),
         to="WaitForEndpoint",
-        assign={"endpoint_created": True, "checks": 0},
+        retried=SDK_UNNAMED,
+        assign={"endpoint_created": True, "endpoint_status": "Creating", "checks": 0, "removals": 0},
     )
 
 
 def update_endpoint() -> State:
     """Moves the project's endpoint to the new model."""
     return api_call(
-        optimised("updateEndpoint"),
+        "updateEndpoint",
         requests.update_endpoint(),
         caught=catch(endpoint_failure("UpdateEndpoint"), to="IsEndpointTaken", assign=ONE_MORE_CHECK),
         to="WaitForEndpoint",
+        retried=SDK_UNNAMED,
         assign={"endpoint_created": False, "checks": 0},
     )
 
@@ -140,8 +148,8 @@ def wait_for_endpoint() -> State:
 
 def check_endpoint() -> State:
     """Looks how the endpoint comes along; by now it exists, so an error without a better name is worth another try."""
-    looked = api_call(
-        sdk("describeEndpoint"),
+    return api_call(
+        "describeEndpoint",
         requests.endpoint(),
         caught=catch(endpoint_failure("CheckEndpoint"), to="WasEndpointCreatedHere"),
         to="IsEndpointInService",
@@ -151,8 +159,8 @@ def check_endpoint() -> State:
             "endpoint_reason": jsonata("$exists($states.result.FailureReason) ? $states.result.FailureReason : 'no reason was given'"),
             **ONE_MORE_CHECK,
         },
+        retried=SDK_UNNAMED,
     )
-    return {**looked, "Retry": [retry(["SageMaker.SageMakerException", *SDK_TRANSIENT])]}
 
 
 def is_endpoint_in_service() -> State:
@@ -185,4 +193,32 @@ def was_endpoint_created_here() -> State:
 
 def remove_endpoint() -> State:
     """An endpoint that never answered is not left to be paid for."""
-    return last_act("deleteEndpoint", requests.endpoint())
+    refused = {"removal_refused": jsonata(REASON), "removals": jsonata("$removals + 1")}
+    return api_call(
+        "deleteEndpoint",
+        requests.endpoint(),
+        caught={"ErrorEquals": ["States.ALL"], "Assign": refused, "Output": {}, "Next": "IsEndpointStillMoving"},
+        to="ExecutionFailed",
+    )
+
+
+def is_endpoint_still_moving() -> State:
+    """SageMaker removes no endpoint that it is creating or updating; what somebody else has removed is removed."""
+    moving = "$contains($removal_refused, 'in-progress') or $contains($removal_refused, 'Rate exceeded')"
+    return choice(
+        ("$contains($removal_refused, 'Could not find')", "ExecutionFailed"),
+        (f"({moving}) and $removals < {MOST_REMOVALS}", "WaitForRemoval"),
+        default="EndpointRemains",
+    )
+
+
+def wait_for_removal() -> State:
+    """Until the next try."""
+    return {"Type": "Wait", "Seconds": REMOVAL_SECONDS, "Next": "RemoveEndpoint"}
+
+
+def endpoint_remains() -> State:
+    """The failure says what it has left behind, since it costs money."""
+    left = "'; the endpoint is still there and costs money, remove it: '"
+    reason = f"{without_stop('$failure.reason')} & {left} & {without_stop('$removal_refused')}"
+    return {"Type": "Pass", "Assign": {"failure": jsonata(f"$merge([$failure, {{'reason': {reason}}}])")}, "Next": "ExecutionFailed"}

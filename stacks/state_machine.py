@@ -14,6 +14,7 @@ from stacks.sagemaker_requests import jsonata
 from stacks.states_language import (
     INTEGRATION_TRANSIENT,
     LAMBDA_TRANSIENT,
+    SDK_UNNAMED,
     State,
     api_call,
     catch,
@@ -172,10 +173,11 @@ def stop_training_job() -> State:
 def create_model() -> State:
     """Names the artefact as a model."""
     return api_call(
-        optimised("createModel"),
+        "createModel",
         requests.create_model(),
         caught=catch(failure("CreateModel")),
         to="CreateEndpointConfig",
+        retried=SDK_UNNAMED,
         assign={"model": jsonata("$split($states.result.ModelArn, '/')[-1]")},
     )
 
@@ -183,10 +185,11 @@ def create_model() -> State:
 def create_endpoint_config() -> State:
     """Says on which machines the model answers."""
     return api_call(
-        optimised("createEndpointConfig"),
+        "createEndpointConfig",
         requests.create_endpoint_config(),
         caught=catch(failure("CreateEndpointConfig")),
         to="DescribeEndpoint",
+        retried=SDK_UNNAMED,
         assign={"endpoint_config": jsonata("$split($states.result.EndpointConfigArn, '/')[-1]")},
     )
 

@@ -27,8 +27,9 @@ SDK_TRANSIENT = [
     "SageMaker.InternalFailureException",
     "SageMaker.SdkClientException",
 ]
+SDK_UNNAMED = ["SageMaker.SageMakerException", *SDK_TRANSIENT]
 INTEGRATION_TRANSIENT = ["SageMaker.AmazonSageMakerException", *SDK_TRANSIENT]
-"""The optimised integration calls a throttled request and a wrong one alike, so both are tried again, a few times and quickly."""
+"""Both integrations call a throttled request and a wrong one alike, so both are tried again, a few times and quickly."""
 
 REASON = (
     "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
@@ -43,23 +44,25 @@ REASON = (
 
 
 def optimised(action: str) -> str:
-    """Step Functions' own integration with SageMaker; only it can wait for a job."""
+    """Step Functions' own integration with SageMaker; only it can wait for a job. It knows fewer fields than the API."""
     return f"arn:${{Partition}}:states:::sagemaker:{action}"
 
 
 def sdk(action: str) -> str:
-    """The AWS SDK integration, for what the optimised one does not offer."""
+    """The AWS SDK integration, which takes every action with every field that the API takes."""
     return f"arn:${{Partition}}:states:::aws-sdk:sagemaker:{action}"
 
 
-def api_call(resource: str, arguments: Request, *, caught: State, to: str, assign: State | None = None) -> State:
-    """A Task that SageMaker answers at once."""
+def api_call(
+    action: str, arguments: Request, *, caught: State, to: str, assign: State | None = None, retried: list[str] = SDK_TRANSIENT
+) -> State:
+    """A Task that SageMaker answers at once; `retried` are the errors after which it is tried again."""
     return {
         "Type": "Task",
-        "Resource": resource,
+        "Resource": sdk(action),
         "Arguments": arguments,
         "TimeoutSeconds": API_CALL_SECONDS,
-        "Retry": [retry(SDK_TRANSIENT if ":aws-sdk:" in resource else INTEGRATION_TRANSIENT)],
+        "Retry": [retry(retried)],
         "Catch": [caught],
         **({"Assign": assign} if assign else {}),
         "Output": {},
@@ -70,7 +73,7 @@ def api_call(resource: str, arguments: Request, *, caught: State, to: str, assig
 def last_act(action: str, arguments: Request, *, assign: State | None = None) -> State:
     """A Task on the way to ExecutionFailed, which it never keeps from saying what went wrong first."""
     return api_call(
-        sdk(action),
+        action,
         arguments,
         caught={"ErrorEquals": ["States.ALL"], "Output": {}, "Next": "ExecutionFailed"},
         to="ExecutionFailed",

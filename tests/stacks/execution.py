@@ -39,6 +39,7 @@ class Execution:
     definition: dict[str, Any]
     task: Callable[[str, dict[str, Any]], Any]
     input: dict[str, Any] = field(default_factory=dict)
+    redrives: int = 0
     visited: list[str] = field(default_factory=list)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class Execution:
             state = self.definition["States"][name]
             entered = f"2026-11-22T16:00:00.{len(self.visited):03}Z"
             self.states = {"context": {**CONTEXT, "State": {"Name": name, "EnteredTime": entered, "RetryCount": 0}}, "input": value}
-            self.states["context"]["Execution"] = {**CONTEXT["Execution"], "Input": self.input}  # type: ignore[dict-item]
+            self.states["context"]["Execution"] = {**CONTEXT["Execution"], "Input": self.input, "RedriveCount": self.redrives}  # type: ignore[dict-item]
             name, value = getattr(self, f"run_{state['Type'].lower()}")(state, value)
         self.output = value
         return self

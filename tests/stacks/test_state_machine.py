@@ -9,7 +9,7 @@ import pytest
 
 from lambdas.execution_input import ExecutionInput
 from lambdas.prepare_execution import Settings, plan
-from stacks.endpoint_states import MOST_CHECKS
+from stacks.endpoint_states import CHECK_SECONDS, MOST_CHECKS, MOST_REMOVALS
 from stacks.state_machine import definition
 from tests.stacks.execution import Execution, TaskError, filled_in
 from tests.stacks.request_shapes import faults_in
@@ -18,6 +18,7 @@ from training import contract
 LOOKS = 4
 MACHINE = json.loads(json.dumps(filled_in(definition())).replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}"))
 SETTINGS = Settings("whippet-data", "whippet", "1.dkr.ecr/pytorch:cpu", "1.dkr.ecr/pytorch:gpu", "1.dkr.ecr/ray:cpu", "1.dkr.ecr/ray:gpu")
+IN_PROGRESS = TaskError("SageMaker.SageMakerException", 'Cannot update in-progress endpoint "arn:aws:sagemaker:…:endpoint/whippet".')
 ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
 
 
@@ -32,6 +33,7 @@ class FakeSageMaker:
     def __init__(self, **script: list[Any]) -> None:
         self.script = script
         self.endpoint_config = "none"
+        self.endpoint_status = "InService"
         self.asked: dict[str, Any] = {}
 
     def __call__(self, action: str, arguments: dict[str, Any]) -> Any:
@@ -41,6 +43,8 @@ class FakeSageMaker:
         answer = queue.pop(0) if queue else getattr(self, action.removesuffix(".sync"))(arguments)
         if isinstance(answer, Exception):
             raise answer
+        if action == "describeEndpoint":
+            self.endpoint_status = answer["EndpointStatus"]
         return answer(arguments) if isinstance(answer, Callable) else answer  # type: ignore[arg-type]
 
     def invoke(self, _arguments: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +73,7 @@ class FakeSageMaker:
         return {"EndpointConfigArn": f"arn:aws:sagemaker:us-east-1:000000000000:endpoint-config/{self.endpoint_config}"}
 
     def createEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        self.endpoint_status = "Creating"
         return {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet"}
 
     updateEndpoint = createEndpoint  # noqa: N815
@@ -77,9 +82,14 @@ class FakeSageMaker:
         return {"EndpointStatus": "InService", "EndpointConfigName": self.endpoint_config}
 
     def deleteEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if self.endpoint_status in ("Creating", "Updating"):
+            raise IN_PROGRESS
         return {}
 
-    stopTrainingJob = stopHyperParameterTuningJob = deleteEndpoint  # noqa: N815
+    def stopTrainingJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {}
+
+    stopHyperParameterTuningJob = stopTrainingJob  # noqa: N815
 
     def listTrainingJobsForHyperParameterTuningJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"TrainingJobSummaries": []}
@@ -192,6 +202,19 @@ def test_a_retried_request_has_a_new_name() -> None:
     throttled = [TaskError("SageMaker.AmazonSageMakerException", "Rate exceeded") for _ in range(2)]
     names = [each["TrainingJobName"] for each in asked_for(run(createTrainingJob=throttled), "createTrainingJob.sync")]
     assert len(set(names)) == 3
+
+
+def test_a_redriven_execution_uses_no_name_twice() -> None:
+    """Redriven, the same execution goes through the same states again, and a state may keep the time of its first entry."""
+    ways = [Execution(MACHINE, FakeSageMaker(), {}, redrives=redrives).run() for redrives in range(2)]
+    first, second = ({name for _, asked in way.requests for name in new_names(asked)} for way in ways)
+    assert len(first) == len(second) == 4
+    assert first & second == set()
+
+
+def new_names(asked: dict[str, Any]) -> list[str]:
+    made = ("HyperParameterTuningJobName", "TrainingJobName", "ModelName")
+    return [asked[each] for each in made if each in asked] + ([asked["EndpointConfigName"]] if "ProductionVariants" in asked else [])
 
 
 def test_the_names_fit() -> None:
@@ -315,7 +338,7 @@ def test_an_endpoint_that_stays_busy_is_given_up() -> None:
 
 @pytest.mark.parametrize("said", ["Cannot create already existing endpoint", "Cannot update in-progress endpoint"])
 def test_another_execution_may_be_quicker(said: str) -> None:
-    refused = [TaskError("SageMaker.AmazonSageMakerException", said)] * 4
+    refused = [TaskError("SageMaker.SageMakerException", said)] * 4
     done = run(describeEndpoint=[ABSENT, status("Creating"), status("InService")], createEndpoint=refused)
     assert done.error == ""
     assert "UpdateEndpoint" in done.visited
@@ -358,10 +381,42 @@ def test_being_overtaken_by_another_execution_is_told_from_a_rollback() -> None:
     assert "by a-newer-one while this one waited. Log:" in failed.cause
 
 
+def test_a_failed_endpoint_that_another_execution_replaced_is_waited_for() -> None:
+    done = run(describeEndpoint=[status("Failed"), status("Creating"), status("InService")], deleteEndpoint=[IN_PROGRESS])
+    assert done.error == ""
+    assert "UpdateEndpoint" in done.visited
+
+
 def test_waiting_for_the_endpoint_ends() -> None:
+    failed = run(describeEndpoint=[ABSENT] + [status("Creating")] * 9, deleteEndpoint=[IN_PROGRESS, IN_PROGRESS, {}])
+    assert "it is still Creating after 4 looks. Log:" in failed.cause
+    assert [name for name in failed.visited if "Remov" in name] == ["RemoveEndpoint", "WaitForRemoval"] * 2 + ["RemoveEndpoint"]
+
+
+def test_an_endpoint_that_cannot_be_removed_is_told() -> None:
     failed = run(describeEndpoint=[ABSENT] + [status("Creating")] * 9)
-    assert "it is still Creating after 4 looks" in failed.cause
-    assert failed.requests[-1][0] == "deleteEndpoint"
+    assert len(asked_for(failed, "deleteEndpoint")) == MOST_REMOVALS
+    assert "after 4 looks; the endpoint is still there and costs money, remove it: Cannot update in-progress endpoint" in failed.cause
+
+
+def test_an_endpoint_that_somebody_else_removed_is_not_looked_for() -> None:
+    failed = run(describeEndpoint=[ABSENT, status("Failed", FailureReason="no memory")], deleteEndpoint=[ABSENT])
+    assert len(asked_for(failed, "deleteEndpoint")) == 1
+    assert "no memory. Log:" in failed.cause
+
+
+def test_a_new_endpoint_that_cannot_be_looked_at_is_removed_too() -> None:
+    blind = [TaskError("SageMaker.SageMakerException", "Rate exceeded")] * 4
+    failed = run(describeEndpoint=[ABSENT, *blind], deleteEndpoint=[IN_PROGRESS, {}])
+    assert failed.visited[-5:] == ["RemoveEndpoint", "IsEndpointStillMoving", "WaitForRemoval", "RemoveEndpoint", "ExecutionFailed"]
+    assert failed.cause.startswith("CheckEndpoint failed (endpoint whippet): Rate exceeded.")
+
+
+def test_waiting_outlasts_sagemaker_and_fits_into_the_history_of_an_execution() -> None:
+    """SageMaker gives up after an hour for the container, and some minutes for the model; a history ends at 25,000 events."""
+    assert CHECK_SECONDS * MOST_CHECKS > 75 * 60
+    events_of_a_look = 9
+    assert (2 * MOST_CHECKS + MOST_REMOVALS) * events_of_a_look < 20_000
 
 
 def test_a_stutter_while_waiting_is_forgiven() -> None:
@@ -377,8 +432,8 @@ def test_throttled_looks_at_the_endpoint_are_repeated() -> None:
 def test_every_refused_request_is_told(state: str) -> None:
     action = state[0].lower() + state[1:]
     first = [ABSENT] if state == "CreateEndpoint" else []
-    failed = run(**{action: [TaskError("SageMaker.AmazonSageMakerException", "no such role")] * 4}, describeEndpoint=first)
-    assert failed.error == "SageMaker.AmazonSageMakerException"
+    failed = run(**{action: [TaskError("SageMaker.SageMakerException", "no such role")] * 4}, describeEndpoint=first)
+    assert failed.error == "SageMaker.SageMakerException"
     assert failed.cause.startswith(f"{state} failed")
     assert failed.cause.endswith("no such role.")
 
@@ -399,6 +454,7 @@ def test_every_state_is_run_by_some_test() -> None:
     described = TaskError("States.TaskFailed", "{}")
     ways = [
         run(describeEndpoint=[ABSENT, status("Creating")]),
+        run(describeEndpoint=[ABSENT] + [status("Creating")] * 9),
         run(describeEndpoint=[status("Failed"), ABSENT, status("Failed")]),
         run(describeEndpoint=[status("Updating")] * 9),
         run(createEndpoint=[TaskError("x")], describeEndpoint=[ABSENT]),
