@@ -42,7 +42,7 @@ def demo(clone: Path, environment: dict[str, str]) -> dict[str, Any]:
     subprocess.run(["make", "demo"], cwd=clone, env=environment, check=True)
     wall = time.monotonic() - began
     written = json.loads((clone / ".local" / "demo.json").read_text(encoding="utf-8"))
-    kept = ("status", "seconds", "classes", "best", "valid_accuracy", "test_accuracy", "rule_statuses")
+    kept = ("status", "seconds", "classes", "trials", "best", "valid_accuracy", "test_accuracy", "rule_statuses")
     return {"wall_seconds": round(wall, 1), **{name: written[name] for name in kept}}
 
 

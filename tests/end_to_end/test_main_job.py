@@ -171,15 +171,26 @@ def test_what_is_no_photo_is_refused_with_a_sentence(demo: Demo) -> None:
     assert post(url, bytes(20_000_000), "image/jpeg")[0] == 413
 
 
-def test_a_wrong_input_fails_in_the_first_state_and_starts_nothing(demo: Demo) -> None:
+@pytest.mark.parametrize(
+    ("value", "error", "sentence"),
+    [
+        ({"tuning": {"lr": [0.1, 0.001]}}, "InvalidExecutionInput", "tuning.lr"),
+        ({"epoch": 3}, "InvalidExecutionInput", "epochs"),
+        ({"data": "nothing/"}, "NoUsableData", "whippet upload"),
+        ({"data": "one-class/"}, "NoUsableData", "rook"),
+    ],
+)
+def test_what_cannot_work_fails_in_the_first_state_and_starts_nothing(demo: Demo, value: dict[str, Any], error: str, sentence: str) -> None:
+    outputs = demo.target.outputs()
+    for number in range(5):
+        demo.target.client("s3").put_object(Bucket=outputs.bucket, Key=f"one-class/rook/{number}.jpg", Body=b"")
     jobs = demo.target.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]
-    machine = demo.target.outputs().state_machine
     states = demo.target.client("stepfunctions")
-    arn = states.start_execution(stateMachineArn=machine, input=json.dumps({"tuning": {"lr": [0.1, 0.001]}}))["executionArn"]
+    arn = states.start_execution(stateMachineArn=outputs.state_machine, input=json.dumps(value))["executionArn"]
     while (execution := states.describe_execution(executionArn=arn))["status"] == "RUNNING":
         time.sleep(0.2)
-    assert execution["status"] == "FAILED"
-    assert "tuning.lr" in execution["cause"]
+    assert (execution["status"], execution["error"]) == ("FAILED", error)
+    assert sentence in execution["cause"]
     assert demo.target.client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == jobs
 
 
