@@ -138,7 +138,8 @@ def test_what_an_execution_made_while_the_user_was_asked_is_deleted_too() -> Non
 
 
 def test_an_endpoint_in_creation_is_waited_for() -> None:
-    sagemaker, waits = FakeSageMaker(["whippet"], [OURS], statuses=["Creating", "Creating", "InService"]), []
+    sagemaker = FakeSageMaker(["whippet"], [OURS], statuses=["Creating", "Creating", "InService"])
+    waits: list[float] = []
     delete_billable(deployed(sagemaker), paper(), lambda question: True, waits.append)
     assert sagemaker.ended == [ARN, "whippet", OURS]
     assert len(waits) == 2
