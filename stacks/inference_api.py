@@ -14,7 +14,7 @@ from constructs import Construct
 
 from stacks.configuration import Config
 from stacks.function import Function
-from stacks.permissions import acknowledge, allow, resource_arn
+from stacks.permissions import acknowledge, allow, explain_wildcards, resource_arn
 
 STAGE = "v1"
 PHOTO_TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"]
@@ -133,11 +133,15 @@ class InferenceApi(Construct):
 
     def add_log_permission(self) -> CfnResource:
         """API Gateway has one log role for the whole account and region, so it stays when this stack goes."""
-        role = iam.Role(self, "LogRole", assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"))
         reads = ["logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents"]
-        writes = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+        actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", *reads]
         every_group = resource_arn(self, "logs", "*")
-        allow(role, [*writes, *reads], every_group, why_wildcard="API Gateway names the log groups, and this role serves all APIs.")
+        # Within the role: a policy beside it would go with the stack, and every API of the account would stop logging.
+        document = iam.PolicyDocument(statements=[iam.PolicyStatement(actions=actions, resources=[every_group])])
+        role = iam.Role(
+            self, "LogRole", assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"), inline_policies={"WriteLogs": document}
+        )
+        explain_wildcards(role, actions, every_group, why="API Gateway names the log groups, and this role serves all APIs.")
         account = apigateway.CfnAccount(self, "Account", cloud_watch_role_arn=role.role_arn)
         account.node.add_dependency(role)
         for kept in (role, account):

@@ -3,6 +3,7 @@
 Runs at synth. The reasons are read by cdk-nag, which checks the synthesised stack in the tests.
 """
 
+import re
 from typing import Any
 
 from aws_cdk import Acknowledgment, Stack, Validations
@@ -13,12 +14,17 @@ from constructs import Construct
 def allow(role: iam.Role, actions: list[str], *resources: str, why_wildcard: str = "", conditions: dict[str, Any] | None = None) -> None:
     """Adds one statement; a resource with a `*` needs `why_wildcard`, and is acknowledged with it."""
     role.add_to_policy(iam.PolicyStatement(actions=actions, resources=list(resources), conditions=conditions))
+    explain_wildcards(role, actions, *resources, why=why_wildcard)
+
+
+def explain_wildcards(role: iam.Role, actions: list[str], *resources: str, why: str) -> None:
+    """Acknowledges each resource with a `*` and the reason; ValueError if there is none."""
     for resource in resources:
         written = readable(Stack.of(role).resolve(resource))
         if "*" in written:
-            if not why_wildcard:
-                raise ValueError(f"{role.node.path} is allowed {actions} on {written}: say why_wildcard, or name the resource")
-            acknowledge(role, f"AwsSolutions-IAM5[Resource::{written}]", why_wildcard)
+            if not why:
+                raise ValueError(f"{role.node.path} is allowed {actions} on {written}: say why a wildcard, or name the resource")
+            acknowledge(role, f"AwsSolutions-IAM5[Resource::{written}]", why)
 
 
 def acknowledge(construct: Construct, finding: str, reason: str) -> None:
@@ -39,6 +45,8 @@ def readable(resolved: Any) -> str:
     ((function, argument),) = resolved.items()
     if function == "Fn::Join":
         return str(argument[0]).join(readable(part) for part in argument[1])
+    if function == "Fn::Sub":
+        return re.sub(r"\$\{([^}]+)\}", r"<\1>", argument)
     if function == "Fn::GetAtt":
         return f"<{'.'.join(argument)}>"
     return f"<{argument}>"

@@ -33,6 +33,8 @@ class Storage(Construct):
                 )
             ],
         )
+        assert self.bucket.policy is not None, "enforce_ssl makes one"
+        self.bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN)  # the bucket that is kept stays over TLS only
         Validations.of(self.bucket).acknowledge(
             Acknowledgment(
                 id="AwsSolutions-S1",

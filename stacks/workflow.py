@@ -19,6 +19,9 @@ from stacks.source_archive import SourceArchive
 from stacks.state_machine import definition
 from stacks.storage import Storage
 
+ARCHIVE_SUFFIX = ".gz"
+"""How CDK names the source archive in the bootstrap bucket, after its hash; the assets of Lambda functions end in .zip."""
+
 
 class Workflow(Construct):
     """From photos in the bucket to an endpoint in service."""
@@ -79,8 +82,9 @@ class Workflow(Construct):
         allow(role, ["s3:GetObject"], bucket.arn_for_objects("*"), why_wildcard="The photos may lie under any prefix of the bucket.")
         leave = ["s3:PutObject", "s3:AbortMultipartUpload"]
         allow(role, leave, bucket.arn_for_objects("executions/*"), why_wildcard="Each execution has a folder of its own there.")
-        allow(role, ["s3:GetObject"], f"{asset_bucket}/{asset.s3_object_key}")
-        allow(role, ["s3:ListBucket"], asset_bucket, conditions={"StringEquals": {"s3:prefix": asset.s3_object_key}})
+        older = "The archive's name is a hash, and an execution that is running while the stack is deployed goes on with the older archive."
+        allow(role, ["s3:GetObject"], f"{asset_bucket}/*{ARCHIVE_SUFFIX}", why_wildcard=older)
+        allow(role, ["s3:ListBucket"], asset_bucket, conditions={"StringLike": {"s3:prefix": f"*{ARCHIVE_SUFFIX}"}})
         allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/TrainingJobs")
         return role
 

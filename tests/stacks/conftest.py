@@ -50,7 +50,7 @@ def synthesise(folder: Path, checked: bool = False, **knobs: Any) -> Synthesis:
     try:
         app.synth()
     except RuntimeError as error:
-        assert "Validation failed" in str(error), error
+        assert "ValidationFailed" in str(error), error
         findings = violations(folder / "validation-report.json")
     template = json.loads((folder / f"{config.project}.template.json").read_text())
     return Synthesis(folder, template, findings)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,46 @@ from lambdas.prepare_execution import Settings
 from stacks.state_machine import definition
 from tests.stacks.conftest import REPOSITORY, Synthesis, synthesise
 from tests.stacks.execution import SUBSTITUTED, filled_in
+from tests.stacks.test_state_machine import ways
 
 BIN = Path(sys.executable).parent
 
 
 def statements(synthesis: Synthesis) -> list[dict[str, Any]]:
-    return [
-        each for policy in synthesis.resources("AWS::IAM::Policy").values() for each in policy["Properties"]["PolicyDocument"]["Statement"]
-    ]
+    """Of all policies, whether they stand beside their role or in it."""
+    policies = [each["Properties"] for each in synthesis.resources("AWS::IAM::Policy").values()]
+    roles = synthesis.resources("AWS::IAM::Role").values()
+    policies += [policy for role in roles for policy in role["Properties"].get("Policies", [])]
+    return [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
+
+
+def statements_of(synthesis: Synthesis, role: str) -> list[dict[str, Any]]:
+    """Of the one role whose logical id begins so."""
+    (name,) = [name for name in synthesis.resources("AWS::IAM::Role") if name.startswith(role)]
+    policies = [each["Properties"] for each in synthesis.resources("AWS::IAM::Policy").values()]
+    return [each for policy in policies if {"Ref": name} in policy["Roles"] for each in policy["PolicyDocument"]["Statement"]]
+
+
+def concrete(value: Any) -> str:
+    """A value of the template, in an account of zeros in us-east-1; what CloudFormation would name is the logical id."""
+    if isinstance(value, str):
+        return value
+    ((function, argument),) = value.items()
+    if function == "Fn::Join":
+        return str(argument[0]).join(concrete(part) for part in argument[1])
+    if function == "Fn::GetAtt":
+        return str(argument[0])
+    if function == "Fn::Sub":
+        return re.sub(r"\$\{([^}]+)\}", lambda name: concrete({"Ref": name[1]}), argument)
+    return {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000"}.get(argument, str(argument))
+
+
+def is_allowed(policy: list[dict[str, Any]], action: str, resource: str) -> bool:
+    """Whether one statement has both, in itself."""
+    return any(
+        action in listed(each["Action"]) and any(fnmatchcase(resource, concrete(pattern)) for pattern in listed(each["Resource"]))
+        for each in policy
+    )
 
 
 def listed(value: Any) -> list[Any]:
@@ -75,6 +108,11 @@ def test_the_bucket_takes_requests_over_tls_only(synthesis: Synthesis) -> None:
     assert [each["Action"] for each in denied] == ["s3:*"]
 
 
+def test_the_bucket_that_is_kept_keeps_its_policy(synthesis: Synthesis) -> None:
+    (policy,) = synthesis.resources("AWS::S3::BucketPolicy").values()
+    assert (policy["DeletionPolicy"], policy["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
 def test_no_role_has_a_managed_policy(synthesis: Synthesis) -> None:
     assert [name for name, role in synthesis.resources("AWS::IAM::Role").items() if "ManagedPolicyArns" in role["Properties"]] == []
 
@@ -97,13 +135,87 @@ def test_roles_are_passed_to_sagemaker_only(synthesis: Synthesis) -> None:
     assert [list(each) for each in passing["Resource"]] == [["Fn::GetAtt"], ["Fn::GetAtt"]]
 
 
+SAGEMAKER = "arn:aws:sagemaker:us-east-1:000000000000"
+JOB_VERBS = ("Create", "Describe", "Stop")
+
+
+def needed(action: str, asked: dict[str, Any]) -> list[tuple[str, str]]:
+    """The permissions that one request takes, as the service authorisation reference lists them, each on the resource that it names."""
+    call = f"sagemaker:{action[0].upper()}{action[1:].removesuffix('.sync')}"
+    endpoint = f"{SAGEMAKER}:endpoint/{asked.get('EndpointName')}"
+    config = f"{SAGEMAKER}:endpoint-config/{asked.get('EndpointConfigName')}"
+    if "HyperParameterTuningJobName" in asked:
+        on = f"{SAGEMAKER}:hyper-parameter-tuning-job/{asked['HyperParameterTuningJobName']}"
+        calls = [call, *(f"sagemaker:{verb}HyperParameterTuningJob" for verb in JOB_VERBS)]
+    elif "TrainingJobName" in asked:
+        on = f"{SAGEMAKER}:training-job/{asked['TrainingJobName']}"
+        calls = [call, *(f"sagemaker:{verb}TrainingJob" for verb in JOB_VERBS)]
+    elif "ModelName" in asked:
+        on, calls = f"{SAGEMAKER}:model/{asked['ModelName']}", [call]
+    elif "EndpointName" in asked:
+        also = [(call, config)] if "EndpointConfigName" in asked else []
+        return [(call, endpoint), *also, *([("sagemaker:AddTags", endpoint)] if "Tags" in asked else [])]
+    else:
+        on, calls = config, [call]
+    tags = ["sagemaker:AddTags", *(["sagemaker:ListTags"] if action.endswith(".sync") else [])] if "Tags" in asked else []
+    return [(each, on) for each in [*calls, *tags]]
+
+
 def test_the_state_machine_may_do_what_its_tasks_do(synthesis: Synthesis) -> None:
-    """Each task's action, and what `.sync` does beside it, is among the actions of some statement."""
-    allowed = {action for each in statements(synthesis) for action in listed(each["Action"])}
-    tasks = [state["Resource"].rpartition(":")[2] for state in definition()["States"].values() if "Resource" in state]
-    needed = {f"sagemaker:{each[0].upper()}{each[1:].removesuffix('.sync')}" for each in tasks if each != "invoke"}
-    needed |= {f"sagemaker:{verb}{job}" for verb in ("Describe", "Stop") for job in ("TrainingJob", "HyperParameterTuningJob")}
-    assert needed | {"sagemaker:AddTags", "events:PutRule", "events:PutTargets", "events:DescribeRule", "lambda:InvokeFunction"} <= allowed
+    """Every request of every way through the machine, on the resource that it names, by a statement of the machine's own role."""
+    policy = statements_of(synthesis, "WorkflowStateMachineRole")
+    requests = [each for way in ways() for each in way.requests if each[0] != "invoke"]
+    tasks = {state["Resource"].rpartition(":")[2] for state in definition()["States"].values() if "Resource" in state}
+    assert {action for action, _ in requests} == tasks - {"invoke"}
+    wanted = {pair for action, asked in requests for pair in needed(action, asked)}
+    assert {pair for pair in wanted if not is_allowed(policy, *pair)} == set()
+
+
+def test_the_state_machine_may_not_touch_what_is_not_the_projects(synthesis: Synthesis) -> None:
+    """So the check above does not pass because everything is allowed."""
+    policy = statements_of(synthesis, "WorkflowStateMachineRole")
+    for action, resource in (
+        ("sagemaker:CreateEndpoint", "endpoint/another"),
+        ("sagemaker:DeleteEndpoint", "endpoint/whippet-2"),
+        ("sagemaker:CreateTrainingJob", "training-job/another-1"),
+        ("sagemaker:InvokeEndpoint", "endpoint/whippet"),
+    ):
+        assert not is_allowed(policy, action, f"{SAGEMAKER}:{resource}")
+
+
+def test_the_state_machine_may_wait_for_jobs_call_its_function_and_pass_two_roles(synthesis: Synthesis) -> None:
+    policy = statements_of(synthesis, "WorkflowStateMachineRole")
+    for rule in ("StepFunctionsGetEventsForSageMakerTuningJobsRule", "StepFunctionsGetEventsForSageMakerTrainingJobsRule"):
+        for action in ("events:PutTargets", "events:PutRule", "events:DescribeRule"):
+            assert is_allowed(policy, action, f"arn:aws:events:us-east-1:000000000000:rule/{rule}")
+    substituted = synthesis.resource("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
+    assert is_allowed(policy, "lambda:InvokeFunction", concrete(substituted["PrepareExecutionArn"]))
+    for role in ("TrainingRoleArn", "HostingRoleArn"):
+        assert is_allowed(policy, "iam:PassRole", concrete(substituted[role]))
+
+
+def test_a_training_job_may_read_the_archive_of_an_older_deployment(synthesis: Synthesis) -> None:
+    """An execution that was started before the deployment asks for it, and for nothing else of that bucket."""
+    policy = statements_of(synthesis, "WorkflowTrainingRole")
+    archive = concrete(synthesis.template["Outputs"]["SourceArchiveUri"]["Value"]).replace("s3://", "arn:aws:s3:::")
+    bucket, _, key = archive.partition("/")
+    for name in (key, f"{'0' * 64}.gz"):
+        assert is_allowed(policy, "s3:GetObject", f"{bucket}/{name}")
+    assert not is_allowed(policy, "s3:GetObject", f"{bucket}/{'0' * 64}.zip")
+    (listing,) = [each for each in policy if "s3:ListBucket" in listed(each["Action"]) and concrete(each["Resource"]) == bucket]
+    assert fnmatchcase(key, listing["Condition"]["StringLike"]["s3:prefix"])
+
+
+def test_the_log_role_of_the_account_stays_with_all_it_may_do(synthesis: Synthesis) -> None:
+    """Other APIs of the account log by it, after the stack is gone too."""
+    account = synthesis.resources("AWS::ApiGateway::Account")
+    role_name = concrete(next(iter(account.values()))["Properties"]["CloudWatchRoleArn"])
+    role = synthesis.resources("AWS::IAM::Role")[role_name]
+    assert [each["DeletionPolicy"] for each in (role, *account.values())] == ["Retain", "Retain"]
+    (policy,) = role["Properties"]["Policies"]
+    assert "logs:PutLogEvents" in policy["PolicyDocument"]["Statement"][0]["Action"]
+    policies = synthesis.resources("AWS::IAM::Policy").values()
+    assert [each for each in policies if {"Ref": role_name} in each["Properties"]["Roles"]] == []
 
 
 def test_the_definition_is_filled_in_completely(synthesis: Synthesis) -> None:
