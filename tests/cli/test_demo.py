@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from cli.archive import sha256
-from cli.demo import carry_out, fetch_report, play, prepare
+from cli.demo import carry_out, fetch_report, play, prepare, say_result
 from cli.demo_photos import HELD_OUT, PIECES, chess_photos, own_photos
 from cli.demo_record import DemoRecord
 from cli.errors import RefusedError
@@ -170,6 +170,20 @@ def test_a_missing_report_is_refused(tmp_path: Path) -> None:
     fake = target(FakeMachine(), s3=FakeS3(), **FakeServices([Moment("SUCCEEDED")]).clients())
     with pytest.raises(RefusedError, match="left no report in s3://photos-bucket"):
         fetch_report(fake, read_execution(fake, ARN), tmp_path)
+
+
+@pytest.mark.parametrize("folders", [("cat", "dog"), ("train/cat", "train/dog", "test/cat", "test/dog")])
+def test_a_photo_that_may_have_been_learnt_from_is_said_to_be_one(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        (tmp_path / "photos" / folder / "1.jpg").touch()
+    (tmp_path / "evaluation.json").write_bytes(REPORT["evaluation"])
+    photos, console = own_photos(tmp_path / "photos", tmp_path), Console(file=io.StringIO(), width=200)
+    fake = target(FakeMachine(), **FakeServices([Moment("SUCCEEDED")]).clients())
+    answer = {"predictions": [{"class": "cat", "probability": 1.0}]}
+    say_result(console, fake, photos, answer, read_execution(fake, ARN), tmp_path)
+    assert isinstance(console.file, io.StringIO)
+    assert ("It may have learnt from this very photo" in console.file.getvalue()) == (len(folders) == 2)
 
 
 def test_the_record_of_the_last_demo_is_never_taken_for_this_ones(tmp_path: Path) -> None:
