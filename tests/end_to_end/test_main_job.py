@@ -22,6 +22,7 @@ from cli.demo_photos import chess_photos
 from cli.target import Target, local_target
 from local.image_environment import ImageEnvironment
 from local.mode import LocalMode
+from tests.local.conftest import lives
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 USERS_HOME = Path(os.environ.get("WHIPPET_HOME") or REPOSITORY / ".local").resolve()
@@ -78,7 +79,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     environment = {**os.environ, "WHIPPET_HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     try:
         photos = few_photos(tmp_path_factory.mktemp("photos"))
-        done = run(["-m", "cli.demo", "--data", str(photos), "--jobs", "2", "--epochs", "6", "--project", "whippet"], environment)
+        done = run(["-m", "cli.demo", "--data", str(photos), "--jobs", "2", "--epochs", "12", "--project", "whippet"], environment)
         assert done.returncode == 0, done.stdout + done.stderr
         pids = tuple(process.pid for process in processes_of(home))
         yield Demo(home, environment, json.loads((home / "demo.json").read_text()), done.stdout, pids)
@@ -140,7 +141,7 @@ def test_losses_of_both_modes_can_be_read_from_s3(demo: Demo) -> None:
     done = run(["-W", "ignore", "-c", program, output["debug_output"]], dict(demo.target.environment))
     assert done.returncode == 0, done.stderr
     losses = json.loads(done.stdout.splitlines()[-1])
-    assert len(losses["EVAL"]) == 6
+    assert len(losses["EVAL"]) == 12
     assert losses["TRAIN"][-1] < losses["TRAIN"][0]
 
 
@@ -199,5 +200,5 @@ def test_down_leaves_no_process(demo: Demo) -> None:
     assert demo.pids
     done = demo.whippet("down", "--local")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [pid for pid in demo.pids if psutil.pid_exists(pid)] == []
+    assert [pid for pid in demo.pids if lives(pid)] == []
     assert processes_of(demo.home) == []
