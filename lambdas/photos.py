@@ -103,6 +103,8 @@ def arrange(where: str, folders: Mapping[Folder, int], documents: int) -> Photos
     others = sorted(repr(name) for name, split in splits.items() if not split)
     if honoured and others:
         raise NoUsableData(f"beside the folder for training, {where} holds folders that are no split: {listed(others)}. Use {LAYOUTS}")
+    if splits and not honoured and not others:
+        raise NoUsableData(f"train is missing under {where}: there is only {listed(sorted(map(repr, splits)))}. Use {LAYOUTS}")
     counts: dict[str, Counter[str]] = {"train" if honoured else "": Counter()}
     for folder, files in folders.items():
         if honoured and len(folder) == 1 and files:

@@ -25,7 +25,7 @@ TAKEN: list[Layout] = [
     {"king": 3, "rook": 3},
     {"king/black": 2, "king/white": 1, "rook": 3},
     {"king": 3, "rook": 3, ".git/config": 0, "__MACOSX/king": 1, "king/Thumbs.db": 0},
-    {"test": 3, "valid": 3},
+    {"rook": 3, "test": 3},
     COMPLETE,
     {"Train/king": 3, "Train/rook": 3},
     {"training/king": 2, "training/rook": 2, "VAL/king": 1},
@@ -57,8 +57,9 @@ REFUSED_ONCE_UPLOADED: list[Layout] = [
     {"Train/king": 2, "Train/rook": 3},
     {"train/king": 1, "train/rook": 2, "test/rook": 1},
     {"king": 3, "rook": 3, "readme.txt": 0},
+    {"test/king": 3, "test/rook": 3, "valid/king": 3},
 ]
-"""`whippet upload` leaves documents out by itself, and may leave it to the execution to count."""
+"""`whippet upload` leaves documents out by itself, and may leave it to the execution to count the rest."""
 
 
 @pytest.fixture(scope="module")

@@ -41,10 +41,16 @@ def test_split_folders_are_honoured(valid: str) -> None:
     assert found.counts["valid"] == {"a": 1, "b": 1}
 
 
-def test_a_class_may_be_called_test_where_nothing_is_called_train() -> None:
-    found = photos(*class_of("test", 3), *class_of("valid", 3))
+def test_a_class_may_be_called_test_beside_another_that_is_no_split() -> None:
+    found = photos(*class_of("test", 3), *class_of("rook", 3))
     assert not found.is_split
-    assert found.classes == ["test", "valid"]
+    assert found.classes == ["rook", "test"]
+
+
+def test_splits_without_one_for_training_are_refused() -> None:
+    assert refusal("test/a/1.jpg", "valid/a/1.jpg").startswith(
+        "train is missing under s3://bucket/data/: there is only 'test', 'valid'. Use"
+    )
 
 
 def test_photos_of_a_split_that_lie_in_no_class_folder_are_refused() -> None:
