@@ -23,6 +23,7 @@ from ministack.core import persistence, router
 from ministack.services import apigateway_v1, cloudformation, lambda_svc, s3
 from ministack.services import stepfunctions as sfn
 
+from local.own_machine import for_own_machine
 from local.plane_client import PlaneClient, PlaneUnreachableError
 from local.snapshots import Snapshots, ownerless
 from local.sync_tasks import SyncTasks, TaskFailedError, error_name
@@ -283,7 +284,10 @@ def _limit_api_bodies() -> None:
 
 
 def _take_unsigned_calls() -> None:
-    """A browser cannot sign: what comes to an API without a signature is taken as the user's own, who alone reaches 127.0.0.1."""
+    """A browser cannot sign: what comes to an API without a signature is taken as the user's own.
+
+    Only this machine reaches 127.0.0.1, and of the pages in its browsers `for_own_machine` lets through those of local mode alone.
+    """
     execute = apigateway_v1.handle_execute
 
     @functools.wraps(execute)
@@ -323,7 +327,7 @@ def _make_snapshots(link: Path) -> Snapshots:
     persistence.STATE_DIR = str(link)
     snapshots = Snapshots(link, app._build_persistence_save_dict, encode, is_quiet)
     app.save_all = snapshots.save_last
-    app.app = snapshots.watching(app.app)
+    app.app = for_own_machine(snapshots.watching(app.app))
     return snapshots
 
 

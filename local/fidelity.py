@@ -26,6 +26,7 @@ REPRODUCED = {
     "times": "BillableTimeInSeconds is the running time; nothing is billed",
     "spot": "EnableManagedSpotTraining with a CheckpointConfig runs as an ordinary job, which nobody interrupts",
     "API authorisation": "a call without a signature is taken as the user's own, so that a browser can open the page; AWS answers 403",
+    "web pages": "a browser's request counts only from local mode's own pages and names (127.0.0.1, localhost); others get 403",
     "network isolation": "a job with EnableNetworkIsolation gets no credentials and no endpoint; its network is not cut",
 }
 # Fields that local mode acts on, whole unless a part of one is in another table.

@@ -31,6 +31,7 @@ from local.image_environment import ImageEnvironment
 from local.job_runner import JobTools
 from local.models import EndpointConfigs, Models
 from local.objects import ChannelCache
+from local.own_machine import Application, for_own_machine
 from local.processes import ProcessBook
 from local.shapes import ServiceError, service_model, shaped, validate
 from local.store import Store
@@ -125,8 +126,8 @@ class Plane:
         return shaped(operation, answer)
 
 
-def make_app(plane: Plane) -> Starlette:
-    """The plane's HTTP side."""
+def make_app(plane: Plane) -> Application:
+    """The plane's HTTP side, for this machine's own programs."""
 
     async def call(request: Request) -> Response:
         operation = request.headers.get("x-amz-target", "").removeprefix("SageMaker.")
@@ -170,7 +171,7 @@ def make_app(plane: Plane) -> Starlette:
         Route("/endpoints/{name}/invocations", invoke, methods=["POST"]),
         Route("/health", health, methods=["GET"]),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken, 404: unknown, 405: unknown})
+    return for_own_machine(Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken, 404: unknown, 405: unknown}))
 
 
 async def _bounded_body(request: Request) -> bytes:
