@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.fidelity import refuse_what_is_not_done
@@ -35,7 +36,7 @@ CHOICES = {
     "InferenceComponentName": "x-amzn-sagemaker-inference-component",
     "SessionId": "x-amzn-sagemaker-session-id",
 }
-START_ERRORS = (ServerFailedError, DownloadError, BotoCoreError, ClientError, ServiceError, OSError)
+START_ERRORS = (ServerFailedError, DownloadError, Boto3Error, BotoCoreError, ClientError, ServiceError, OSError)
 _numbers = itertools.count(1)
 
 
@@ -81,7 +82,9 @@ class Endpoints:
         name, config = request["EndpointName"], self._configs.describe(request["EndpointConfigName"])
         with self._lock:
             endpoint = self.describe(name)
-            if endpoint["EndpointStatus"] not in ("InService", "Failed"):
+            if endpoint["EndpointStatus"] == "Failed":
+                raise invalid(f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is Failed: delete it, then create it again.')
+            if endpoint["EndpointStatus"] != "InService":
                 raise invalid(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}", which is {endpoint["EndpointStatus"]}.')
             self._change(name, "Updating")
         self._in_background(self._bring_up, name, config["EndpointConfigName"])
@@ -140,15 +143,22 @@ class Endpoints:
             server.stop()
 
     def _bring_up(self, name: str, config_name: str) -> None:
-        """Start the server of a config and let it take the endpoint over."""
-        server: ModelServer | None = None
+        """Start the server of a config and let it take the endpoint over; whatever goes wrong, the endpoint does not wait for ever."""
+        reason = "InternalServerError: the endpoint's thread ended early; the plane's log tells why"
         try:
             config = self._configs.describe(config_name)
             server = self._new_server(name, config)
             server.start(config["ProductionVariants"][0].get("ContainerStartupHealthCheckTimeoutInSeconds", START_TIMEOUT_S))
+            self._take_over(name, config, server)
+            reason = ""
         except START_ERRORS as error:
-            self._keep_or_fail(name, str(error))
-            return
+            reason = str(error) or repr(error)
+        finally:
+            if reason:
+                self._keep_or_fail(name, reason)
+
+    def _take_over(self, name: str, config: Document, server: ModelServer) -> None:
+        """Let a healthy server answer for the endpoint, and end the one before it."""
         variant = config["ProductionVariants"][0]
         with self._lock:
             if self._closing.is_set() or self._store.get(KIND, name) is None:
@@ -157,9 +167,8 @@ class Endpoints:
                 old, self._servers[name] = self._servers.get(name), server
                 summary = {"VariantName": variant["VariantName"], "CurrentWeight": 1.0, "DesiredWeight": 1.0}
                 counts = {"CurrentInstanceCount": 1, "DesiredInstanceCount": 1}
-                self._change(
-                    name, "InService", EndpointConfigName=config_name, FailureReason=None, ProductionVariants=[{**summary, **counts}]
-                )
+                changes = {"EndpointConfigName": config["EndpointConfigName"], "ProductionVariants": [{**summary, **counts}]}
+                self._change(name, "InService", FailureReason=None, **changes)
         if old is not None:
             old.stop()
 

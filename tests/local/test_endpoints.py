@@ -102,6 +102,8 @@ def test_a_model_that_cannot_load_ends_failed_with_the_end_of_its_log(local: Loc
     assert "did not pass the ping health check" in endpoint["FailureReason"]
     assert "the weights are of another model" in endpoint["FailureReason"]
     assert any("another model" in line for line in local.log_lines("/aws/sagemaker/Endpoints/unloadable", "AllTraffic/"))
+    with pytest.raises(ClientError, match="which is Failed: delete it, then create it again"):
+        local.client("sagemaker").update_endpoint(EndpointName="unloadable", EndpointConfigName=config)
     local.client("sagemaker").delete_endpoint(EndpointName="unloadable")
 
 

@@ -1,0 +1,50 @@
+"""Stand-ins for the engine's S3 and CloudWatch Logs, for tests of the plane's parts that need no engine."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local.image_environment import ImageEnvironment
+from local.job_runner import JobTools
+from local.objects import ChannelCache
+from local.processes import ProcessBook
+
+
+class FakeLogs:
+    """CloudWatch Logs that take everything."""
+
+    exceptions = SimpleNamespace(ResourceAlreadyExistsException=type("ResourceAlreadyExistsException", (Exception,), {}))
+
+    def create_log_group(self, **_arguments: Any) -> None: ...
+
+    def create_log_stream(self, **_arguments: Any) -> None: ...
+
+    def put_log_events(self, **_arguments: Any) -> None: ...
+
+
+class FakeS3:
+    """Objects by key, whatever the bucket; `error`, when set, is what every transfer ends with."""
+
+    exceptions = SimpleNamespace(ClientError=ClientError)
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.error = error
+
+    def download_file(self, _bucket: str, key: str, path: str) -> None:
+        if self.error is not None:
+            raise self.error
+        Path(path).write_bytes(self.objects[key])
+
+    def upload_file(self, path: str, _bucket: str, key: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.objects[key] = Path(path).read_bytes()
+
+
+def fake_tools(folder: Path, s3: FakeS3) -> JobTools:
+    """A plane's tools below `folder` without an engine; the image environment does not exist, so no job can be started in it."""
+    image, aws = ImageEnvironment(folder / "image"), {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    return JobTools(s3, FakeLogs(), image, folder, ChannelCache(folder / "channels", s3), ProcessBook(folder / "run"), aws)
