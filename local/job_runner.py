@@ -4,6 +4,7 @@ Runs in the SageMaker plane, one call of `run` on one thread for each job. The t
 a process of the image environment, in its own folder, with an environment made for it alone.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.image_environment import ImageEnvironment
@@ -27,6 +29,8 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 OPT_ML = "/opt/ml"
 MIRROR_INTERVAL_S = 3.0
 STOP_GRACE_S = 30.0
+# A failed upload_file is a Boto3Error, which neither of the others is.
+S3_ERRORS = (Boto3Error, BotoCoreError, ClientError)
 REASON_LIMIT = 1024
 # What a job inherits from the machine: where programs and certificates are and how pip reaches an index. Nothing of AWS.
 INHERITED = (
@@ -110,7 +114,7 @@ class TrainingJobRun:
                 return self._run(log)
             except DownloadError as error:
                 return self._failed(f"ClientError: {error}", log)
-            except (BotoCoreError, ClientError, OSError) as error:
+            except (*S3_ERRORS, OSError) as error:
                 return self._failed(f"InternalServerError: local mode could not run the job: {error}", log)
             finally:
                 self._drop_folders()
@@ -224,7 +228,9 @@ class TrainingJobRun:
             self._tools.processes.record(f"job-{self._name}", process.pid)
             ended = threading.Event()
             watcher = threading.Thread(target=self._watch, args=(process, ended), daemon=True, name=f"watch-{self._name}")
+            mirrorer = threading.Thread(target=self._mirror, args=(ended,), daemon=True, name=f"mirror-{self._name}")
             watcher.start()
+            mirrorer.start()
             try:
                 for line in process.stdout or ():
                     log.write(line)
@@ -235,14 +241,14 @@ class TrainingJobRun:
                 watcher.join()
                 end_processes(lambda: session_of(process.pid), 0.0)
                 self._tools.processes.forget(f"job-{self._name}")
+                mirrorer.join()
 
     def _watch(self, process: subprocess.Popen[str], ended: threading.Event) -> None:
-        """Mirror folders every few seconds, and end the job when it is told to stop or its time is up."""
+        """End the job when it is told to stop or its time is up."""
         limit = self._job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
-        began = mirrored = time.monotonic()
+        began = time.monotonic()
         while not ended.wait(0.1):
-            now = time.monotonic()
-            if now - began > limit:
+            if time.monotonic() - began > limit:
                 self.stop("MaxRuntimeExceeded")
             if self._stopping.is_set():
                 end_processes(lambda: [] if ended.is_set() else session_of(process.pid), STOP_GRACE_S)
@@ -251,16 +257,14 @@ class TrainingJobRun:
                 # As with a container, nothing that the program left behind outlives it (and keeps its log open).
                 end_processes(lambda: [] if ended.is_set() else session_of(process.pid), 0.0)
                 return
-            if now - mirrored > MIRROR_INTERVAL_S:
-                self._mirror()
-                mirrored = time.monotonic()
 
-    def _mirror(self) -> None:
-        for mirror in self._mirrors:
-            try:
-                mirror.sync()
-            except (BotoCoreError, ClientError):
-                continue  # the same files are sent the next time, and the last time a failure ends the job
+    def _mirror(self, ended: threading.Event) -> None:
+        """Mirror folders every few seconds, on a thread of its own: an upload that hangs must not keep a job from being stopped."""
+        while not ended.wait(MIRROR_INTERVAL_S):
+            for mirror in self._mirrors:
+                # The same files are sent the next time, and the last time a failure ends the job.
+                with contextlib.suppress(*S3_ERRORS, OSError):
+                    mirror.sync()
 
     def _read_metrics(self, line: str) -> None:
         for name, pattern in self._patterns:

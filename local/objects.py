@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tarfile
 import threading
 import zlib
@@ -198,7 +199,9 @@ class Mirror:
                     state = path.stat()
                 except FileNotFoundError:
                     continue
-                found[path.relative_to(self._folder).as_posix()] = (state.st_size, state.st_mtime_ns)
+                # A pipe or a socket has nothing to upload, and to open a pipe would wait for its writer.
+                if stat.S_ISREG(state.st_mode):
+                    found[path.relative_to(self._folder).as_posix()] = (state.st_size, state.st_mtime_ns)
         return found
 
 

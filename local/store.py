@@ -6,7 +6,7 @@ A document is the service's Describe answer; keys that start with an underscore 
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ class Store:
         with self._lock:
             document = {**self._documents[kind][name], **changes}
             self._put(kind, name, {key: value for key, value in document.items() if value is not None})
+
+    def update_if(self, kind: str, name: str, member: str, allowed: Collection[Any], **changes: Any) -> bool:
+        """Change a document while its `member` has one of the `allowed` values; False, and nothing changed, when it has another."""
+        with self._lock:
+            if self._documents[kind][name].get(member) not in allowed:
+                return False
+            self.update(kind, name, **changes)
+            return True
 
     def delete(self, kind: str, name: str) -> bool:
         """Remove a document; False when there was none."""

@@ -21,6 +21,7 @@ from local.store import Document, Store
 KIND = "training-job"
 LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
 INTERRUPTED = "InternalServerError: local mode ended while the job ran; start it again"
+RUNNING = ("InProgress", "Stopping")
 LEFT_OUT_OF_DOCUMENT = ("Tags",)
 # The model leaves them optional, for jobs that bring an algorithm of AWS or run without instances.
 NEEDED = {
@@ -40,7 +41,7 @@ class TrainingJobs:
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         for job in store.all(KIND):
-            if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
+            if job["TrainingJobStatus"] in RUNNING:
                 self._end(job["TrainingJobName"], Outcome("Failed", INTERRUPTED))
 
     def create(self, request: Mapping[str, Any], threads: int | None = None, **members: Any) -> dict[str, Any]:
@@ -59,13 +60,14 @@ class TrainingJobs:
             "CreationTime": now,
             "LastModifiedTime": now,
         }
-        if not self._store.create(KIND, name, document):
-            raise ServiceError(
-                "ResourceInUse",
-                "Training job names must be unique within an AWS account and region, and a training job with this name "
-                f"already exists ({arn})",
-            )
-        self._start(name, document, threads or usable_cores())
+        with self._lock:  # a stop that finds the document finds the run too
+            if not self._store.create(KIND, name, document):
+                raise ServiceError(
+                    "ResourceInUse",
+                    "Training job names must be unique within an AWS account and region, and a training job with this name "
+                    f"already exists ({arn})",
+                )
+            self._start(name, document, threads or usable_cores())
         return {"TrainingJobArn": arn}
 
     def describe(self, name: str) -> Document:
@@ -85,10 +87,10 @@ class TrainingJobs:
 
     def stop(self, name: str) -> None:
         """StopTrainingJob: an error, as on AWS, for a job that has ended."""
-        status = self.describe(name)["TrainingJobStatus"]
-        if status not in ("InProgress", "Stopping"):
-            raise invalid(f"The request was rejected because the training job is in status {status}.")
-        self._store.update(KIND, name, TrainingJobStatus="Stopping", SecondaryStatus="Stopping", LastModifiedTime=self._tools.clock())
+        self.describe(name)
+        changes = {"TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping", "LastModifiedTime": self._tools.clock()}
+        if not self._store.update_if(KIND, name, "TrainingJobStatus", RUNNING, **changes):
+            raise invalid(f"The request was rejected because the training job is in status {self.describe(name)['TrainingJobStatus']}.")
         with self._lock:
             run = self._runs.get(name)
         if run is not None:
@@ -114,9 +116,8 @@ class TrainingJobs:
     def _start(self, name: str, document: Document, threads: int) -> None:
         run = TrainingJobRun(self._tools, document, threads, lambda status, message: self._report(name, status, message))
         thread = threading.Thread(target=self._run, args=(name, run), daemon=True, name=f"job-{name}")
-        with self._lock:
-            self._runs[name] = run
-            self._threads[name] = thread
+        self._runs[name] = run
+        self._threads[name] = thread
         thread.start()
 
     def _run(self, name: str, run: TrainingJobRun) -> None:

@@ -19,7 +19,7 @@ from local.mode import ACCOUNT, REGION
 from local.search import GridSearch, Search, make_search, read_ranges
 from local.shapes import ServiceError, invalid
 from local.store import Document, Store
-from local.training_jobs import INTERRUPTED, TrainingJobs, check_training_request
+from local.training_jobs import INTERRUPTED, RUNNING, TrainingJobs, check_training_request
 
 KIND = "tuning-job"
 LISTING = Listing("HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", "HyperParameterTuningJobStatus")
@@ -45,7 +45,7 @@ class TuningJobs:
         self._stopping: dict[str, threading.Event] = {}
         self._threads: dict[str, threading.Thread] = {}
         for job in store.all(KIND):
-            if job["HyperParameterTuningJobStatus"] in ("InProgress", "Stopping"):
+            if job["HyperParameterTuningJobStatus"] in RUNNING:
                 name = job["HyperParameterTuningJobName"]
                 self._store.update(KIND, name, **self._progress(name), HyperParameterTuningJobStatus="Failed", FailureReason=INTERRUPTED)
 
@@ -99,10 +99,11 @@ class TuningJobs:
 
     def stop(self, name: str) -> None:
         """StopHyperParameterTuningJob: stops its training jobs too."""
-        status = self.describe(name)["HyperParameterTuningJobStatus"]
-        if status in ENDED:
+        self.describe(name)
+        changes = {"HyperParameterTuningJobStatus": "Stopping", "LastModifiedTime": self._clock()}
+        if not self._store.update_if(KIND, name, "HyperParameterTuningJobStatus", RUNNING, **changes):
+            status = self.describe(name)["HyperParameterTuningJobStatus"]
             raise invalid(f"The request was rejected because the hyperparameter tuning job is in status {status}.")
-        self._store.update(KIND, name, HyperParameterTuningJobStatus="Stopping", LastModifiedTime=self._clock())
         self._stopping.setdefault(name, threading.Event()).set()
 
     def stop_all(self, timeout_s: float) -> None:

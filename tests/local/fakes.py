@@ -1,5 +1,6 @@
 """Stand-ins for the engine's S3 and CloudWatch Logs, for tests of the plane's parts that need no engine."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,9 @@ class FakeS3:
         self.objects: dict[str, bytes] = {}
         self.error = error
 
+    def get_paginator(self, _operation: str) -> Any:
+        return SimpleNamespace(paginate=lambda **_arguments: [{}])
+
     def download_file(self, _bucket: str, key: str, path: str) -> None:
         if self.error is not None:
             raise self.error
@@ -44,7 +48,15 @@ class FakeS3:
         self.objects[key] = Path(path).read_bytes()
 
 
+def toolkit(folder: Path, program: str) -> None:
+    """Give the tools below `folder` a toolkit: a job then runs `program`, Python source, with the tests' own interpreter."""
+    train = ImageEnvironment(folder / "image").train
+    train.parent.mkdir(parents=True)
+    train.write_text(f"#!{sys.executable}\n{program}\n")
+    train.chmod(0o755)
+
+
 def fake_tools(folder: Path, s3: FakeS3) -> JobTools:
-    """A plane's tools below `folder` without an engine; the image environment does not exist, so no job can be started in it."""
+    """A plane's tools below `folder` without an engine; its image environment is empty until `toolkit` writes a program there."""
     image, aws = ImageEnvironment(folder / "image"), {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
     return JobTools(s3, FakeLogs(), image, folder, ChannelCache(folder / "channels", s3), ProcessBook(folder / "run"), aws)

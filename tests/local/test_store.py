@@ -34,6 +34,14 @@ def test_documents_survive_and_changes_do_not_leak(tmp_path: Path) -> None:
     assert Store(tmp_path).all("job") == [] and store.get("job", "other") is None
 
 
+def test_a_change_that_depends_on_a_status_is_not_made_in_another(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create("job", "a", {"Status": "InProgress"})
+    assert store.update_if("job", "a", "Status", ("InProgress",), Status="Stopping")
+    assert not store.update_if("job", "a", "Status", ("InProgress",), Status="Other")
+    assert Store(tmp_path).get("job", "a") == {"Status": "Stopping"}
+
+
 def test_a_write_cut_short_leaves_the_last_document(tmp_path: Path) -> None:
     Store(tmp_path).create("job", "a", {"Status": "Completed"})
     (tmp_path / "job" / "a.unfinished").write_text('{"Status": "Fai')
