@@ -6,7 +6,7 @@ A document is the service's Describe answer; keys that start with an underscore 
 
 import json
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,10 @@ class Store:
             self._path(kind, name).unlink(missing_ok=True)
             return True
 
-    def all(self, kind: str) -> list[Document]:
-        """Copies of all documents of a kind."""
+    def all(self, kind: str, where: Callable[[Document], bool] = lambda _document: True) -> list[Document]:
+        """Copies of the documents of a kind that `where`, which must not change them, is true of."""
         with self._lock:
-            return [json.loads(json.dumps(document)) for document in self._documents.get(kind, {}).values()]
+            return [json.loads(json.dumps(document)) for document in self._documents.get(kind, {}).values() if where(document)]
 
     def _put(self, kind: str, name: str, document: Document) -> None:
         path = self._path(kind, name)

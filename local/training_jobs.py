@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.fidelity import refuse_what_is_not_done
@@ -81,9 +81,9 @@ class TrainingJobs:
         """ListTrainingJobs."""
         return list_documents(self._store.all(KIND), request, LISTING)
 
-    def documents(self) -> list[Document]:
-        """All jobs' documents, with the plane's own members."""
-        return self._store.all(KIND)
+    def documents(self, where: Callable[[Document], bool]) -> list[Document]:
+        """The documents of the jobs that `where` is true of, with the plane's own members."""
+        return self._store.all(KIND, where)
 
     def stop(self, name: str) -> None:
         """StopTrainingJob: an error, as on AWS, for a job that has ended."""

@@ -116,28 +116,32 @@ class TuningJobs:
 
     def _run(self, name: str, request: Mapping[str, Any], search: Search) -> None:
         status, reason = "Failed", "InternalServerError: the tuning job's thread ended early; the plane's log tells why"
+        running: dict[str, int] = {}
         try:
-            status, reason = self._search(name, request, search)
+            status, reason = self._search(name, request, search, running)
         finally:
+            self._stop_running(running)
             now = self._clock()
             self._store.update(
                 KIND, name, **self._progress(name), HyperParameterTuningJobStatus=status, FailureReason=reason or None,
                 HyperParameterTuningEndTime=now, LastModifiedTime=now,
             )  # fmt: skip
 
-    def _search(self, name: str, request: Mapping[str, Any], search: Search) -> tuple[str, str]:
-        """Keep as many training jobs running as asked until the limits, the criteria or a stop end it; returns status and reason."""
+    def _search(self, name: str, request: Mapping[str, Any], search: Search, running: dict[str, int]) -> tuple[str, str]:
+        """Keep as many training jobs running as asked until the limits, the criteria or a stop end it; returns status and reason.
+
+        `running` holds the jobs that still run, with their trials, however it ends.
+        """
         config = request["HyperParameterTuningJobConfig"]
         limits = config["ResourceLimits"]
         most = limits.get("MaxNumberOfTrainingJobs", search.size if isinstance(search, GridSearch) else DEFAULT_JOBS)
         parallel = min(limits["MaxParallelTrainingJobs"], most)
         deadline = time.monotonic() + limits.get("MaxRuntimeInSeconds", math.inf)
-        running: dict[str, int] = {}
         launched, more = 0, True
         while running or (more and launched < most):
             self._collect(name, running, search)
             if self._stopping[name].is_set() or time.monotonic() > deadline:
-                return self._stop_running(running)
+                return "Stopped", ""
             more = more and not self._is_satisfied(name, config)
             while more and len(running) < parallel and launched < most:
                 if (asked := search.ask()) is None:
@@ -170,17 +174,18 @@ class TuningJobs:
         if any(known.get(key) != value for key, value in progress.items()):
             self._store.update(KIND, name, **progress, LastModifiedTime=self._clock())
 
-    def _stop_running(self, running: Mapping[str, int]) -> tuple[str, str]:
+    def _stop_running(self, running: Mapping[str, int]) -> None:
         for job in running:
             with contextlib.suppress(ServiceError):  # one that has ended meanwhile
                 self._training_jobs.stop(job)
         for job in running:
             self._training_jobs.wait(job)
-        return "Stopped", ""
 
     def _is_satisfied(self, name: str, config: Mapping[str, Any]) -> bool:
         """Whether a completion criterion says that no further job is needed."""
         criteria = config.get("TuningJobCompletionCriteria", {})
+        if not criteria:
+            return False
         tuning = self.describe(name)
         jobs = sorted((job for job in self._jobs_of(name) if job["TrainingJobStatus"] in ENDED), key=lambda job: job["TrainingEndTime"])
         values = [value for job in jobs if (value := _objective(job, tuning)) is not None]
@@ -219,7 +224,7 @@ class TuningJobs:
     def _jobs_of(self, name: str) -> list[Document]:
         """The tuning job's training jobs, each with its summary."""
         tuning = self.describe(name)
-        jobs = [job for job in self._training_jobs.documents() if job.get("_tuning_job") == name]
+        jobs = self._training_jobs.documents(lambda job: job.get("_tuning_job") == name)
         return [{**job, "_summary": _summary(job, tuning)} for job in sorted(jobs, key=lambda job: job["TrainingJobName"])]
 
 

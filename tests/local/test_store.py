@@ -34,6 +34,22 @@ def test_documents_survive_and_changes_do_not_leak(tmp_path: Path) -> None:
     assert Store(tmp_path).all("job") == [] and store.get("job", "other") is None
 
 
+def test_documents_are_chosen_before_they_are_copied(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("a", "b"):
+        store.create("job", name, {"Name": name})
+    seen: list[dict[str, Any]] = []
+
+    def wanted(document: dict[str, Any]) -> bool:
+        seen.append(document)
+        return bool(document["Name"] == "b")
+
+    (chosen,) = store.all("job", wanted)
+    assert chosen == {"Name": "b"} and chosen is not seen[1]
+    chosen["Name"] = "changed"
+    assert store.get("job", "b") == {"Name": "b"}
+
+
 def test_a_change_that_depends_on_a_status_is_not_made_in_another(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create("job", "a", {"Status": "InProgress"})
