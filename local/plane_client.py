@@ -31,7 +31,11 @@ class Answer:
 
 
 class PlaneUnreachableError(ConnectionError):
-    """The plane does not answer at all."""
+    """The plane does not answer; what was asked may have been done all the same."""
+
+
+class PlaneNotListeningError(PlaneUnreachableError):
+    """Nothing listens at the plane's port: what was asked was not done."""
 
 
 class PlaneClient:
@@ -44,26 +48,32 @@ class PlaneClient:
         self._sleep = sleep
 
     def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send one request as it is; raises PlaneUnreachableError when nothing answers."""
+        """Send one request as it is; raises PlaneNotListeningError or, when only the answer is missing, PlaneUnreachableError."""
         url = urlsplit(self._url())
         connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port, timeout=CALL_TIMEOUT_S)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
             return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        except ConnectionRefusedError as error:
+            raise PlaneNotListeningError(f"the SageMaker plane at {self._url()} does not run: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             raise PlaneUnreachableError(f"the SageMaker plane at {self._url()} does not answer: {error}") from error
         finally:
             connection.close()
 
     def call(self, operation: str, request: Mapping[str, Any]) -> Answer:
-        """Call one SageMaker operation, patiently; raises PlaneUnreachableError when the patience is used up."""
+        """Call one SageMaker operation, patiently; raises PlaneUnreachableError when the patience is used up.
+
+        An operation that may have been done is called again only when to do it twice changes nothing.
+        """
+        repeatable = operation.startswith(("Describe", "List", "Stop"))
         headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
                 return self.forward("POST", "/", headers, json.dumps(request).encode())
-            except PlaneUnreachableError:
-                if time.monotonic() > deadline:
+            except PlaneUnreachableError as error:
+                if time.monotonic() > deadline or not (repeatable or isinstance(error, PlaneNotListeningError)):
                     raise
                 self._sleep(0.5)

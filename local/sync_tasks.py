@@ -5,15 +5,18 @@ that AWS documents, so that Retry and Catch written for AWS match here too.
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.plane_client import PlaneClient, PlaneUnreachableError
+from local.plane_client import PlaneClient, PlaneNotListeningError, PlaneUnreachableError
 
 POLL_S = 0.5
+ENDED = ("Completed", "Failed", "Stopped")
+log = logging.getLogger("sync-tasks")
 
 
 @dataclass(frozen=True)
@@ -72,40 +75,64 @@ class SyncTasks:
             )
         if reason := wants_to_stop():
             raise TaskFailedError("States.TaskFailed", f"{operation} was not called: {reason}")
-        created = self._call(operation, request)
-        return self._wait(JOBS[operation], str(request[JOBS[operation].name_field]), wants_to_stop) if pattern else created
+        if not pattern:
+            return self._call(operation, request)
+        job = JOBS[operation]
+        which = {job.name_field: str(request.get(job.name_field))}
+        try:
+            self._call(operation, request)
+        except TaskFailedError as failure:
+            lost = failure.__cause__
+            if isinstance(lost, PlaneUnreachableError) and not isinstance(lost, PlaneNotListeningError):
+                self._stop(job, which)  # it may run although the answer was lost, and nobody would watch it
+            raise
+        return self._wait(job, which, wants_to_stop)
 
     def stop_left_over(self) -> None:
         """Stop the jobs that an engine killed in the middle was waiting for: their executions ended with it."""
         for note in sorted(self._notes.glob("*.json")):
-            noted = json.loads(note.read_text())
             try:
+                noted = json.loads(note.read_text())
                 self._client.call(noted["stop"], noted["request"])
             except PlaneUnreachableError:
                 continue
+            except (ValueError, KeyError, TypeError):
+                log.warning("%s is no note of a running job; it is dropped", note)
             note.unlink(missing_ok=True)
 
-    def _wait(self, job: Job, name: str, wants_to_stop: Callable[[], str | None]) -> dict[str, Any]:
-        which = {job.name_field: name}
-        note = self._notes / f"{job.name_field}-{name}.json"
-        self._notes.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps({"stop": job.stop, "request": which}))
+    def _wait(self, job: Job, which: dict[str, str], wants_to_stop: Callable[[], str | None]) -> dict[str, Any]:
+        """Wait for a job's end; one that can no longer be watched, or is wanted no more, is stopped."""
+        note = self._write_note(job, which)
         try:
-            while True:
-                document = self._call(job.describe, which)
-                if document[job.status_field] in ("Completed", "Failed", "Stopped"):
-                    return self._ended(document, job)
+            while (document := self._call(job.describe, which))[job.status_field] not in ENDED:
                 if reason := wants_to_stop():
-                    self._call(job.stop, which)
-                    raise TaskFailedError("States.TaskFailed", f"{name} was told to stop: {reason}")
+                    raise TaskFailedError("States.TaskFailed", f"{which[job.name_field]} was told to stop: {reason}")
                 self._sleep(POLL_S)
-        finally:
-            note.unlink(missing_ok=True)
+        except TaskFailedError:
+            if self._stop(job, which):
+                note.unlink(missing_ok=True)
+            raise
+        note.unlink(missing_ok=True)
+        if document[job.status_field] != "Completed":
+            raise TaskFailedError("States.TaskFailed", json.dumps(document))
+        return document
 
-    def _ended(self, document: dict[str, Any], job: Job) -> dict[str, Any]:
-        if document[job.status_field] == "Completed":
-            return document
-        raise TaskFailedError("States.TaskFailed", json.dumps(document))
+    def _stop(self, job: Job, which: Mapping[str, str]) -> bool:
+        """Stop a job, unless it has ended; False when the plane does not answer."""
+        try:
+            self._client.call(job.stop, which)
+        except PlaneUnreachableError:
+            return False
+        return True
+
+    def _write_note(self, job: Job, which: Mapping[str, str]) -> Path:
+        """Note a running job; a note is there whole or not at all."""
+        note = self._notes / f"{job.name_field}-{which[job.name_field]}.json"
+        self._notes.mkdir(parents=True, exist_ok=True)
+        unfinished = note.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps({"stop": job.stop, "request": which}))
+        unfinished.replace(note)
+        return note
 
     def _call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
