@@ -1,7 +1,7 @@
 """Start processes that outlive their starter, remember them on disk, and end exactly those again.
 
 Runs on the user's machine, in the `whippet` command, in the SageMaker plane and in tests. A process is remembered by pid and
-start time, so that a pid which the kernel has given to somebody else in the meantime is never touched.
+birth, so that a pid which the kernel has given to somebody else in the meantime is never touched.
 """
 
 import contextlib
@@ -21,11 +21,15 @@ START_TIME_TOLERANCE_S = 0.05
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One started process: its name here, its pid (also its session's id) and the second it started at (epoch)."""
+    """One started process: its name here, its pid (also its session's id), the second it started at (epoch) and its birth.
+
+    `birth` is what `birth_of` says, empty where there is no /proc; there `started` tells the process from a later one.
+    """
 
     name: str
     pid: int
     started: float
+    birth: str = ""
 
 
 class ProcessBook:
@@ -58,7 +62,7 @@ class ProcessBook:
         except psutil.NoSuchProcess:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(ProcessRecord(name, pid, started)))
+        text = json.dumps(asdict(ProcessRecord(name, pid, started, birth_of(pid))))
         unfinished = self._path(name).with_suffix(".unfinished")
         unfinished.write_text(text)
         unfinished.replace(self._path(name))
@@ -73,6 +77,8 @@ class ProcessBook:
         for path in sorted(self.folder.glob(f"{prefix}*.pid")):
             try:
                 found.append(ProcessRecord(**json.loads(path.read_text())))
+            except FileNotFoundError:  # forgotten by another process in this moment
+                continue
             except (ValueError, TypeError):
                 path.unlink(missing_ok=True)
         return found
@@ -133,6 +139,20 @@ def session_of(pid: int) -> list[psutil.Process]:
     return list(members.values())
 
 
+def birth_of(pid: int) -> str:
+    """The boot and the clock ticks since it at which a process started: unlike times of day, no clock update changes them.
+
+    Empty where there is no /proc, and for a process that does not exist.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Field 22; the name before it, in parentheses, may hold anything.
+        ticks = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return f"{boot}:{int(ticks)}"
+
+
 def _session(record: ProcessRecord) -> list[psutil.Process]:
     if _pid_was_reused(record):
         return []
@@ -142,7 +162,7 @@ def _session(record: ProcessRecord) -> list[psutil.Process]:
 def _leader(record: ProcessRecord) -> psutil.Process | None:
     try:
         process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.started) < START_TIME_TOLERANCE_S
+        same = _is_recorded(process, record)
     except psutil.NoSuchProcess:
         return None
     return process if same and _lives(process) else None
@@ -150,9 +170,15 @@ def _leader(record: ProcessRecord) -> psutil.Process | None:
 
 def _pid_was_reused(record: ProcessRecord) -> bool:
     try:
-        return abs(psutil.Process(record.pid).create_time() - record.started) >= START_TIME_TOLERANCE_S
+        return not _is_recorded(psutil.Process(record.pid), record)
     except psutil.NoSuchProcess:
         return False
+
+
+def _is_recorded(process: psutil.Process, record: ProcessRecord) -> bool:
+    if record.birth:
+        return birth_of(process.pid) == record.birth
+    return bool(abs(process.create_time() - record.started) < START_TIME_TOLERANCE_S)
 
 
 def _in_session(process: psutil.Process, session: int) -> bool:

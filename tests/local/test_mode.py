@@ -1,9 +1,11 @@
 """Local mode's own parts without an engine: processes by pid, the image environment's stamp, environment and URLs."""
 
+import json
 import os
 import socket
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -56,11 +58,26 @@ def test_orphans_of_a_dead_leader_are_found_by_its_session(tmp_path: Path) -> No
 def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(tmp_path: Path) -> None:
     book = ProcessBook(tmp_path / "run")
     pid = book.start_detached("mine", SLEEPS, os.environ, tmp_path / "log")
-    record = (tmp_path / "run" / "mine.pid").read_text()
-    started = str(book.records()[0].started)
-    (tmp_path / "run" / "other.pid").write_text(record.replace("mine", "other").replace(started, "1000000000.0"))
-    assert book.alive("other") is None and book.stop("other") == [] and lives(pid)
+    (mine,) = book.records()
+    another_boot = "another-boot:" + mine.birth.partition(":")[2]
+    for other in (replace(mine, name="other", birth=another_boot), replace(mine, name="other", birth="", started=1e9)):
+        (tmp_path / "run" / "other.pid").write_text(json.dumps(asdict(other)))
+        assert book.alive("other") is None and book.stop("other") == [] and lives(pid)
     assert book.stop("mine") == [pid]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc a process is known by its start time alone")
+def test_a_process_is_still_known_after_the_clock_was_set(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("mine", SLEEPS, os.environ, tmp_path / "log")
+    (mine,) = book.records()
+    (tmp_path / "run" / "mine.pid").write_text(json.dumps(asdict(replace(mine, started=mine.started - 3600))))
+    assert book.alive("mine") == pid and book.stop("mine") == [pid] and not lives(pid)
+
+
+def test_a_record_that_goes_while_records_are_read_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "gone.pid").symlink_to(tmp_path / "nowhere")
+    assert ProcessBook(tmp_path).records() == []
 
 
 def test_a_record_cut_short_is_dropped(tmp_path: Path) -> None:
