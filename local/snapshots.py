@@ -4,6 +4,7 @@ Runs in the engine process, started by `local.adapter`. A snapshot is a folder w
 is moved to it when it is complete, so that a kill at any moment leaves one whole snapshot and never half of two.
 """
 
+import logging
 import shutil
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 INTERVAL_S = 2.0
+log = logging.getLogger("snapshots")
 
 
 class Snapshots(threading.Thread):
@@ -34,6 +36,7 @@ class Snapshots(threading.Thread):
         self._interval_s = interval_s
         self._changed = threading.Event()
         self._saving = threading.Lock()
+        self._failing = False
 
     def watching(self, served: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """`served`, an ASGI application, noting each request that may have changed something."""
@@ -51,9 +54,21 @@ class Snapshots(threading.Thread):
             self._changed.wait()
             self._changed.clear()
             began = time.monotonic()
-            if not self.save():
+            if not self._try_to_save():
                 self._changed.set()
             time.sleep(max(self._interval_s, 20 * (time.monotonic() - began)))
+
+    def _try_to_save(self) -> bool:
+        """Save; a full disk or a state that has no text is told once, and tried again until it passes."""
+        try:
+            saved = self.save()
+        except (OSError, TypeError, ValueError):
+            if not self._failing:
+                log.exception("the engine's state could not be saved; it is tried again, and what is new would not survive a kill now")
+            self._failing = True
+            return False
+        self._failing = self._failing and not saved
+        return saved
 
     def save(self) -> bool:
         """Save now; False when the state was changing and nothing was saved."""

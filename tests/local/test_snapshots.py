@@ -1,10 +1,14 @@
 """Snapshots of the engine's state: whole or not at all."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from local.snapshots import Snapshots, ownerless
+from tests.local.conftest import wait_until
 
 
 class Engine:
@@ -65,6 +69,27 @@ def test_a_snapshot_cut_short_is_not_the_newest(tmp_path: Path) -> None:
     assert saved(tmp_path)["s3"] == {"n": 1}
     engine.snapshots(tmp_path).save()
     assert not (tmp_path / "state-1").exists()
+
+
+def test_a_save_that_fails_is_told_once_and_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine()
+    attempts: list[int] = []
+
+    def encode(_service: str, state: Any) -> str:
+        attempts.append(1)
+        if len(attempts) < 4:
+            raise OSError("no space left on device")
+        return json.dumps(state)
+
+    snapshots = Snapshots(tmp_path / "state", lambda: {"s3": lambda: engine.read("s3")}, encode, lambda: True, interval_s=0.01)
+
+    async def served(_scope: Any, _receive: Any, _send: Any) -> None: ...
+
+    snapshots.start()
+    asyncio.run(snapshots.watching(served)({"type": "http", "method": "PUT"}, None, None))  # type: ignore[arg-type]
+    wait_until(lambda: saved(tmp_path), bool, 10)
+    assert saved(tmp_path) == {"s3": {"n": 1}}
+    assert [record.message.startswith("the engine's state could not be saved") for record in caplog.records] == [True]
 
 
 def test_only_asset_buckets_without_a_stack_are_ownerless() -> None:
