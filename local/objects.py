@@ -4,6 +4,7 @@ Runs in the SageMaker plane, for training jobs and model servers. Keys come from
 becomes a file name: no object can land outside the folder it is downloaded to.
 """
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -22,6 +23,8 @@ from typing import Any
 DOWNLOAD_THREADS = 6
 CACHED_CHANNELS = 6
 UNPACKED_LIMIT_BYTES = 20 * 1024**3
+# Linux: let two files share their blocks until one is written to. Refused by file systems that cannot, and by other systems.
+FICLONE = 0x40049409
 
 
 class DownloadError(Exception):
@@ -84,7 +87,11 @@ def download(s3: Any, bucket: str, names: dict[str, S3Object], folder: Path) -> 
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
-                shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=wanted.key)["Body"], file, 1 << 20)
+                shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=wanted.key, IfMatch=wanted.etag)["Body"], file, 1 << 20)
+        except s3.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "NoSuchKey"):
+                raise
+            raise DownloadError(f"the object {wanted.key!r} changed while it was downloaded; start the job again: {error}") from error
         except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             raise DownloadError(
                 f"the object {wanted.key!r} cannot be a file: another object's key makes its folder a file or its name a folder"
@@ -95,7 +102,7 @@ def download(s3: Any, bucket: str, names: dict[str, S3Object], folder: Path) -> 
 
 
 class ChannelCache:
-    """Channels as folders, downloaded once while their objects stay the same and hard-linked into each job."""
+    """Channels as folders, downloaded once while their objects stay the same and copied for each job, which may write into its own."""
 
     def __init__(self, folder: Path, s3: Any) -> None:
         """Keep downloads under `folder`; `s3` is a boto3 client."""
@@ -118,11 +125,11 @@ class ChannelCache:
         with self._lock:
             lock = self._locks.setdefault(identity, threading.Lock())
         with lock:
-            self._link(self._whole(identity, bucket, names), names, destination)
+            self._copy(self._whole(identity, bucket, names), names, destination)
         return len(names)
 
     def _whole(self, identity: str, bucket: str, names: dict[str, S3Object]) -> Path:
-        """The cached folder, downloaded again when it is missing or when a job has written into it."""
+        """The cached folder, downloaded again when it is missing or when somebody has written into it."""
         cached = self._folder / identity
         if not self._untouched(cached, names):
             shutil.rmtree(cached, ignore_errors=True)
@@ -145,14 +152,18 @@ class ChannelCache:
             return False
         return all(found[name].st_size == item.size and found[name].st_mtime_ns == times.get(name) for name, item in names.items())
 
-    def _link(self, cached: Path, names: Iterable[str], destination: Path) -> None:
+    def _copy(self, cached: Path, names: Iterable[str], destination: Path) -> None:
         for name in names:
             target = destination / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(cached / name, target)
+            with (cached / name).open("rb") as source, target.open("xb") as copy:
+                try:
+                    fcntl.ioctl(copy, FICLONE, source.fileno())
+                except OSError:
+                    shutil.copyfileobj(source, copy, 1 << 20)
 
     def _drop_old(self, keep: str) -> None:
-        """Keep the newest few channels: a job that still uses an older one has its own links to the files."""
+        """Keep the newest few channels: a job that still uses an older one has its own copies."""
         folders = sorted((path for path in self._folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
         with self._lock:
             for path in folders[CACHED_CHANNELS:]:

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.objects import ChannelCache, DownloadError, Mirror, is_inside, join_uri, list_objects, pack, relative_name, split_s3_uri, unpack
+from local.objects import (
+    ChannelCache,
+    DownloadError,
+    Mirror,
+    download,
+    is_inside,
+    join_uri,
+    list_objects,
+    pack,
+    relative_name,
+    split_s3_uri,
+    unpack,
+)
 from tests.local.conftest import Local
 
 
@@ -70,13 +82,32 @@ def test_parallel_jobs_share_one_download_and_cannot_spoil_it(local: Local, tmp_
     assert cache.provide(uri, tmp_path / "one") == 3
     cache.provide(uri, tmp_path / "two")
     one, two = (tmp_path / job / "class" / "1.jpg" for job in ("one", "two"))
-    assert one.samefile(two) and one.read_bytes() == b"photo 1"
+    assert one.read_bytes() == b"photo 1"
     one.write_bytes(b"spoilt by a job")
+    assert two.read_bytes() == b"photo 1", "a job changed the photo of a job beside it"
+    cached = [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
     cache.provide(uri, tmp_path / "three")
     assert (tmp_path / "three/class/1.jpg").read_bytes() == b"photo 1"
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == cached and len(cached) == 1
     local.put("shared/class/1.jpg", b"another photo")
     cache.provide(uri, tmp_path / "four")
     assert (tmp_path / "four/class/1.jpg").read_bytes() == b"another photo"
+
+
+def test_an_object_that_changes_between_listing_and_download_is_named(local: Local, tmp_path: Path) -> None:
+    local.put("changes/a.jpg", b"listed")
+    (listed,) = list_objects(local.client("s3"), local.bucket, "changes/")
+    local.put("changes/a.jpg", b"newer!")
+    with pytest.raises(DownloadError, match=r"'changes/a.jpg' changed while it was downloaded"):
+        download(local.client("s3"), local.bucket, {"a.jpg": listed}, tmp_path)
+
+
+def test_an_object_uploaded_in_parts_is_downloaded_whole(local: Local, tmp_path: Path) -> None:
+    content = bytes(range(256)) * (9 << 12)
+    (tmp_path / "weights").write_bytes(content)
+    local.client("s3").upload_file(str(tmp_path / "weights"), local.bucket, "parts/weights")
+    ChannelCache(tmp_path / "cache", local.client("s3")).provide(f"s3://{local.bucket}/parts/", tmp_path / "job")
+    assert (tmp_path / "job/weights").read_bytes() == content
 
 
 def test_a_key_below_another_key_is_named(local: Local, tmp_path: Path) -> None:
