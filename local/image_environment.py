@@ -75,21 +75,29 @@ class ImageEnvironment:
     def _install(self, progress: Progress, log: Path, environment: Mapping[str, str]) -> None:
         # PIP_CONSTRAINT also reaches the isolated environments in which pip builds the two toolkits from source.
         pip_environment = {**environment, "PIP_CONSTRAINT": str(self.lock), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        command = [str(self.python), "-m", "pip", "install", "--no-compile", "--progress-bar", "off", "-r", str(self.lock)]
         log.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            log.open("w", encoding="utf-8") as record,
-            subprocess.Popen(command, env=pip_environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip,
-        ):
-            for line in pip.stdout or ():
-                record.write(line)
-                if line.startswith(("Collecting ", "Processing ", "Installing collected")):
-                    progress("image environment: " + line.strip().split(" (from")[0][:120])
-        if pip.returncode != 0 or not self.train.exists():
+        code = 0
+        with log.open("w", encoding="utf-8") as record:
+            for command in self.commands(environment):
+                with subprocess.Popen(command, env=pip_environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+                    for line in pip.stdout or ():
+                        record.write(line)
+                        if line.startswith(("Collecting ", "Processing ", "Installing collected")):
+                            progress("image environment: " + line.strip().split(" (from")[0][:120])
+                if code := pip.returncode:
+                    break
+        if code != 0 or not self.train.exists():
             raise ImageEnvironmentError(
-                f"pip could not install {self.lock.name} into {self.folder} (exit code {pip.returncode}). "
+                f"pip could not install {self.lock.name} into {self.folder} (exit code {code}). "
                 f"The reason stands at the end of {log}; the usual ones are no network and a full disk. Run the same command again."
             )
+
+    def commands(self, environment: Mapping[str, str]) -> list[list[str]]:
+        """The pip commands that install the lock; torch and torchvision first from $TORCH_INDEX, where `make` is given one."""
+        install = [str(self.python), "-m", "pip", "install", "--no-compile", "--progress-bar", "off"]
+        index = environment.get("TORCH_INDEX")
+        torch = [[*install, "--index-url", index, "-c", str(self.lock), "torch", "torchvision"]] if index else []
+        return [*torch, [*install, "-r", str(self.lock)]]
 
     def _wanted_stamp(self) -> str:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"

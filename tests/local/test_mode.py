@@ -95,6 +95,15 @@ def test_the_image_environment_is_whole_only_with_the_stamp_of_its_lock(tmp_path
     assert not (tmp_path / "image" / STAMP).exists()
 
 
+def test_torch_comes_from_the_index_that_make_is_given(tmp_path: Path) -> None:
+    environment = ImageEnvironment(tmp_path / "image")
+    (everything,) = environment.commands({"TORCH_INDEX": ""})
+    assert everything[-2:] == ["-r", str(LOCK)] and "--index-url" not in everything
+    torch, rest = environment.commands({"TORCH_INDEX": "https://example.com/cpu"})
+    assert torch[-6:] == ["--index-url", "https://example.com/cpu", "-c", str(LOCK), "torch", "torchvision"]
+    assert rest == everything
+
+
 def test_every_line_of_the_lock_pins_one_version_and_smdebug_is_not_there() -> None:
     lines = [line for line in LOCK.read_text().splitlines() if line and not line.startswith("#")]
     names = [line.partition("==")[0].lower() for line in lines]
