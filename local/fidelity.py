@@ -40,14 +40,14 @@ ACTED_ON = (
     "HyperParameterTuningJobConfig.ResourceLimits", "HyperParameterTuningJobConfig.ParameterRanges",
     "HyperParameterTuningJobConfig.TuningJobCompletionCriteria", "HyperParameterTuningJobConfig.RandomSeed",
     "TrainingJobDefinition.DefinitionName", "TrainingJobDefinition.StaticHyperParameters",
-    "ModelName", "PrimaryContainer.ModelDataUrl", "PrimaryContainer.Environment", "PrimaryContainer.ContainerHostname",
+    "ModelName", "PrimaryContainer.ModelDataUrl", "PrimaryContainer.Environment", "EnableNetworkIsolation",
     "EndpointConfigName", "ProductionVariants.VariantName", "ProductionVariants.ModelName",
     "ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds", "EndpointName",
 )  # fmt: skip
 # Matters of the account or of machines that one machine does not have: kept, described, without effect.
 ACCEPTED = (
     "RoleArn", "ExecutionRoleArn", "ResourceConfig.InstanceType", "ResourceConfig.VolumeSizeInGB", "ResourceConfig.VolumeKmsKeyId",
-    "ResourceConfig.KeepAlivePeriodInSeconds", "OutputDataConfig.KmsKeyId", "Tags", "EnableNetworkIsolation",
+    "ResourceConfig.KeepAlivePeriodInSeconds", "OutputDataConfig.KmsKeyId", "Tags", "PrimaryContainer.ContainerHostname",
     "EnableInterContainerTrafficEncryption", "StoppingCondition.MaxPendingTimeInSeconds", "StoppingCondition.MaxWaitTimeInSeconds",
     "AlgorithmSpecification.TrainingImage", "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries", "ExperimentConfig",
     "ProductionVariants.InstanceType", "ProductionVariants.InitialVariantWeight", "ProductionVariants.InferenceAmiVersion",

@@ -1,10 +1,12 @@
 """The tables of local.fidelity against botocore's model: no field is unknown, and none is ignored in silence."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import local
 from local.fidelity import ACCEPTED, ACTED_ON, LIMITED, REFUSED, refuse_what_is_not_done
 from local.shapes import ServiceError, service_model
 
@@ -48,6 +50,12 @@ def test_every_field_that_a_table_names_exists(what: str) -> None:
 def test_every_accepted_and_acted_on_field_exists_somewhere() -> None:
     shapes = [shape_of(what) for what in (*REQUESTS, "ProductionVariant")]
     assert [field for field in (*ACCEPTED, *ACTED_ON) if not any(exists(shape, field) for shape in shapes)] == []
+
+
+def test_every_field_that_is_acted_on_is_read_by_the_code() -> None:
+    files = [path for path in Path(local.__file__).parent.glob("*.py") if path.name != "fidelity.py"]
+    code = "".join(path.read_text() for path in files)
+    assert [field for field in ACTED_ON if f'"{field.rpartition(".")[2]}"' not in code] == []
 
 
 @pytest.mark.parametrize("what", [*REQUESTS, "ProductionVariant", "Channel"])
