@@ -11,22 +11,28 @@ from local.shapes import invalid
 from local.store import Document
 
 DEFAULT_PAGE = 10
+OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 SORT_FIELDS = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Which members of a kind's documents hold its name and its status, and how the answer's list is called."""
+    """Which members of a kind's documents hold its name and its status, how the answer's list is called, and its order unless asked."""
 
     answer: str
     name_field: str
     status_field: str = ""
+    sort_by: str = "CreationTime"
+    sort_order: str = "Descending"
 
 
 def list_documents(documents: Sequence[Document], request: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
     """The answer to a List request over `documents`; NextToken is the offset of the next page."""
+    by = request.get("SortBy", listing.sort_by)
     chosen = [document for document in documents if _wanted(document, request, listing)]
-    chosen.sort(key=lambda document: _sort_key(document, request, listing), reverse=request.get("SortOrder", "Descending") == "Descending")
+    if by == "FinalObjectiveMetricValue":
+        chosen = [document for document in chosen if OBJECTIVE in document]
+    chosen.sort(key=lambda document: _sort_key(document, by, listing), reverse=request.get("SortOrder", listing.sort_order) == "Descending")
     start = _offset(request.get("NextToken"))
     end = start + int(request.get("MaxResults", DEFAULT_PAGE))
     answer: dict[str, Any] = {listing.answer: chosen[start:end]}
@@ -45,15 +51,14 @@ def _wanted(document: Document, request: Mapping[str, Any], listing: Listing) ->
     )
 
 
-def _sort_key(document: Document, request: Mapping[str, Any], listing: Listing) -> tuple[Any, str]:
-    by, name = request.get("SortBy", "CreationTime"), document[listing.name_field]
+def _sort_key(document: Document, by: str, listing: Listing) -> tuple[Any, str]:
+    name = document[listing.name_field]
     if by == "Name":
         return (name, name)
     if by == "Status":
         return (document.get(listing.status_field, ""), name)
     if by == "FinalObjectiveMetricValue":
-        metric = document.get("FinalHyperParameterTuningJobObjectiveMetric", {})
-        return (metric.get("Value", float("inf")), name)
+        return (document[OBJECTIVE]["Value"], name)
     return (document.get(SORT_FIELDS.get(by, "CreationTime"), 0.0), name)
 
 

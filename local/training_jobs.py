@@ -19,7 +19,7 @@ from local.shapes import ServiceError, invalid
 from local.store import Document, Store
 
 KIND = "training-job"
-LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
+LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", sort_order="Ascending")
 INTERRUPTED = "InternalServerError: local mode ended while the job ran; start it again"
 RUNNING = ("InProgress", "Stopping")
 LEFT_OUT_OF_DOCUMENT = ("Tags",)

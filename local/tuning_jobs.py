@@ -22,8 +22,8 @@ from local.store import Document, Store
 from local.training_jobs import INTERRUPTED, RUNNING, TrainingJobs, check_training_request
 
 KIND = "tuning-job"
-LISTING = Listing("HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", "HyperParameterTuningJobStatus")
-JOBS_LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
+LISTING = Listing("HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", "HyperParameterTuningJobStatus", "Name", "Ascending")
+JOBS_LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", "Name", "Ascending")
 POLL_S = 0.2
 DEFAULT_JOBS = 100
 ALL_FAILED = "All training jobs failed. Please take a look at the training jobs failures to get more details."

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from local import training_jobs, tuning_jobs
 from local.listing import Listing, list_documents
 from local.shapes import ServiceError
 from local.store import Store
@@ -77,6 +78,31 @@ def test_filters_and_order() -> None:
     assert names(failed) == ["job-5", "job-7", "job-9", "job-11"]
     assert names(list_documents(DOCUMENTS, {"NameContains": "B-1", "SortBy": "Name"}, LISTING)) == ["job-11", "job-10", "job-1"]
     assert names(list_documents(DOCUMENTS, {"SortBy": "Status", "SortOrder": "Ascending", "MaxResults": 1}, LISTING)) == ["job-0"]
+
+
+def test_the_order_that_a_request_leaves_open_is_the_operations_own() -> None:
+    """As SageMaker's documentation of each List operation gives it."""
+    documents: list[dict[str, Any]] = [
+        {"TrainingJobName": name, "HyperParameterTuningJobName": name, "ModelName": name, "CreationTime": created}
+        for name, created in (("b", 1.0), ("a", 2.0), ("c", 3.0))
+    ]
+
+    def order(listing: Listing) -> str:
+        return "".join(document["ModelName"] for document in list_documents(documents, {}, listing)[listing.answer])
+
+    assert order(training_jobs.LISTING) == "bac"
+    assert order(tuning_jobs.LISTING) == order(tuning_jobs.JOBS_LISTING) == "abc"
+    assert order(Listing("Models", "ModelName")) == "cab"
+
+
+def test_jobs_without_an_objective_are_not_sorted_by_it() -> None:
+    objective = "FinalHyperParameterTuningJobObjectiveMetric"
+    documents: list[dict[str, Any]] = [
+        {"Name": "a", objective: {"Value": 0.5}},
+        {"Name": "none"},
+        {"Name": "b", objective: {"Value": 0.25}},
+    ]
+    assert names(list_documents(documents, {"SortBy": "FinalObjectiveMetricValue", "SortOrder": "Ascending"}, LISTING)) == ["b", "a"]
 
 
 def test_a_made_up_token_is_refused() -> None:
