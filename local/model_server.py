@@ -3,6 +3,7 @@
 Runs in the SageMaker plane. The server binds 127.0.0.1 on a free port and counts as healthy when GET /ping answers 200.
 """
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -10,13 +11,16 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from local.job_logs import JobLog
 from local.job_runner import INHERITED, JobTools, translate
+from local.mode import free_port
 from local.objects import download_file, unpack
 from local.processes import end_processes, session_of
 
@@ -24,6 +28,7 @@ LOG_GROUP = "/aws/sagemaker/Endpoints"
 START_TIMEOUT_S = 180.0
 PING_TIMEOUT_S = 2.0
 INVOCATION_TIMEOUT_S = 60.0
+PORT_ATTEMPTS = 3
 FORWARDED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
 
 
@@ -31,12 +36,26 @@ class ServerFailedError(Exception):
     """The server did not become healthy; the message is fit for a FailureReason."""
 
 
+class PortTakenError(ServerFailedError):
+    """Somebody else listens on the port that the server was given."""
+
+
 class ModelServer:
     """The server of one production variant: `start`, `invoke`, `is_alive`, `stop`."""
 
-    def __init__(self, tools: JobTools, endpoint: str, variant: str, container: Mapping[str, Any], folder: Path, isolated: bool) -> None:
-        """Serve the artefact that `container` (a model's PrimaryContainer) names, from `folder`."""
+    def __init__(
+        self,
+        tools: JobTools,
+        endpoint: str,
+        variant: str,
+        container: Mapping[str, Any],
+        folder: Path,
+        isolated: bool,
+        choose_port: Callable[[], int] = lambda: free_port(0, set()),
+    ) -> None:
+        """Serve the artefact that `container` (a model's PrimaryContainer) names, from `folder`, on a port of `choose_port`."""
         self._tools = tools
+        self._choose_port = choose_port
         self.endpoint, self.variant = endpoint, variant
         self._container = container
         self._isolated = isolated
@@ -53,8 +72,15 @@ class ModelServer:
         self._open.enter_context(self.log)
         try:
             self._unpack()
-            self._launch()
-            self._wait_until_healthy(timeout_s)
+            for attempt in range(PORT_ATTEMPTS):
+                try:
+                    self._launch()
+                    self._wait_until_healthy(timeout_s)
+                    break
+                except PortTakenError:
+                    if attempt == PORT_ATTEMPTS - 1:
+                        raise
+                    self._end_process()
         except BaseException:
             self.stop()
             raise
@@ -78,14 +104,17 @@ class ModelServer:
 
     def stop(self) -> None:
         """End the process and all it started, and remove its folder."""
+        self._end_process()
+        self._open.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_process(self) -> None:
         if self._process is not None:
             process = self._process
             end_processes(lambda: session_of(process.pid), 5.0)
             process.wait()
             self._reader.join(5.0)
             self._tools.processes.forget(self._record)
-        self._open.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def _record(self) -> str:
@@ -106,7 +135,7 @@ class ModelServer:
             raise ServerFailedError(
                 f"the artefact {self._container['ModelDataUrl']} has no executable code/serve, the program that serves it"
             )
-        self.port = _free_port()
+        self.port = self._choose_port()
         self._process = subprocess.Popen(
             [str(serve)], env=self._environment(), cwd=self._model, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", start_new_session=True,
@@ -141,6 +170,8 @@ class ModelServer:
     def _wait_until_healthy(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not self._answers_ping():
+            if not self.is_alive() and not _is_free(self.port):
+                raise self._port_taken()
             if not self.is_alive() or time.monotonic() > deadline:
                 ended = "ended" if not self.is_alive() else f"did not answer GET /ping with 200 within {timeout_s:.0f} s"
                 time.sleep(0.2)  # its last lines are still on their way through the pipe
@@ -149,6 +180,21 @@ class ModelServer:
                     f"Please check CloudWatch logs for this endpoint. Their end: {self.log.tail()[-500:]}"
                 )
             time.sleep(0.1)
+        if not self._listens():
+            raise self._port_taken()
+
+    def _port_taken(self) -> PortTakenError:
+        return PortTakenError(f"another program listens on port {self.port}, which was free before; create the endpoint again")
+
+    def _listens(self) -> bool:
+        """Whether the server itself, or a process it started, listens on its port: anybody may answer a ping there."""
+        pid = self._process.pid if self._process is not None else 0
+        for process in session_of(pid):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                sockets = process.net_connections("inet")
+                if any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in sockets):
+                    return True
+        return False
 
     def _answers_ping(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PING_TIMEOUT_S)
@@ -161,8 +207,11 @@ class ModelServer:
             connection.close()
 
 
-def _free_port() -> int:
+def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,15 +1,23 @@
 """Endpoints whose start goes wrong in ways that nobody foresaw: they fail, and can be deleted."""
 
+import http.server
+import json
+import socket
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from boto3.exceptions import RetriesExceededError
 
 from local.endpoints import Endpoints
+from local.model_server import ModelServer
 from local.models import EndpointConfigs, Models
 from local.store import Store
-from tests.local.conftest import IMAGE, ROLE, wait_until
+from tests.local.conftest import IMAGE, ROLE, archive, wait_until
 from tests.local.fakes import FakeS3, fake_tools
+from tests.local.test_endpoints import SERVE
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -35,3 +43,47 @@ def test_an_error_that_nobody_foresaw_fails_the_endpoint(tmp_path: Path, error: 
         endpoints.delete("e")
     finally:
         endpoints.close()
+
+
+class SomebodyElse(http.server.BaseHTTPRequestHandler):
+    """A server that answers /ping as well."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None: ...
+
+
+@pytest.fixture(params=["answers", "is silent"])
+def taken_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port where somebody else listens, who answers pings or says nothing."""
+    if request.param == "is silent":
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            yield listening.getsockname()[1]
+        return
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SomebodyElse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_a_port_that_somebody_else_took_is_left_for_another(tmp_path: Path, taken_port: int) -> None:
+    """The server that answers there is not the model's: the endpoint must not hand photos to it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = probe.getsockname()[1]
+    s3 = FakeS3()
+    s3.objects["model.tar.gz"] = archive({"code/serve": SERVE.replace("/usr/bin/env python", sys.executable), "word.txt": "mine"})
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://b/model.tar.gz"}
+    ports = iter([taken_port, free])
+    server = ModelServer(fake_tools(tmp_path, s3), "e", "v", container, tmp_path / "server", True, lambda: next(ports))
+    try:
+        server.start(20.0)
+        assert server.port == free and server.is_alive()
+        status, _headers, body = server.invoke(b"photo", {})
+        assert (status, json.loads(body)["word"]) == (200, "mine")
+    finally:
+        server.stop()
+    assert not server.is_alive()
