@@ -47,9 +47,6 @@ class LocalModeError(RuntimeError):
 class LocalStatus:
     """What runs now: pids are None for a part that does not run, `jobs` counts recorded jobs and model servers."""
 
-    running: bool
-    engine_url: str
-    plane_url: str
     engine_pid: int | None
     plane_pid: int | None
     jobs: int
@@ -88,9 +85,7 @@ class LocalMode:
             for name in ("plane", "engine"):
                 if self._processes.alive(name):
                     progress(f"stopping the {name}")
-                stopped += self._processes.stop(name, grace_s=30.0)
-                if name == "plane":
-                    stopped += self._processes.stop_all(grace_s=2.0, prefix="job-") + self._processes.stop_all(prefix="server-")
+                stopped += self._stop_part(name, grace_s=30.0, servers_grace_s=10.0)
             progress(f"local mode is stopped ({len(stopped)} processes)")
             return stopped
 
@@ -99,10 +94,9 @@ class LocalMode:
         return self._answers("engine") and self._answers("plane")
 
     def status(self) -> LocalStatus:
-        """What runs now, for `whippet status`."""
+        """What runs now, by pid; `is_running` tells whether it also answers."""
         jobs = len(self._processes.records("job-")) + len(self._processes.records("server-"))
-        engine, plane = self._processes.alive("engine"), self._processes.alive("plane")
-        return LocalStatus(self.is_running(), self.engine_url, self.plane_url, engine, plane, jobs)
+        return LocalStatus(self._processes.alive("engine"), self._processes.alive("plane"), jobs)
 
     @property
     def engine_url(self) -> str:
@@ -151,12 +145,17 @@ class LocalMode:
         """End parts that run other code than this, after a `git pull`, and servers whose image environment is about to be rebuilt."""
         outdated = self._processes.records() and self._code_stamp_file.exists() and self._code_stamp_file.read_text() != code_stamp()
         if outdated or not self.image.is_ready():
-            self._processes.stop("plane", grace_s=30.0)
-            self._processes.stop_all(grace_s=2.0, prefix="job-")
-            self._processes.stop_all(grace_s=2.0, prefix="server-")
+            self._stop_part("plane", grace_s=30.0)
         if outdated:
-            self._processes.stop("engine", grace_s=30.0)
+            self._stop_part("engine", grace_s=30.0)
         self._code_stamp_file.write_text(code_stamp())
+
+    def _stop_part(self, name: str, grace_s: float, servers_grace_s: float = 2.0) -> list[int]:
+        """End the engine, or the plane and after it the jobs and model servers it has left; returns the pids."""
+        stopped = self._processes.stop(name, grace_s)
+        if name == "plane":
+            stopped += self._processes.stop_all("job-", grace_s=2.0) + self._processes.stop_all("server-", servers_grace_s)
+        return stopped
 
     @property
     def _code_stamp_file(self) -> Path:
@@ -166,10 +165,7 @@ class LocalMode:
         """Start what does not answer, after ending what is left of an earlier run."""
         missing = [name for name in ("engine", "plane") if not self._answers(name)]
         for name in missing:
-            self._processes.stop(name, grace_s=5.0)
-        if "plane" in missing:
-            self._processes.stop_all("job-", grace_s=2.0)
-            self._processes.stop_all("server-", grace_s=2.0)
+            self._stop_part(name, grace_s=5.0)
         self._choose_ports(missing)
         for name in missing:
             progress(f"starting the {name}")

@@ -114,13 +114,13 @@ def test_stop_ends_everything_by_pid_and_start_finds_the_objects_again(fresh_loc
     local = fresh_local
     local.put("kept.txt", b"kept")
     local.mode.start()
-    first = local.mode.status()
+    first, url = local.mode.status(), local.mode.engine_url
     pids = local.mode.stop()
     assert {first.engine_pid, first.plane_pid} <= set(pids)
     assert not local.mode.is_running() and local.mode.stop() == []
     assert list((local.mode.home / "run").glob("*.pid")) == []
     local.mode.start()
-    assert local.mode.engine_url == first.engine_url, "the port changed although it was free"
+    assert local.mode.engine_url == url, "the port changed although it was free"
     assert local.client("s3").get_object(Bucket=local.bucket, Key="kept.txt")["Body"].read() == b"kept"
 
 
