@@ -6,8 +6,20 @@ Runs anywhere, with the standard library alone: the stacks import it to write re
 PROGRAM = "training/train.py"
 """The script that the SageMaker training toolkit starts, as a path inside the source archive."""
 
+PREPARE_PROGRAM = "training/prepare.py"
+"""The script that the processing job starts, as a path inside the source archive."""
+
+PREPARE_OPTIONS = ("--photos", "--weights", "--dataset", "--report", "--message", "--seed")
+"""Its options: four folders, the file that becomes the job's ExitMessage, and the seed of the split."""
+
+DATASET_DESCRIPTION = "dataset.json"
+"""File of a prepared data set that names every other one with its length: {"files": {name: {"bytes", "sha256"}}, …}."""
+
+CHANNEL_DATASET = "dataset"
+"""Channel with the prepared data set: manifest, features, a few photos to check the endpoint with."""
+
 CHANNEL_PHOTOS = "photos"
-"""Channel with the class folders, or train/valid/test folders of class folders."""
+"""Channel with the class folders, or train/valid/test folders of class folders; only where the backbone is trained."""
 
 CHANNEL_WEIGHTS = "weights"
 """Channel with the backbone: one JSON description and the state_dict file that it names."""
@@ -28,9 +40,12 @@ DEBUG_OUTPUT = "debug-output"
 """Folder under the checkpoints: what the smdebug hook saved."""
 
 REPORT = "report"
-"""Folder under the checkpoints: data.json, history.json, evaluation.json, rule_statuses.json, report.html."""
+"""Folder under the checkpoints: data.json, history.json, evaluation.json, rule_statuses.json, report.html, check/."""
 
-HYPERPARAMETERS = ("lr", "batch_size", "epochs", "seed", "debugger", "evaluate_test")
+RESUME = "resume"
+"""Folder under the checkpoints: what a job that was interrupted goes on from, in a folder of the job's own name."""
+
+HYPERPARAMETERS = ("lr", "batch_size", "epochs", "seed", "trainable", "class_weights", "debugger", "evaluate_test")
 """Every hyperparameter that the program accepts; each is sent as a string, and any other is refused."""
 
 TUNED_HYPERPARAMETERS = ("lr", "batch_size")
@@ -44,6 +59,12 @@ BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 
 EPOCHS = 20
 """Default number of epochs."""
+
+TRAINABLE = ("head", "last_stage", "all")
+"""`head`: one linear layer on cached features; `last_stage`: also the backbone's layer4; `all`: the whole network."""
+
+CLASS_WEIGHTS = ("balanced", "none")
+"""`balanced`: photos of rare classes count more while training; never in a reported loss."""
 
 DEBUGGER_MODES = ("embedded", "off")
 """`embedded`: the job hooks itself and judges its rules; `off`: no tensor is saved."""
@@ -65,6 +86,9 @@ METRIC_NAMES = (
     "best:valid_accuracy",
     "test:loss",
     "test:accuracy",
+    "test:top5_accuracy",
+    "test:macro_f1",
+    "test:calibration_error",
 )
 """Every metric the job prints; `best:*` once after training, `test:*` only where the test photos are evaluated."""
 
