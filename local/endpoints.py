@@ -14,7 +14,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.fidelity import refuse_what_is_not_done
-from local.job_runner import REASON_LIMIT, JobTools
+from local.job_tools import REASON_LIMIT, JobTools
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
 from local.model_server import LOG_GROUP, START_TIMEOUT_S, ModelServer, ServerFailedError

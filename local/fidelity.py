@@ -11,7 +11,8 @@ from local.shapes import invalid
 
 REAL = {
     "training code": "your program runs in its own process, started by the sagemaker-training toolkit's own `train` entry point",
-    "channels": "every object under S3Uri is downloaded from S3 (File mode, S3Prefix); parallel jobs share one download",
+    "processing": "a processing job's own entry point runs in its own process; its outputs are uploaded to S3",
+    "channels": "every object under S3Uri is downloaded from S3 (S3Prefix), whatever its name; parallel jobs share one download",
     "artefacts": "model.tar.gz, output.tar.gz, checkpoints and debugger tensors are uploaded to S3",
     "tuning": "each training job of a tuning job is really trained, MaxParallelTrainingJobs at a time",
     "endpoints": "the artefact's own server answers behind InvokeEndpoint, in its own process",
@@ -20,11 +21,14 @@ REAL = {
 REPRODUCED = {
     "container": "the /opt/ml tree lies under the job's own folder (SAGEMAKER_BASE_DIR); /opt/ml in a request is translated to it",
     "image": "one environment holds what the pytorch:2.13 image locks; the image's URI in a request is kept, not pulled",
+    "fast file": "a FastFile channel is downloaded before the job starts, as a File channel is; AWS streams it while the job reads",
+    "processing outputs": "Continuous: every 3 seconds and at any end; EndOfJob: when the job completed, not when it failed or was stopped",
     "search": "Bayesian is Optuna's TPE, Random and Grid are what they say; AWS does not publish its own search",
     "statuses": "statuses, secondary statuses, failure reasons and error names follow AWS's wording",
     "stopping": "SIGTERM, then SIGKILL: after 30 seconds, where AWS waits 120",
     "times": "BillableTimeInSeconds is the running time; nothing is billed",
     "spot": "EnableManagedSpotTraining with a CheckpointConfig runs as an ordinary job, which nobody interrupts",
+    "checkpoints": "what lies under CheckpointConfig's S3Uri is there again before a job starts; changes are uploaded every 3 seconds",
     "API authorisation": "a call without a signature is taken as the user's own, so that a browser can open the page; AWS answers 403",
     "web pages": "a browser's request counts only from local mode's own pages and names (127.0.0.1, localhost); others get 403",
     "network isolation": "a job with EnableNetworkIsolation gets no credentials and no endpoint; its network is not cut",
@@ -41,6 +45,9 @@ ACTED_ON = (
     "HyperParameterTuningJobConfig.TuningJobCompletionCriteria", "HyperParameterTuningJobConfig.RandomSeed",
     "TrainingJobDefinition.DefinitionName", "TrainingJobDefinition.StaticHyperParameters",
     "ModelName", "PrimaryContainer.ModelDataUrl", "PrimaryContainer.Environment", "EnableNetworkIsolation",
+    "ProcessingJobName", "ProcessingInputs.InputName", "ProcessingInputs.S3Input.S3Uri", "ProcessingInputs.S3Input.LocalPath",
+    "ProcessingOutputConfig.Outputs.OutputName", "ProcessingOutputConfig.Outputs.S3Output",
+    "AppSpecification.ContainerEntrypoint", "AppSpecification.ContainerArguments", "NetworkConfig.EnableNetworkIsolation",
     "EndpointConfigName", "ProductionVariants.VariantName", "ProductionVariants.ModelName",
     "ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds", "EndpointName",
 )  # fmt: skip
@@ -53,6 +60,9 @@ ACCEPTED = (
     "ProductionVariants.InstanceType", "ProductionVariants.InitialVariantWeight", "ProductionVariants.InferenceAmiVersion",
     "ProductionVariants.VolumeSizeInGB", "ProductionVariants.ModelDataDownloadTimeoutInSeconds",
     "ProductionVariants.VariantInstanceProvisionTimeoutInSeconds", "PrimaryContainer.Image", "KmsKeyId", "MetricsConfig",
+    "ProcessingResources.ClusterConfig.InstanceType", "ProcessingResources.ClusterConfig.VolumeSizeInGB",
+    "ProcessingResources.ClusterConfig.VolumeKmsKeyId", "ProcessingInputs.S3Input.S3DataDistributionType",
+    "ProcessingOutputConfig.KmsKeyId", "AppSpecification.ImageUri", "NetworkConfig.EnableInterContainerTrafficEncryption",
 )  # fmt: skip
 
 _TRAINING_SPECIFICATION = (
@@ -73,6 +83,12 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected",
         *(f"TrainingJobDefinition.{field}" for field in _TRAINING_SPECIFICATION),
     ),
+    "CreateProcessingJob": (
+        "NetworkConfig.VpcConfig", "ProcessingResources.ClusterConfig.InstancePreferences",
+        "ProcessingResources.ClusterConfig.SelectedInstanceType", "ProcessingResources.ClusterConfig.SelectedInstanceCount",
+    ),
+    "ProcessingInput": ("DatasetDefinition",),
+    "ProcessingOutput": ("FeatureStoreOutput",),
     "CreateModel": (
         "Containers", "InferenceExecutionConfig", "VpcConfig", "PrimaryContainer.ModelPackageName", "PrimaryContainer.MultiModelConfig",
         "PrimaryContainer.ImageConfig", "PrimaryContainer.InferenceSpecificationName", "PrimaryContainer.AdditionalModelDataSources",
@@ -97,7 +113,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
 _Values = dict[str, tuple[Callable[[Any], bool], str]]
 _TRAINING_VALUES: _Values = {
     "ResourceConfig.InstanceCount": (lambda value: value == 1, "one instance"),
-    "AlgorithmSpecification.TrainingInputMode": (lambda value: value == "File", "File"),
+    "AlgorithmSpecification.TrainingInputMode": (lambda value: value in ("File", "FastFile"), "File and FastFile"),
     "OutputDataConfig.CompressionType": (lambda value: value == "GZIP", "GZIP"),
 }
 LIMITED: dict[str, _Values] = {
@@ -110,10 +126,18 @@ LIMITED: dict[str, _Values] = {
         "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": (lambda value: value == "Off", "Off"),
         **{f"TrainingJobDefinition.{field}": rule for field, rule in _TRAINING_VALUES.items()},
     },
+    "CreateProcessingJob": {"ProcessingResources.ClusterConfig.InstanceCount": (lambda value: value == 1, "one instance")},
+    "ProcessingInput": {
+        "AppManaged": (lambda value: value is False, "false"),
+        "S3Input.S3DataType": (lambda value: value == "S3Prefix", "S3Prefix"),
+        "S3Input.S3InputMode": (lambda value: value == "File", "File"),
+        "S3Input.S3CompressionType": (lambda value: value == "None", "None"),
+    },
+    "ProcessingOutput": {"AppManaged": (lambda value: value is False, "false")},
     "CreateModel": {"PrimaryContainer.Mode": (lambda value: value == "SingleModel", "SingleModel")},
     "ProductionVariant": {"InitialInstanceCount": (lambda value: value == 1, "one instance")},
     "Channel": {
-        "InputMode": (lambda value: value == "File", "File"),
+        "InputMode": (lambda value: value in ("File", "FastFile"), "File and FastFile"),
         "CompressionType": (lambda value: value == "None", "None"),
         "RecordWrapperType": (lambda value: value == "None", "None"),
         "DataSource.S3DataSource.S3DataType": (lambda value: value == "S3Prefix", "S3Prefix"),

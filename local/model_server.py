@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from local.job_logs import JobLog
-from local.job_runner import INHERITED, JobTools, translate
+from local.job_tools import INHERITED, JobTools, translate
 from local.mode import free_port
 from local.objects import download_file, unpack
 from local.processes import end_processes, session_of

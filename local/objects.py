@@ -78,19 +78,26 @@ def list_objects(s3: Any, bucket: str, prefix: str) -> list[S3Object]:
     return sorted(found, key=lambda item: item.key)
 
 
-def download(s3: Any, bucket: str, names: dict[str, S3Object], folder: Path) -> None:
-    """Download objects to `folder`/<relative name>, several at a time."""
+def download(s3: Any, bucket: str, names: dict[str, S3Object], folder: Path, as_listed: bool = True) -> None:
+    """Download objects to `folder`/<relative name>, several at a time.
+
+    Raises DownloadError for one that is no longer as it was listed; with `as_listed` false what is there now is taken instead.
+    """
 
     def fetch(item: tuple[str, S3Object]) -> None:
         name, wanted = item
         path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            condition = {"IfMatch": wanted.etag} if as_listed else {}
             with path.open("wb") as file:
-                shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=wanted.key, IfMatch=wanted.etag)["Body"], file, 1 << 20)
+                shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=wanted.key, **condition)["Body"], file, 1 << 20)
         except s3.exceptions.ClientError as error:
             if error.response["Error"]["Code"] not in ("PreconditionFailed", "NoSuchKey"):
                 raise
+            if not as_listed:
+                path.unlink(missing_ok=True)
+                return
             raise DownloadError(f"the object {wanted.key!r} changed while it was downloaded; start the job again: {error}") from error
         except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             raise DownloadError(
@@ -185,10 +192,14 @@ class Mirror:
         self._sent: dict[str, tuple[int, int]] = {}
 
     def restore(self) -> None:
-        """Download what lies there already, as SageMaker does with a checkpoint prefix before a job starts."""
+        """Download what lies there already, as SageMaker does with a checkpoint prefix before a job starts.
+
+        Jobs may share the prefix, so that one restores what another is changing: each file is taken as it is in that moment.
+        """
         prefix = f"{self._prefix}/"
         objects = list_objects(self._s3, self._bucket, prefix)
-        download(self._s3, self._bucket, {relative_name(item.key, prefix): item for item in objects}, self._folder)
+        names = {relative_name(item.key, prefix): item for item in objects}
+        download(self._s3, self._bucket, names, self._folder, as_listed=False)
         self._sent = self._files()
 
     def sync(self) -> None:

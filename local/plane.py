@@ -28,11 +28,12 @@ from starlette.routing import Route
 
 from local.endpoints import BODY_LIMIT_BYTES, Endpoints
 from local.image_environment import ImageEnvironment
-from local.job_runner import JobTools
+from local.job_tools import JobTools
 from local.models import EndpointConfigs, Models
 from local.objects import ChannelCache
 from local.own_machine import Application, for_own_machine
 from local.processes import ProcessBook
+from local.processing_jobs import ProcessingJobs
 from local.shapes import ServiceError, service_model, shaped, validate
 from local.store import Store
 from local.tags import Tags
@@ -49,6 +50,7 @@ log = logging.getLogger("plane")
 class Plane:
     """The nouns of the service, and which of their methods each operation is."""
 
+    processing_jobs: ProcessingJobs
     training_jobs: TrainingJobs
     tuning_jobs: TuningJobs
     models: Models
@@ -71,18 +73,25 @@ class Plane:
         store = Store(folder / "state")
         training_jobs, models = TrainingJobs(store, tools), Models(store)
         configs = EndpointConfigs(store, models)
-        return cls(training_jobs, TuningJobs(store, training_jobs), models, configs, Endpoints(store, configs, models, tools), Tags(store))
+        jobs = (ProcessingJobs(store, tools), training_jobs, TuningJobs(store, training_jobs))
+        return cls(*jobs, models, configs, Endpoints(store, configs, models, tools), Tags(store))
 
     def close(self) -> None:
         """End jobs and servers."""
         self.tuning_jobs.stop_all(STOP_TIMEOUT_S)
         self.training_jobs.stop_all(STOP_TIMEOUT_S)
+        self.processing_jobs.stop_all(STOP_TIMEOUT_S)
         self.endpoints.close()
 
     def operations(self) -> dict[str, Operation]:
         """Every operation this plane does."""
-        training, tuning, models, configs, endpoints = self.training_jobs, self.tuning_jobs, self.models, self.configs, self.endpoints
+        processing, training, tuning = self.processing_jobs, self.training_jobs, self.tuning_jobs
+        models, configs, endpoints = self.models, self.configs, self.endpoints
         return {
+            "CreateProcessingJob": processing.create,
+            "DescribeProcessingJob": lambda request: processing.describe(request["ProcessingJobName"]),
+            "ListProcessingJobs": processing.list_jobs,
+            "StopProcessingJob": lambda request: processing.stop(request["ProcessingJobName"]),
             "CreateTrainingJob": training.create,
             "DescribeTrainingJob": lambda request: training.describe(request["TrainingJobName"]),
             "ListTrainingJobs": training.list_jobs,
@@ -186,7 +195,12 @@ async def _bounded_body(request: Request) -> bytes:
 
 def _drop_left_over(folder: Path) -> None:
     """Remove what jobs and servers of a killed plane left beside their logs."""
-    for left in (*folder.glob("jobs/*/ml"), *folder.glob("endpoints/*/*"), *folder.glob("channels/*.unfinished")):
+    for left in (
+        *folder.glob("jobs/*/ml"),
+        *folder.glob("processing-jobs/*/ml"),
+        *folder.glob("endpoints/*/*"),
+        *folder.glob("channels/*.unfinished"),
+    ):
         shutil.rmtree(left, ignore_errors=True)
 
 

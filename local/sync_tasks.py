@@ -30,6 +30,7 @@ class Job:
 
 
 JOBS = {
+    "CreateProcessingJob": Job("ProcessingJobName", "ProcessingJobStatus", "DescribeProcessingJob", "StopProcessingJob"),
     "CreateTrainingJob": Job("TrainingJobName", "TrainingJobStatus", "DescribeTrainingJob", "StopTrainingJob"),
     "CreateHyperParameterTuningJob": Job(
         "HyperParameterTuningJobName", "HyperParameterTuningJobStatus", "DescribeHyperParameterTuningJob", "StopHyperParameterTuningJob"
@@ -71,7 +72,7 @@ class SyncTasks:
         operation = name[:1].upper() + name[1:]
         if operation not in OPERATIONS or pattern not in ("", "sync") or (pattern and operation not in JOBS):
             raise TaskFailedError(
-                "States.Runtime", f"sagemaker:{action} is none of {', '.join(OPERATIONS)}, of which {' and '.join(JOBS)} have .sync"
+                "States.Runtime", f"sagemaker:{action} is none of {', '.join(OPERATIONS)}, of which {', '.join(JOBS)} have .sync"
             )
         if reason := wants_to_stop():
             raise TaskFailedError("States.TaskFailed", f"{operation} was not called: {reason}")

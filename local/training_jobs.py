@@ -5,23 +5,21 @@ Runs in the SageMaker plane. A job's document is its DescribeTrainingJob answer.
 
 import math
 import re
-import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.fidelity import refuse_what_is_not_done
-from local.job_runner import OPT_ML, JobTools, Outcome, TrainingJobRun, usable_cores
+from local.job_threads import INTERRUPTED, RUNNING, JobThreads
+from local.job_tools import OPT_ML, JobTools, Outcome, usable_cores
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
 from local.objects import is_inside
 from local.shapes import ServiceError, invalid
 from local.store import Document, Store
+from local.training_run import TrainingJobRun
 
 KIND = "training-job"
 LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", sort_order="Ascending")
-INTERRUPTED = "InternalServerError: local mode ended while the job ran; start it again"
-RUNNING = ("InProgress", "Stopping")
 LEFT_OUT_OF_DOCUMENT = ("Tags",)
 # The model leaves them optional, for jobs that bring an algorithm of AWS or run without instances.
 NEEDED = {
@@ -37,9 +35,7 @@ class TrainingJobs:
         """Continue from `store`; a job that was running when an earlier plane ended is marked Failed, for its process is gone."""
         self._store = store
         self._tools = tools
-        self._runs: dict[str, TrainingJobRun] = {}
-        self._threads: dict[str, threading.Thread] = {}
-        self._lock = threading.Lock()
+        self._jobs = JobThreads()
         for job in store.all(KIND):
             if job["TrainingJobStatus"] in RUNNING:
                 self._end(job["TrainingJobName"], Outcome("Failed", INTERRUPTED))
@@ -60,14 +56,17 @@ class TrainingJobs:
             "CreationTime": now,
             "LastModifiedTime": now,
         }
-        with self._lock:  # a stop that finds the document finds the run too
+        with self._jobs.lock:
             if not self._store.create(KIND, name, document):
                 raise ServiceError(
                     "ResourceInUse",
                     "Training job names must be unique within an AWS account and region, and a training job with this name "
                     f"already exists ({arn})",
                 )
-            self._start(name, document, threads or usable_cores())
+            run = TrainingJobRun(
+                self._tools, document, threads or usable_cores(), lambda status, message: self._report(name, status, message)
+            )
+            self._jobs.start(name, run, self._end)
         return {"TrainingJobArn": arn}
 
     def describe(self, name: str) -> Document:
@@ -91,43 +90,16 @@ class TrainingJobs:
         changes = {"TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping", "LastModifiedTime": self._tools.clock()}
         if not self._store.update_if(KIND, name, "TrainingJobStatus", RUNNING, **changes):
             raise invalid(f"The request was rejected because the training job is in status {self.describe(name)['TrainingJobStatus']}.")
-        with self._lock:
-            run = self._runs.get(name)
-        if run is not None:
-            run.stop()
+        self._jobs.stop(name)
 
     def wait(self, name: str, timeout_s: float | None = None) -> Document:
         """Wait for the job's end; returns its document."""
-        thread = self._threads.get(name)
-        if thread is not None:
-            thread.join(timeout_s)
+        self._jobs.wait(name, timeout_s)
         return self.describe(name)
 
     def stop_all(self, timeout_s: float) -> None:
         """End every running job, for the plane's own end."""
-        with self._lock:
-            running = dict(self._runs)
-        for run in running.values():
-            run.stop()
-        deadline = time.monotonic() + timeout_s
-        for name in running:
-            self._threads[name].join(max(0.0, deadline - time.monotonic()))
-
-    def _start(self, name: str, document: Document, threads: int) -> None:
-        run = TrainingJobRun(self._tools, document, threads, lambda status, message: self._report(name, status, message))
-        thread = threading.Thread(target=self._run, args=(name, run), daemon=True, name=f"job-{name}")
-        self._runs[name] = run
-        self._threads[name] = thread
-        thread.start()
-
-    def _run(self, name: str, run: TrainingJobRun) -> None:
-        outcome = Outcome("Failed", "InternalServerError: the job's thread ended early; the plane's log tells why")
-        try:
-            outcome = run.run()
-        finally:
-            with self._lock:
-                self._runs.pop(name, None)
-            self._end(name, outcome)
+        self._jobs.stop_all(timeout_s)
 
     def _report(self, name: str, status: str, message: str) -> None:
         """Move to a secondary status, ending the one before."""

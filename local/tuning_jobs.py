@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from local.fidelity import refuse_what_is_not_done
-from local.job_runner import usable_cores
+from local.job_threads import INTERRUPTED, RUNNING
+from local.job_tools import usable_cores
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
 from local.search import GridSearch, Search, make_search, read_ranges
 from local.shapes import ServiceError, invalid
 from local.store import Document, Store
-from local.training_jobs import INTERRUPTED, RUNNING, TrainingJobs, check_training_request
+from local.training_jobs import TrainingJobs, check_training_request
 
 KIND = "tuning-job"
 LISTING = Listing("HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", "HyperParameterTuningJobStatus", "Name", "Ascending")

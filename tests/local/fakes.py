@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.image_environment import ImageEnvironment
-from local.job_runner import JobTools
+from local.job_tools import JobTools
 from local.objects import ChannelCache
 from local.processes import ProcessBook
 

@@ -10,14 +10,24 @@ import local
 from local.fidelity import ACCEPTED, ACTED_ON, LIMITED, REFUSED, refuse_what_is_not_done
 from local.shapes import ServiceError, service_model
 
-PARTS = {"ProductionVariant": ("CreateEndpointConfig", "ProductionVariants"), "Channel": ("CreateTrainingJob", "InputDataConfig")}
-REQUESTS = ("CreateTrainingJob", "CreateHyperParameterTuningJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint")
+PARTS = {
+    "ProductionVariant": ("CreateEndpointConfig", "ProductionVariants"),
+    "Channel": ("CreateTrainingJob", "InputDataConfig"),
+    "ProcessingInput": ("CreateProcessingJob", "ProcessingInputs"),
+    "ProcessingOutput": ("CreateProcessingJob", "ProcessingOutputConfig.Outputs"),
+}
+REQUESTS = (
+    "CreateProcessingJob", "CreateTrainingJob", "CreateHyperParameterTuningJob",
+    "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint",
+)  # fmt: skip
 
 
 def shape_of(what: str) -> Any:
-    operation, member = PARTS.get(what, (what, None))
+    operation, path = PARTS.get(what, (what, ""))
     shape = service_model().operation_model(operation).input_shape
-    return shape.members[member].member if member else shape
+    for member in path.split(".") if path else ():
+        shape = shape.members[member]
+    return shape.member if path else shape
 
 
 def exists(shape: Any, field: str) -> bool:
@@ -58,10 +68,10 @@ def test_every_field_that_is_acted_on_is_read_by_the_code() -> None:
     assert [field for field in ACTED_ON if f'"{field.rpartition(".")[2]}"' not in code] == []
 
 
-@pytest.mark.parametrize("what", [*REQUESTS, "ProductionVariant", "Channel"])
+@pytest.mark.parametrize("what", [*REQUESTS, *PARTS])
 def test_no_field_is_ignored_in_silence(what: str) -> None:
     named = {*ACCEPTED, *ACTED_ON}
-    part = {"ProductionVariant": "ProductionVariants.", "Channel": "InputDataConfig."}.get(what, "")
+    part = f"{PARTS[what][1]}." if what in PARTS else ""
     within = {field.removeprefix(part) for field in named if field.startswith(part)} if part else named
     nested = {f"TrainingJobDefinition.{field}" for field in named} if what == "CreateHyperParameterTuningJob" else set()
     covered = {*within, *nested, *REFUSED.get(what, ()), *LIMITED.get(what, ())}

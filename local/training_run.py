@@ -1,0 +1,152 @@
+"""Runs one training job as SageMaker's container would: /opt/ml tree, channels, the toolkit's `train`, artefacts to S3.
+
+Runs in the SageMaker plane, as every `local.job_run.JobRun` does.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from local.job_logs import JobLog
+from local.job_run import LONGEST_TAIL, JobRun
+from local.job_tools import OPT_ML, REASON_LIMIT, Document, JobTools, Outcome, container_environment, host_document
+from local.objects import Mirror, join_uri, pack, upload_file
+
+
+class TrainingJobRun(JobRun):
+    """One training job from its first download to its last upload."""
+
+    log_group = "/aws/sagemaker/TrainingJobs"
+
+    def __init__(self, tools: JobTools, job: Document, threads: int, report: Callable[[str, str], None]) -> None:
+        """Run `job` (a DescribeTrainingJob document) with `threads` cores; `report(secondary status, message)` is told of progress."""
+        name = job["TrainingJobName"]
+        super().__init__(tools, name, f"job-{name}", tools.home / "jobs" / name, job)
+        self._threads = threads
+        self._report = report
+        self.metrics: dict[str, tuple[float, float]] = {}
+        definitions = job["AlgorithmSpecification"].get("MetricDefinitions", ())
+        self._patterns = [(each["Name"], re.compile(each["Regex"])) for each in definitions]
+
+    def _run(self, log: JobLog) -> Outcome:
+        self._report("Starting", "Preparing the instances for training")
+        self._write_configuration()
+        self._report("Downloading", "Downloading input data")
+        self._download()
+        if self._stopping.is_set():
+            return Outcome("Stopped")
+        self._report("Training", "Training image download completed. Training in progress.")
+        code = self._run_process([str(self._tools.image.train)], self._environment(), log, self._read_metrics)
+        self._report("Stopping" if self._stop_reason else "Uploading", "Uploading generated training model")
+        return self._upload(code, log)
+
+    def _write_configuration(self) -> None:
+        """The JSON files that SageMaker puts under /opt/ml/input/config, and the folders a container finds."""
+        for name in ("input/config", "input/data", "model", "output/data", "checkpoints", "tmp", "home"):
+            (self.base / name).mkdir(parents=True, exist_ok=True)
+        job = self._job
+        channels = {
+            channel["ChannelName"]: {
+                "TrainingInputMode": channel.get("InputMode", job["AlgorithmSpecification"]["TrainingInputMode"]),
+                "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", "FullyReplicated"),
+                "RecordWrapperType": "None",
+                **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
+            }
+            for channel in job.get("InputDataConfig", ())
+        }
+        self._configure("hyperparameters", {name: self.translate(value) for name, value in job.get("HyperParameters", {}).items()})
+        self._configure("resourceconfig", host_document(job["ResourceConfig"]["InstanceType"]))
+        self._configure("inputdataconfig", channels)
+        if hook := job.get("DebugHookConfig"):
+            self._configure("debughookconfig", {**hook, "LocalPath": self.translate(hook.get("LocalPath", f"{OPT_ML}/output/tensors"))})
+        if board := job.get("TensorBoardOutputConfig"):
+            self._configure(
+                "tensorboardoutputconfig", {**board, "LocalPath": self.translate(board.get("LocalPath", f"{OPT_ML}/output/tensorboard"))}
+            )
+
+    def _configure(self, name: str, content: object) -> None:
+        (self.base / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
+
+    def _download(self) -> None:
+        for channel in self._job.get("InputDataConfig", ()):
+            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+            self._tools.channels.provide(uri, self.base / "input" / "data" / channel["ChannelName"])
+        self._mirrors = [Mirror(self._tools.s3, Path(self.translate(path)), uri) for path, uri in self._mirrored()]
+        if "CheckpointConfig" in self._job:
+            self._mirrors[0].restore()
+
+    def _mirrored(self) -> list[tuple[str, str]]:
+        """The folders that reach S3 while the job runs, checkpoints first: (path in the container, URI)."""
+        pairs = []
+        if checkpoint := self._job.get("CheckpointConfig"):
+            pairs.append((checkpoint.get("LocalPath", f"{OPT_ML}/checkpoints"), checkpoint["S3Uri"]))
+        if hook := self._job.get("DebugHookConfig"):
+            pairs.append((hook.get("LocalPath", f"{OPT_ML}/output/tensors"), join_uri(hook["S3OutputPath"], self._name, "debug-output")))
+        if board := self._job.get("TensorBoardOutputConfig"):
+            pairs.append(
+                (board.get("LocalPath", f"{OPT_ML}/output/tensorboard"), join_uri(board["S3OutputPath"], self._name, "tensorboard-output"))
+            )
+        return pairs
+
+    def _environment(self) -> dict[str, str]:
+        config = self.base / "input" / "config"
+        hooks = {
+            "SMDEBUG_CONFIG_FILE_PATH": config / "debughookconfig.json",
+            "TENSORBOARD_CONFIG_FILE_PATH": config / "tensorboardoutputconfig.json",
+        }
+        return {
+            **container_environment(self._tools, self.base, self._threads, self._job.get("EnableNetworkIsolation", False)),
+            "SAGEMAKER_BASE_DIR": str(self.base),
+            "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
+            # Without it the toolkit waits up to 15 minutes for DNS to know algo-1.
+            "SM_STUDIO_LOCAL_MODE": "true",
+            "TRAINING_JOB_NAME": self._name,
+            "TRAINING_JOB_ARN": self._job["TrainingJobArn"],
+            **{name: str(path) for name, path in hooks.items() if path.exists()},
+            **{name: self.translate(value) for name, value in self._job.get("Environment", {}).items()},
+        }
+
+    def _read_metrics(self, line: str) -> None:
+        for name, pattern in self._patterns:
+            for match in pattern.finditer(line):
+                try:
+                    value = float(match.group(1) if pattern.groups else match.group(0))
+                except ValueError:
+                    continue
+                self.metrics[name] = (value, self._tools.clock())
+
+    def _upload(self, code: int, log: JobLog) -> Outcome:
+        """Artefacts to S3 as SageMaker does: the output folder always, the model unless the job failed."""
+        for mirror in self._mirrors:
+            mirror.sync()
+        target = join_uri(self._job["OutputDataConfig"]["S3OutputPath"], self._name, "output")
+        if any((self.base / "output" / "data").iterdir()):
+            self._upload_archive(self.base / "output" / "data", f"{target}/output.tar.gz")
+        if code != 0 and not self._stop_reason:
+            return self._failed(self._failure_reason(code, log), log)
+        outcome = Outcome("Stopped" if self._stop_reason else "Completed", metrics=self.metrics)
+        if not self._stop_reason or any((self.base / "model").iterdir()):
+            self._upload_archive(self.base / "model", f"{target}/model.tar.gz")
+            outcome.artefact = f"{target}/model.tar.gz"
+        if self._stop_reason == "MaxRuntimeExceeded":
+            outcome.reason = "MaxRuntimeExceeded"
+        return outcome
+
+    def _upload_archive(self, folder: Path, uri: str) -> None:
+        archive = self.folder / uri.rpartition("/")[2]
+        pack(folder, archive)
+        upload_file(self._tools.s3, archive, uri)
+        archive.unlink()
+
+    def _failure_reason(self, code: int, log: JobLog) -> str:
+        """What the job wrote to /opt/ml/output/failure, else the end of its log, in AWS's form."""
+        written = self.base / "output" / "failure"
+        text = written.read_text(encoding="utf-8", errors="replace").strip() if written.exists() else ""
+        text = text or f"see the log stream {log.stream}; its end: {log.tail()[-LONGEST_TAIL:]}"
+        return f"AlgorithmError: {text[: REASON_LIMIT - 60]}, exit code: {code}"
+
+    def _failed(self, reason: str, log: JobLog) -> Outcome:
+        outcome = super()._failed(reason, log)
+        outcome.metrics = self.metrics
+        return outcome
