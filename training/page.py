@@ -3,6 +3,7 @@
 Runs in the final training job. Every name that comes from the data is escaped.
 """
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -21,19 +22,21 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 """
 
 
-def render_page(contents: Mapping[str, Any], best_epoch: int, description: Mapping[str, Any]) -> str:
+def render_page(contents: Mapping[str, Any], best_epoch: int, description: Mapping[str, Any], pictures: Sequence[bytes] = ()) -> str:
     """Return the page.
 
     Args:
         contents: what the JSON files hold, by name: data, history, evaluation, rule_statuses.
         best_epoch: the epoch whose weights were kept, from 1.
         description: what model.json holds.
+        pictures: a small JPEG of each of the worst errors, or none.
     """
     sections = (
         _verdict(contents["evaluation"], contents["rule_statuses"], best_epoch),
         _curves(contents["history"], best_epoch),
         _rules(contents["rule_statuses"]),
         _classes(contents["evaluation"]),
+        _worst_errors(contents["evaluation"]["worst_errors"], pictures),
         _photos(contents["data"]),
         _provenance(description),
     )
@@ -93,6 +96,20 @@ def _matrix(evaluation: Mapping[str, Any]) -> str:
         return f"<p>{len(classes)} classes are too many to draw: evaluation.json holds the matrix.</p>"
     chart = confusion_chart(evaluation["confusion_matrix"], classes)
     return f"<p>Rows: what the photo shows. Columns: what it was called.</p>{chart}"
+
+
+def _worst_errors(errors: Sequence[Mapping[str, Any]], pictures: Sequence[bytes]) -> str:
+    """Return the test photos that the model was surest to name wrongly, as pictures where there are any."""
+    if not errors:
+        return ""
+    shown = pictures or [b""] * len(errors)
+    return f'<h2>Worst errors</h2><div class="gallery">{"".join(map(_worst_error, errors, shown))}</div>'
+
+
+def _worst_error(error: Mapping[str, Any], picture: bytes) -> str:
+    image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}">' if picture else ""
+    said = f"shows <b>{escape(error['shown'])}</b>, called <b>{escape(error['called'])}</b> with {error['probability']:.1%}"
+    return f"<figure>{image}<figcaption>{said}<br><small>{escape(error['file'])}</small></figcaption></figure>"
 
 
 def _photos(data: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from ray import serve
 
-from training.inference import Model, model_fn
+from training.inference import model_fn
+from training.prediction import Model
 from training.server import build_app, threads_per_prediction
 
 FOLDER = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model"

@@ -1,62 +1,88 @@
-"""The report of a training job: four JSON files for programs, one HTML page for people, and the verdicts of the rules.
+"""The report of a training job: JSON files for programs, one HTML page for people, and the verdicts of the rules.
 
-Runs in the final training job, which writes it under the checkpoints, so that it reaches S3 uncompressed.
+Runs in the final training job, which writes it under the checkpoints, so that it reaches S3 uncompressed:
+
+    data.json            the data set's summary, and the names of the test photos
+    history.json         one entry an epoch
+    evaluation.json      described by evaluation.schema.json beside this file
+    rule_statuses.json   what each debugger rule says
+    check.json, check/   a few test photos and the probabilities that an endpoint must answer
+    report.html          all of it to read
 """
 
 import json
+import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from training import data, evaluate
-from training.data import LeftOut, PhotoSets
+from training import evaluate
+from training.dataset import CHECK_FOLDER, SUMMARY, Dataset
 from training.debugger import Debugger
-from training.evaluate import Evaluation
+from training.evaluate import Assessment
+from training.json_text import write_json
 from training.loop import Epoch
 from training.page import render_page
 from training.rules.status import RuleStatus, could_not_judge
+
+MAX_LISTED = 1000
+"""Most names of test photos that data.json lists; of more, evenly spread ones."""
 
 
 @dataclass(frozen=True)
 class Report:
     """What the report is made of."""
 
-    sets: PhotoSets
-    left_out: Sequence[LeftOut]
-    """Files found unusable by their header or when they were read."""
+    dataset: Dataset
     history: Sequence[Epoch]
     best: Epoch
-    evaluations: Mapping[str, Evaluation]
-    """For valid and test, by the weights that were saved."""
+    assessment: Assessment
+    """Of the weights that were saved."""
     debugger: Debugger
     description: Mapping[str, Any]
     """What model.json holds."""
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Judge the rules and write data.json, history.json, evaluation.json, rule_statuses.json and report.html."""
+    """Judge the rules and write the files named above into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     statuses = [asdict(status) for status in rule_statuses(report.debugger)]
     contents: dict[str, Any] = {
-        "data": data.to_json(report.sets, report.left_out),
+        "data": data_to_json(report.dataset),
         "history": [asdict(epoch) for epoch in report.history],
-        "evaluation": evaluate.to_json(report.evaluations["test"], report.evaluations["valid"], report.sets.classes),
+        "evaluation": evaluate.to_json(report.assessment),
         "rule_statuses": statuses,
+        "check": report.description["check_photos"],
     }
     for name, content in contents.items():
-        (folder / f"{name}.json").write_text(to_text(content), encoding="utf-8", errors="backslashreplace")
-    (folder / "report.html").write_text(render_page(contents, report.best.epoch, report.description), encoding="utf-8", errors="replace")
+        write_json(folder / f"{name}.json", content)
+    _copy_check_photos(folder / CHECK_FOLDER, report.dataset)
+    page = render_page(contents, report.best.epoch, report.description, _pictures(report))
+    (folder / "report.html").write_text(page, encoding="utf-8", errors="replace")
     for status in statuses:
         print(f"rule {status['RuleConfigurationName']}: {status['RuleEvaluationStatus']} - {status['StatusDetails']}", flush=True)
 
 
-def to_text(content: Mapping[str, Any] | Sequence[Any]) -> str:
-    """Return JSON with one entry of the outermost object or list a line: a matrix of 300 classes stays one line, not 90,000."""
-    if isinstance(content, Mapping):
-        lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
-        return "{\n" + ",\n".join(lines) + "\n}\n"
-    return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False) for item in content) + "\n]\n"
+def data_to_json(dataset: Dataset) -> dict[str, Any]:
+    """Return the data set's summary, and the photos that the model never learnt from."""
+    summary: dict[str, Any] = json.loads((dataset.folder / SUMMARY).read_text(encoding="utf-8"))
+    photos = dataset.split("test")
+    listed = photos[:: math.ceil(len(photos) / MAX_LISTED) or 1]
+    return {**summary, "test_photos": [photo.name for photo in listed]}
+
+
+def _copy_check_photos(folder: Path, dataset: Dataset) -> None:
+    folder.mkdir(exist_ok=True)
+    for photo in dataset.check_photos:
+        shutil.copy(photo, folder / photo.name)
+
+
+def _pictures(report: Report) -> list[bytes]:
+    """Return a small JPEG of each of the worst errors; none where the data set has no thumbnails."""
+    thumbnails = report.dataset.thumbnails()
+    return [thumbnails[error.index] for error in report.assessment.worst_errors] if thumbnails else []
 
 
 def rule_statuses(debugger: Debugger) -> list[RuleStatus]:

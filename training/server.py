@@ -23,8 +23,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from training.inference import Model, UnsupportedContentTypeError, input_fn, model_fn, output_fn, predict_fn
+from training.inference import UnsupportedContentTypeError, input_fn, model_fn, output_fn, predict_fn
 from training.model import WeightsError
+from training.prediction import Model
 from training.preprocessing import PhotoError
 
 MAX_BODY = 6 * 1024 * 1024

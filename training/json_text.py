@@ -1,0 +1,24 @@
+"""JSON files that people open: one entry of the outermost object or list a line.
+
+Runs in training jobs.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def write_json(file: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write a file that is there whole or not at all; names that are no valid Unicode are escaped, so that they come back as they are."""
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    unfinished.write_text(to_text(content), encoding="utf-8", errors="backslashreplace")
+    unfinished.replace(file)
+
+
+def to_text(content: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return the text: a matrix of 300 classes is one line, not 90,000."""
+    if isinstance(content, Mapping):
+        lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+    return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False) for item in content) + "\n]\n"
