@@ -1,36 +1,30 @@
-"""Photos to features: each photo goes through the frozen backbone once per job, decoded by threads while the network computes.
+"""Photos to features: each file is read once, decoded by threads while the network computes, and goes through the frozen backbone once.
 
-Runs in training jobs, on a GPU where there is one.
+Runs in the processing job, on a GPU where there is one. Results come batch by batch, so memory does not grow with the number of photos.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
-from training.data import LeftOut, Photo
-from training.model import FEATURES
-from training.preprocessing import PhotoError, Preprocessing, read_photo
+from training.data import FoundPhoto, LeftOut
+from training.inspection import Inspected, inspect
+from training.preprocessing import Preprocessing
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 BATCH = 16
 """Photos a forward pass: on a CPU larger ones are no faster, on a GPU the decoding is the limit."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the backbone makes of some photos."""
-
-    values: torch.Tensor
-    """float32 [n, FEATURES], on the CPU."""
-    labels: torch.Tensor
-    """int64 [n]."""
-    photos: tuple[Photo, ...]
-    """Those that could be read, in order."""
+BATCHES_AHEAD = 4
+"""How far the threads that decode may be ahead of the network."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class Processor:
 
     def __str__(self) -> str:
         """Return words for the log."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         return f"{name}, {'bfloat16' if self.bfloat16 else 'float32'}"
 
 
@@ -54,61 +48,59 @@ def choose_processor() -> Processor:
     return Processor(torch.device("cpu"), bool(torch.cpu.get_capabilities().get("amx_bf16", False)))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some photos in their order, seen by the backbone."""
+
+    photos: tuple[Inspected, ...]
+    features: torch.Tensor
+    """float32 [n, FEATURES], on the CPU."""
+    thumbnails: tuple[bytes, ...]
+    """A small JPEG of each."""
+    left_out: tuple[LeftOut, ...]
+    """Files among them that are no usable photos."""
+
+
 def extract_features(
-    backbone: nn.Module,
-    photos: Sequence[Photo],
-    preprocessing: Preprocessing,
-    processor: Processor,
-    progress: Callable[[int, int, float], None] = lambda _done, _total, _seconds: None,
-) -> tuple[Features, list[LeftOut]]:
-    """Return the features of the readable photos, and the others with a reason; `progress` gets (done, total, seconds) after each batch."""
+    backbone: nn.Module, folder: Path, photos: Iterable[FoundPhoto], preprocessing: Preprocessing, processor: Processor
+) -> Iterator[Batch]:
+    """Yield the photos below the folder, BATCH files at a time, in the order given; `backbone` must be frozen and in eval mode."""
     backbone = backbone.to(processor.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    kept: list[Photo] = []
-    left_out: list[LeftOut] = []
-    values: list[torch.Tensor] = []
-    started, done = time.monotonic(), 0
-    for batch in _batched(_read_ahead(photos, preprocessing), BATCH):
-        readable = [(photo, pixels) for photo, pixels in batch if isinstance(pixels, torch.Tensor)]
-        left_out.extend(pixels for _, pixels in batch if isinstance(pixels, LeftOut))
-        if readable:
-            values.append(_forward(backbone, torch.stack([pixels for _, pixels in readable]), processor))
-            kept.extend(photo for photo, _ in readable)
-        done += len(batch)
-        progress(done, len(photos), time.monotonic() - started)
-    labels = torch.tensor([photo.label for photo in kept], dtype=torch.int64)
-    return Features(torch.cat(values) if values else torch.empty(0, FEATURES), labels, tuple(kept)), left_out
+
+    def read(photo: FoundPhoto) -> tuple[Inspected, torch.Tensor, bytes] | LeftOut:
+        return inspect(folder, photo, preprocessing)
+
+    for batch in _batched(read_ahead(photos, read, BATCHES_AHEAD * BATCH), BATCH):
+        readable = [item for item in batch if not isinstance(item, LeftOut)]
+        squares = torch.stack([pixels for _, pixels, _ in readable]) if readable else torch.empty(0, 0, 0, 3, dtype=torch.uint8)
+        yield Batch(
+            tuple(photo for photo, _, _ in readable),
+            forward(backbone, squares, preprocessing, processor) if readable else torch.empty(0, 0),
+            tuple(thumbnail for _, _, thumbnail in readable),
+            tuple(item for item in batch if isinstance(item, LeftOut)),
+        )
 
 
 @torch.inference_mode()
-def _forward(backbone: nn.Module, pixels: torch.Tensor, processor: Processor) -> torch.Tensor:
-    """Return float32 [n, FEATURES] of float32 [n, 3, side, side]."""
-    placed = pixels.to(processor.device, memory_format=torch.channels_last, non_blocking=True)
+def forward(backbone: nn.Module, squares: torch.Tensor, preprocessing: Preprocessing, processor: Processor) -> torch.Tensor:
+    """Return float32 [n, FEATURES], on the CPU, of uint8 [n, side, side, 3]."""
+    pixels = preprocessing.scale(squares.to(processor.device)).contiguous(memory_format=torch.channels_last)
     with torch.autocast(processor.device.type, dtype=torch.bfloat16, enabled=processor.bfloat16):
-        values: torch.Tensor = backbone(placed)
+        values: torch.Tensor = backbone(pixels)
     return values.float().cpu()
 
 
-def _read_ahead(photos: Sequence[Photo], preprocessing: Preprocessing) -> Iterator[tuple[Photo, torch.Tensor | LeftOut]]:
-    """Yield the photos in order, decoded by as many threads as torch computes with, at most four batches ahead."""
-    waiting: deque[tuple[Photo, Future[torch.Tensor | LeftOut]]] = deque()
-    coming = iter(photos)
+def read_ahead(items: Iterable[In], read: Callable[[In], Out], ahead: int) -> Iterator[Out]:
+    """Yield read(item) in order, worked out by as many threads as torch computes with, at most so many items ahead."""
+    waiting: deque[Future[Out]] = deque()
+    coming = iter(items)
     with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as readers:
-        for photo in islice(coming, 4 * BATCH):
-            waiting.append((photo, readers.submit(_read, photo, preprocessing)))
+        waiting.extend(readers.submit(read, item) for item in islice(coming, ahead))
         while waiting:
-            photo, pixels = waiting.popleft()
-            yield photo, pixels.result()
-            for following in islice(coming, 1):
-                waiting.append((following, readers.submit(_read, following, preprocessing)))
+            yield waiting.popleft().result()
+            waiting.extend(readers.submit(read, item) for item in islice(coming, 1))
 
 
-def _read(photo: Photo, preprocessing: Preprocessing) -> torch.Tensor | LeftOut:
-    try:
-        return preprocessing(read_photo(photo.file))
-    except PhotoError as error:
-        return LeftOut(photo.name, str(error))
-
-
-def _batched(items: Iterator[tuple[Photo, torch.Tensor | LeftOut]], size: int) -> Iterator[list[tuple[Photo, torch.Tensor | LeftOut]]]:
+def _batched(items: Iterator[Out], size: int) -> Iterator[Sequence[Out]]:
     while batch := list(islice(items, size)):
         yield batch

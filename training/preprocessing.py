@@ -64,11 +64,20 @@ class Preprocessing:
 
     def __call__(self, photo: Image.Image) -> torch.Tensor:
         """Return float32 [3, crop, crop] of an RGB photo."""
+        return self.scale(self.cut(photo).unsqueeze(0))[0]
+
+    def cut(self, photo: Image.Image) -> torch.Tensor:
+        """Return the middle of an RGB photo at the network's size: uint8 [crop, crop, 3]."""
         side = min(photo.size) * self.crop / self.resize
         left, top = (photo.width - side) / 2, (photo.height - side) / 2
         square = photo.resize((self.crop, self.crop), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-        values = torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
-        return (values - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
+        return torch.from_numpy(np.array(square))
+
+    def scale(self, squares: torch.Tensor) -> torch.Tensor:
+        """Return float32 [n, 3, crop, crop] of uint8 [n, crop, crop, 3], on the same device."""
+        values = squares.permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(numbers, device=squares.device).view(3, 1, 1) for numbers in (self.mean, self.std))
+        return (values - mean) / std
 
     def to_json(self) -> dict[str, Any]:
         """Return what model.json holds."""

@@ -1,9 +1,11 @@
-"""A weights channel, photos and one finished training job for the tests of this folder. Run: `make test`."""
+"""A weights channel, photos, their prepared data set and one finished training job for the tests of this folder. Run: `make test`."""
 
 import contextlib
 import hashlib
 import io
 import json
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +14,16 @@ import torch
 from PIL import Image
 
 from training.compatibility import import_torchvision
+from training.prepare import main as prepare
 from training.settings import Folders
-from training.train import main
 
 COLOURS = {"blue": (30, 60, 200), "green": (40, 180, 60), "red": (210, 40, 30)}
 
 
 def save_photo(file: Path, colour: tuple[int, int, int], seed: int) -> None:
     """A speckled square of one colour: real files, told apart even by a backbone with random weights."""
-    noise = torch.randint(-30, 30, (48, 64, 3), generator=torch.Generator().manual_seed(seed))
+    own = zlib.crc32("/".join(file.parts[-3:]).encode("utf-8", "surrogateescape"))  # or photos of two classes would be near duplicates
+    noise = torch.randint(-30, 30, (48, 64, 3), generator=torch.Generator().manual_seed(own + seed))
     pixels = (torch.tensor(colour) + noise).clamp(0, 255).to(torch.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.numpy()).save(file)
@@ -52,6 +55,37 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return describe_weights(folder)
 
 
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photos channel: three classes of ten photos, and one file that is a text."""
+    folder = save_classes(tmp_path_factory.mktemp("channel") / "photos", photos=10)
+    (folder / "red" / "no_photo.jpg").write_text("this is a text")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, photos: Path, weights: Path) -> Path:
+    """The prepared data set of `photos`."""
+    base = tmp_path_factory.mktemp("preparation")
+    status, log = prepare_quietly(photos, weights, base)
+    assert status == 0, log
+    return base / "dataset"
+
+
+def prepare_quietly(photos: Path, weights: Path, base: Path, seed: int = 42) -> tuple[int, str]:
+    """Prepare `base/dataset` with its report in `base/report`; return the exit status and what was printed."""
+    folders = {"photos": photos, "weights": weights, "dataset": base / "dataset", "report": base / "report", "message": base / "message"}
+    return quietly(prepare, [text for name, path in folders.items() for text in (f"--{name}", str(path))] + ["--seed", str(seed)])
+
+
+def quietly(program: Callable[..., int], *arguments: object) -> tuple[int, str]:
+    """Run a program's main and return its exit status and what it printed."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = program(*arguments)
+    return status, output.getvalue()
+
+
 @dataclass(frozen=True)
 class Job:
     """A training job that has ended."""
@@ -61,17 +95,21 @@ class Job:
     log: str
 
 
-def job_folders(base: Path, photos: Path, weights: Path) -> Folders:
-    return Folders(photos=photos, weights=weights, model=base / "model", checkpoints=base / "checkpoints", failure=base / "output/failure")
+def job_folders(base: Path, dataset: Path, weights: Path, photos: Path) -> Folders:
+    return Folders(
+        dataset=dataset,
+        photos=photos,
+        weights=weights,
+        model=base / "model",
+        checkpoints=base / "checkpoints",
+        failure=base / "output/failure",
+    )
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Job:
-    """The final training job on three classes of ten photos, one of the files being a text."""
-    base = tmp_path_factory.mktemp("job")
-    photos = save_classes(base / "photos", photos=10)
-    (photos / "red" / "no_photo.jpg").write_text("this is a text")
-    folders = job_folders(base, photos, weights)
+def finished(tmp_path_factory: pytest.TempPathFactory, prepared: Path, weights: Path, photos: Path) -> Job:
+    """The final training job, of a head, on the prepared data set."""
+    folders = job_folders(tmp_path_factory.mktemp("job"), prepared, weights, photos)
     arguments = ["--lr", "0.01", "--batch_size", '"8"', "--epochs", "12", "--seed", "3", "--evaluate_test", "True"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAINING_JOB_NAME", "whippet-test-train")
@@ -80,8 +118,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Job:
 
 
 def run_quietly(arguments: list[str], folders: Folders) -> tuple[int, str]:
-    """Run the job and return its exit status and what it printed."""
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        status = main(arguments, folders)
-    return status, output.getvalue()
+    """Run a training job and return its exit status and what it printed."""
+    from training.train import main
+
+    return quietly(main, arguments, folders)

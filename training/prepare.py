@@ -1,0 +1,219 @@
+"""PrepareDataset: every photo read once, checked, split and put through the frozen backbone; the data set that training jobs learn from.
+
+Runs in SageMaker's PyTorch training image as a processing job, and anywhere else with the same folders:
+
+    python -m training.prepare --photos folder --weights folder --dataset folder --report folder --message file --seed 42
+
+`dataset` gets what training/dataset.py describes: the same input gives the same bytes. `report` gets summary.json, of a failed job too.
+A photo that cannot be used is left out and listed with the reason. An input that cannot be used ends the job with a sentence in `message`,
+which SageMaker shows as the job's ExitMessage.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+if not __package__:  # started as a file: what lies beside `training` is imported from there, and nothing from inside it
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from torch import nn
+
+from training.contract import PREPARE_OPTIONS
+from training.data import FoundPhotos, LeftOut, find_photos, look_alikes, refuse_too_many_left_out
+from training.dataset import SCHEMA_VERSION, SPLITS, SUMMARY, Description, Photo
+from training.dataset_files import data_sha256, write_description, write_photos
+from training.features import Processor, choose_processor, extract_features
+from training.inspection import Inspected
+from training.model import WeightsError, fold_batch_norm, load_backbone
+from training.preprocessing import Preprocessing
+from training.provenance import code_sha256
+from training.refusal import InputRefusedError, write_failure
+from training.splits import draw_splits, missing_splits
+from training.spool import Spool
+from training.summary import Summary, listed
+
+MAX_PRINTED = 100
+"""Most files that the log names one by one."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What training.contract.PREPARE_OPTIONS names."""
+
+    photos: Path
+    weights: Path
+    dataset: Path
+    """Folder that gets the data set; must not hold anything yet."""
+    report: Path
+    """Folder that gets summary.json."""
+    message: Path
+    """File that gets a sentence where the input is refused."""
+    seed: int
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prepare; return the exit status. What the input makes impossible is said in one sentence, in the log and as the ExitMessage."""
+    options = parse(arguments)
+    summary = Summary()
+    try:
+        prepare(options, summary)
+    except (InputRefusedError, WeightsError) as error:
+        summary.error = str(error)
+        write_failure(options.message, str(error))
+        print(f"the data set cannot be prepared: {error}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        summary.write(options.report)
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Parse the command line; exits with the usage where it is wrong."""
+    parser = argparse.ArgumentParser(prog="training/prepare.py", allow_abbrev=False, description="Prepare a data set for training jobs.")
+    for option in PREPARE_OPTIONS:
+        parser.add_argument(option, type=int if option == "--seed" else Path, required=True)
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def prepare(options: Options, summary: Summary) -> None:
+    """Find, read, split, write; what is found out on the way goes into the summary at once.
+
+    Raises:
+        InputRefusedError: no model could be trained on the photos, or the data set's folder is in use.
+        WeightsError: the weights channel cannot be used.
+    """
+    processor, preprocessing = choose_processor(), Preprocessing()
+    found = find_splittable(options.photos, options.seed, summary)
+    backbone, weights = load_backbone(options.weights)
+    print(f"{len(found.photos)} files of {len(found.classes)} classes, on {processor}", flush=True)
+
+    with Spool(new_folder(options.dataset) / ".spool") as spool:
+        inspected = read_photos(found, fold_batch_norm(backbone), preprocessing, processor, spool, summary)
+        splits = draw_splits([item.photo for item in inspected], summary.drawn_splits, found.classes, options.seed, {})
+        photos = [manifest_entry(item, split) for item, split in zip(inspected, splits, strict=True)]
+        summary.count(photos)
+        refuse_empty_splits(photos)
+        write_photos(options.dataset, photos, range(len(photos)), spool, found.folder)
+    summary.write(options.dataset)
+    description = Description(
+        schema_version=SCHEMA_VERSION,
+        data_sha256=data_sha256(photos, found.classes),
+        weights_sha256=weights.sha256.lower(),
+        code_sha256=code_sha256(),
+        seed=options.seed,
+        classes=found.classes,
+        preprocessing=preprocessing.to_json(),
+        processor=str(processor),
+        files={},
+    )
+    write_description(options.dataset, description)
+    print(f"prepared {len(photos)} photos: {describe_counts(summary)}", flush=True)
+
+
+def new_folder(folder: Path) -> Path:
+    """Make the folder, or take one that is empty.
+
+    Raises:
+        InputRefusedError: it holds something, which would become part of the data set.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise InputRefusedError(f"the folder for the data set, {str(folder)!r}, is not empty: name a new one, or empty it")
+    return folder
+
+
+def find_splittable(folder: Path, seed: int, summary: Summary) -> FoundPhotos:
+    """Find the photos, and refuse at once what their names alone make impossible.
+
+    Raises:
+        InputRefusedError: folders that mean nothing, too many files that are no photos, or a class too small to split.
+    """
+    found = find_photos(folder)
+    summary.classes, summary.seed, summary.left_out = found.classes, seed, listed(found.left_out)
+    summary.drawn_splits = missing_splits(found.photos)
+    summary.warnings = [
+        f"classes whose names look the same: {', '.join(map(repr, names))}; they are learnt as different classes: "
+        "if they are one, put their photos into one folder"
+        for names in look_alikes(found.classes)
+    ]
+    refuse_too_many_left_out(found.left_out, found.files)
+    draw_splits(found.photos, summary.drawn_splits, found.classes, seed, {})
+    return found
+
+
+def read_photos(
+    found: FoundPhotos, backbone: nn.Module, preprocessing: Preprocessing, processor: Processor, spool: Spool, summary: Summary
+) -> list[Inspected]:
+    """Read each file once; return the usable photos in the order of their rows in the spool.
+
+    Raises:
+        InputRefusedError: too many are not usable.
+    """
+    inspected: list[Inspected] = []
+    left_out = list(found.left_out)
+    progress = Progress(len(found.photos))
+    for batch in extract_features(backbone, found.folder, found.photos, preprocessing, processor):
+        spool.add(batch.features, batch.thumbnails)
+        inspected += batch.photos
+        left_out += batch.left_out
+        progress.add(len(batch.photos) + len(batch.left_out))
+    left_out.sort(key=lambda item: item.name)
+    print_left_out(left_out)
+    summary.left_out = listed(left_out)
+    summary.measure(inspected)
+    refuse_too_many_left_out(left_out, found.files)
+    return inspected
+
+
+class Progress:
+    """Prints a line at each tenth of the photos."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`total`: files to come."""
+        self._total, self._clock, self._started, self._done = total, clock, clock(), 0
+
+    def add(self, files: int) -> None:
+        """Count files that are done."""
+        before, self._done = self._done, self._done + files
+        if before * 10 // self._total < self._done * 10 // self._total:
+            rate = self._done / max(self._clock() - self._started, 1e-9)
+            print(f"{self._done} of {self._total} files read, {rate:.1f} a second", flush=True)
+
+
+def print_left_out(left_out: Sequence[LeftOut]) -> None:
+    """Name the files that are not used, the first of many."""
+    for item in left_out[:MAX_PRINTED]:
+        print(f"left out {item.name!r}: {item.reason}", flush=True)
+    if len(left_out) > MAX_PRINTED:
+        print(f"left out {len(left_out) - MAX_PRINTED} more: see {SUMMARY}", flush=True)
+
+
+def manifest_entry(inspected: Inspected, split: str) -> Photo:
+    """Return what the manifest holds of a photo."""
+    return Photo(inspected.photo.name, inspected.sha256, inspected.bytes, split, inspected.photo.label)
+
+
+def refuse_empty_splits(photos: Sequence[Photo]) -> None:
+    """Refuse when a split has no photo.
+
+    Raises:
+        InputRefusedError: with the split's name.
+    """
+    for split in SPLITS:
+        if not any(photo.split == split for photo in photos):
+            raise InputRefusedError(
+                f"no usable photo in {split}: add photos to it, or remove its folder so that it is cut from train; "
+                f"{SUMMARY} lists each file that is not used, and why"
+            )
+
+
+def describe_counts(summary: Summary) -> str:
+    """Return the photos of each split in words."""
+    return ", ".join(f"{sum(counts.values())} {split}" for split, counts in summary.photos.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
