@@ -4,6 +4,7 @@ Runs in the SageMaker plane, for training jobs and model servers. Keys come from
 becomes a file name: no object can land outside the folder it is downloaded to.
 """
 
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -206,6 +207,7 @@ class Mirror:
         """Upload what is new or changed since the last time; a file that vanishes meanwhile is left out."""
         for name, state in self._files().items():
             if self._sent.get(name) != state:
+                _check_name(name)
                 try:
                     self._s3.upload_file(str(self._folder / name), self._bucket, f"{self._prefix}/{name}".lstrip("/"))
                 except FileNotFoundError:
@@ -225,6 +227,14 @@ class Mirror:
                 if stat.S_ISREG(state.st_mode):
                     found[path.relative_to(self._folder).as_posix()] = (state.st_size, state.st_mtime_ns)
         return found
+
+
+def _check_name(name: str) -> None:
+    """Raise an OSError for a file name that is not UTF-8, as every object's key has to be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise OSError(errno.EILSEQ, f"the file {name!r} cannot be an object's key: it is not UTF-8") from error
 
 
 def pack(folder: Path, archive: Path) -> None:

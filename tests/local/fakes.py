@@ -1,5 +1,7 @@
 """Stand-ins for the engine's S3 and CloudWatch Logs, for tests of the plane's parts that need no engine."""
 
+import hashlib
+import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,14 +30,26 @@ class FakeLogs:
 class FakeS3:
     """Objects by key, whatever the bucket; `error`, when set, is what every transfer ends with."""
 
-    exceptions = SimpleNamespace(ClientError=ClientError)
+    exceptions = SimpleNamespace(ClientError=ClientError, NoSuchBucket=type("NoSuchBucket", (Exception,), {}))
 
     def __init__(self, error: Exception | None = None) -> None:
         self.objects: dict[str, bytes] = {}
         self.error = error
 
     def get_paginator(self, _operation: str) -> Any:
-        return SimpleNamespace(paginate=lambda **_arguments: [{}])
+        return SimpleNamespace(paginate=lambda **wanted: [{"Contents": self._listed(wanted["Prefix"])}])
+
+    def get_object(self, **wanted: Any) -> dict[str, Any]:
+        body = self.objects.get(wanted["Key"])
+        if body is None:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        if wanted.get("IfMatch") not in (None, etag(body)):
+            raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "GetObject")
+        return {"Body": io.BytesIO(body)}
+
+    def _listed(self, prefix: str) -> list[dict[str, Any]]:
+        found = {key: body for key, body in self.objects.items() if key.startswith(prefix)}
+        return [{"Key": key, "ETag": etag(body), "Size": len(body)} for key, body in found.items()]
 
     def download_file(self, _bucket: str, key: str, path: str) -> None:
         if self.error is not None:
@@ -46,6 +60,11 @@ class FakeS3:
         if self.error is not None:
             raise self.error
         self.objects[key] = Path(path).read_bytes()
+
+
+def etag(body: bytes) -> str:
+    """What S3 tells two contents of an object apart by."""
+    return hashlib.sha256(body).hexdigest()
 
 
 def toolkit(folder: Path, program: str) -> None:

@@ -12,6 +12,7 @@ import psutil
 from local.processes import ProcessBook
 from tests.local.conftest import Local, lives, wait_until
 from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
+from tests.local.test_processing_jobs import processing_request
 from tests.local.test_state_machines import job_named, make_function, run_machine, training_task
 
 
@@ -28,11 +29,12 @@ def test_a_killed_plane_leaves_no_job_running_and_brings_endpoints_back(fresh_lo
     wait_for_endpoint(local, "comes-back", "InService")
     program = local.put_program("endless", "import time\nprint('endless')\ntime.sleep(600)")
     local.client("sagemaker").create_training_job(**local.training_request("killed", program))
+    local.client("sagemaker").create_processing_job(**processing_request(local, "killed", "import time\ntime.sleep(600)"))
     book = ProcessBook(local.mode.home / "run")
-    wait_until(lambda: book.records("job-"), bool, 20)
+    wait_until(lambda: book.records("job-"), lambda records: len(records) == 2, 20)
     time.sleep(1)
     orphans = [record.pid for record in (*book.records("job-"), *book.records("server-"))]
-    assert len(orphans) == 2
+    assert len(orphans) == 3 == local.mode.status().jobs
     kill(local, "plane")
     assert all(lives(pid) for pid in orphans)
 
@@ -41,9 +43,11 @@ def test_a_killed_plane_leaves_no_job_running_and_brings_endpoints_back(fresh_lo
     assert not any(lives(pid) for pid in orphans)
     job = local.client("sagemaker").describe_training_job(TrainingJobName="killed")
     assert job["TrainingJobStatus"] == "Failed" and "local mode ended while the job ran" in job["FailureReason"]
+    processing = local.client("sagemaker").describe_processing_job(ProcessingJobName="killed")
+    assert processing["ProcessingJobStatus"] == "Failed" and "local mode ended while the job ran" in processing["FailureReason"]
     wait_for_endpoint(local, "comes-back", "InService")
     assert invoke(local, "comes-back")["word"] == "here"
-    leftover = list((local.mode.home / "sagemaker" / "jobs").glob("*/ml"))
+    leftover = list((local.mode.home / "sagemaker").glob("*jobs/*/ml"))
     assert leftover == []
 
 

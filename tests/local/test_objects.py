@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from local.objects import (
     unpack,
 )
 from tests.local.conftest import Local
+from tests.local.fakes import FakeS3, fake_tools
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,67 @@ def test_no_key_leads_outside_the_folder(key: str, cut: int) -> None:
     except DownloadError:
         return
     assert Path("/folder", name).parts[:2] == ("/", "folder") and ".." not in Path(name).parts and not Path(name).is_absolute()
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4), st.sampled_from(["", "data/", "data", "dä ta/%2F/"]))
+def test_a_key_keeps_its_class_and_name_to_the_letter_or_is_refused(parts: list[str], prefix: str) -> None:
+    name = "/".join(parts)
+    key = f"{prefix}/{name}" if prefix and not prefix.endswith("/") else prefix + name
+    try:
+        assert relative_name(key, prefix) == name
+    except DownloadError:
+        assert any(part in ("", ".", "..") or "\0" in part for part in name.split("/"))
+
+
+STRANGE_NAMES = [
+    "a b.jpg", " lead", "trail ", "100%.jpg", "a%2Fb.jpg", "%2e%2e", "a+b.jpg", "a#b?c&d=e.jpg", "a..b.jpg", "..hidden", "...", "~", "-",
+    "é.jpg", "e\u0301.jpg", "日本語/猫 🐈.jpg", "日" * 80 + ".jpg", "a\\b.jpg", "new\nline.jpg", "\r.jpg", "\x01.jpg", "q'\"<>&;$.jpg",
+    "\u202ertl.jpg", "\u2028.jpg", "a*b|c:d@e.jpg",
+]  # fmt: skip
+
+
+def test_names_of_any_kind_come_through_s3_and_back_as_they_are(local: Local, tmp_path: Path) -> None:
+    """Put as objects, downloaded as a channel, mirrored under another prefix: the same names with the same content."""
+    for name in STRANGE_NAMES:
+        local.put(f"strange/{name}", name.encode())
+    channel = tmp_path / "channel"
+    ChannelCache(tmp_path / "cache", local.client("s3")).provide(f"s3://{local.bucket}/strange/", channel)
+    files = {path.relative_to(channel).as_posix(): path.read_bytes() for path in channel.rglob("*") if path.is_file()}
+    assert files == {name: name.encode() for name in STRANGE_NAMES}
+    Mirror(local.client("s3"), channel, f"s3://{local.bucket}/strange-again").sync()
+    assert sorted(local.keys("strange-again/")) == sorted(f"strange-again/{name}" for name in STRANGE_NAMES)
+
+
+def test_a_file_whose_name_no_key_can_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad-\udcff.txt").write_bytes(b"x")
+    with pytest.raises(OSError, match=r"'bad-\\udcff\.txt' cannot be an object's key: it is not UTF-8"):
+        Mirror(FakeS3(), tmp_path, "s3://b/mirror").sync()
+
+
+class Changing(FakeS3):
+    """Another job writes its checkpoint, and removes one, between the list and the downloads."""
+
+    def get_paginator(self, operation: str) -> Any:
+        paginator = super().get_paginator(operation)
+        pages = paginator.paginate(Prefix="shared/")
+        self.objects["shared/theirs.bin"] = b"epoch 2"
+        del self.objects["shared/gone.bin"]
+        paginator.paginate = lambda **_wanted: pages
+        return paginator
+
+
+def test_checkpoints_that_another_job_is_changing_are_restored_as_they_are_now(tmp_path: Path) -> None:
+    s3 = Changing()
+    s3.objects = {"shared/ours.bin": b"epoch 7", "shared/theirs.bin": b"epoch 1", "shared/gone.bin": b"epoch 1"}
+    Mirror(s3, tmp_path, "s3://b/shared").restore()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ours.bin": b"epoch 7", "theirs.bin": b"epoch 2"}
+
+
+def test_a_channel_that_changes_while_it_is_downloaded_is_an_error(tmp_path: Path) -> None:
+    s3 = Changing()
+    s3.objects = {"shared/theirs.bin": b"epoch 1", "shared/gone.bin": b"epoch 1"}
+    with pytest.raises(DownloadError, match="changed while it was downloaded"):
+        fake_tools(tmp_path, s3).channels.provide("s3://b/shared/", tmp_path / "job")
 
 
 def test_uris() -> None:

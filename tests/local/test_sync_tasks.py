@@ -82,6 +82,20 @@ def test_somebody_elses_job_of_the_same_name_is_left_alone(tmp_path: Path) -> No
     assert plane.called == ["CreateTrainingJob"]
 
 
+def test_a_processing_job_is_watched_and_stopped_as_the_others_are(tmp_path: Path) -> None:
+    running, failed = {"ProcessingJobStatus": "InProgress"}, {"ProcessingJobStatus": "Failed", "ExitMessage": "no photos"}
+    plane = ScriptedPlane(CreateProcessingJob=[(200, {})] * 2, DescribeProcessingJob=[(200, running), (200, failed), (200, running)])
+    plane.answers["StopProcessingJob"] = [(200, {})]
+    tasks = SyncTasks(plane, tmp_path, sleep=lambda _seconds: None)
+    with pytest.raises(TaskFailedError, match="no photos") as caught:
+        tasks.run("createProcessingJob.sync", {"ProcessingJobName": "job"}, lambda: None)
+    assert caught.value.error == "States.TaskFailed" and "StopProcessingJob" not in plane.called
+    wishes = iter([None, "the execution is ABORTED"])
+    with pytest.raises(TaskFailedError, match="job was told to stop: the execution is ABORTED"):
+        tasks.run("createProcessingJob.sync", {"ProcessingJobName": "job"}, lambda: next(wishes))
+    assert plane.called[-1] == "StopProcessingJob" and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("broken", ["", "{", "[]", "{}"])
 def test_a_broken_note_does_not_keep_the_others_from_being_stopped(tmp_path: Path, broken: str) -> None:
     (tmp_path / "a.json").write_text(broken)

@@ -120,6 +120,44 @@ def test_checkpoints_and_tensors_reach_s3_while_the_job_runs(local: Local) -> No
     assert any("restored an earlier checkpoint" in line for line in local.log_lines("/aws/sagemaker/TrainingJobs", "writes/"))
 
 
+COUNTS = """
+import os, pathlib, time
+counted = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"], "checkpoints", "resume", "state.txt")
+print(f"goes on from {counted.read_text() if counted.exists() else 'nothing'}")
+if not counted.exists():
+    counted.parent.mkdir()
+    counted.write_text("epoch 3")
+    time.sleep(600)
+"""
+
+
+def test_a_stopped_job_goes_on_from_its_checkpoints_when_it_is_started_again(local: Local) -> None:
+    program = local.put_program("counts", COUNTS)
+    spot = {
+        "CheckpointConfig": {"S3Uri": f"s3://{local.bucket}/counted", "LocalPath": "/opt/ml/checkpoints"},
+        "EnableManagedSpotTraining": True,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600},
+    }
+    local.client("sagemaker").create_training_job(**local.training_request("counts-1", program, **spot))
+    wait_until((local.mode.home / "sagemaker/jobs/counts-1/ml/checkpoints/resume/state.txt").exists, bool, 60)
+    local.client("sagemaker").stop_training_job(TrainingJobName="counts-1")
+    assert local.wait_for_job("counts-1")["TrainingJobStatus"] == "Stopped"
+    assert local.train("counts-2", program, **spot)["TrainingJobStatus"] == "Completed"
+    lines = [local.log_lines("/aws/sagemaker/TrainingJobs", f"counts-{number}/") for number in (1, 2)]
+    assert ["goes on from nothing" in lines[0], "goes on from epoch 3" in lines[1]] == [True, True]
+
+
+def test_a_fast_file_channel_is_there_as_files(local: Local) -> None:
+    local.put("streamed/a.jpg", b"1")
+    source = "import os\nprint(os.listdir(os.environ['SM_CHANNEL_PHOTOS']))\nprint(os.environ['SM_INPUT_DATA_CONFIG'])"
+    program = local.put_program("streams", source)
+    request = local.training_request("streams", program)
+    request["InputDataConfig"].append({**photos(local, "streamed/"), "InputMode": "FastFile"})
+    assert local.train("streams", program, InputDataConfig=request["InputDataConfig"])["TrainingJobStatus"] == "Completed"
+    lines = local.log_lines("/aws/sagemaker/TrainingJobs", "streams/")
+    assert "['a.jpg']" in lines and any('"photos":{' in line and '"TrainingInputMode":"FastFile"' in line for line in lines), lines
+
+
 def test_max_runtime_stops_a_job(local: Local) -> None:
     program = local.put_program("overruns", "import time\ntime.sleep(600)")
     job = local.train("overruns", program, StoppingCondition={"MaxRuntimeInSeconds": 2})
