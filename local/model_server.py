@@ -18,10 +18,11 @@ from typing import Any
 
 import psutil
 
+from local.archives import unpack
 from local.job_logs import JobLog
 from local.job_tools import INHERITED, JobTools, translate
 from local.mode import free_port
-from local.objects import download_file, unpack
+from local.objects import download_file
 from local.processes import end_processes, session_of
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"

@@ -139,10 +139,7 @@ def check_training_request(request: Mapping[str, Any], where: str = "", operatio
     for field, parts in NEEDED.items():
         if missing := [part for part in parts if request.get(field, {}).get(part) is None]:
             raise invalid(f"{where}{field}.{missing[0]} is needed to run a training job")
-    if request.get("EnableManagedSpotTraining") and not request.get("CheckpointConfig"):
-        raise invalid(
-            f"{where}EnableManagedSpotTraining without CheckpointConfig is not done by local mode: leave it out, or give checkpoints"
-        )
+    _check_spot(request, where)
     names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise invalid(f"{where}InputDataConfig names the channel {twice[0]!r} twice; channel names must be unique")
@@ -152,6 +149,20 @@ def check_training_request(request: Mapping[str, Any], where: str = "", operatio
             raise invalid(f"{where}InputDataConfig[{channel['ChannelName']}].DataSource has no S3DataSource")
     _check_metrics(request, where)
     _check_paths(request, where)
+
+
+def _check_spot(request: Mapping[str, Any], where: str) -> None:
+    """Spot training needs checkpoints (here), and a MaxWaitTimeInSeconds (on AWS), which is for spot training alone."""
+    spot, condition = request.get("EnableManagedSpotTraining"), request.get("StoppingCondition", {})
+    if spot and not request.get("CheckpointConfig"):
+        raise invalid(
+            f"{where}EnableManagedSpotTraining without CheckpointConfig is not done by local mode: leave it out, or give checkpoints"
+        )
+    wait, runtime = condition.get("MaxWaitTimeInSeconds"), condition.get("MaxRuntimeInSeconds", 0)
+    if spot and (wait is None or wait < runtime):
+        raise invalid(f"{where}MaxWaitTimeInSeconds {wait} must be present and be greater than or equal to MaxRuntimeInSeconds {runtime}")
+    if wait is not None and not spot:
+        raise invalid(f"{where}StoppingCondition.MaxWaitTimeInSeconds {wait} is for EnableManagedSpotTraining alone: leave it out")
 
 
 def _check_metrics(request: Mapping[str, Any], where: str) -> None:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from local.archives import pack
 from local.job_logs import JobLog
 from local.job_run import LONGEST_TAIL, JobRun
 from local.job_tools import OPT_ML, REASON_LIMIT, Document, JobTools, Outcome, container_environment, host_document
-from local.objects import Mirror, join_uri, pack, upload_file
+from local.objects import Mirror, join_uri, upload_file
 
 
 class TrainingJobRun(JobRun):

@@ -191,6 +191,8 @@ def test_a_channel_that_cannot_be_downloaded_fails_the_job_with_a_sentence(
         ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "VpcConfig"),
         ({"ProfilerConfig": {"S3OutputPath": "s3://b/p"}}, "ProfilerConfig"),
         ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining without CheckpointConfig"),
+        ({"EnableManagedSpotTraining": True, "CheckpointConfig": {"S3Uri": "s3://b/p"}}, "MaxWaitTimeInSeconds None must be present"),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}}, "MaxWaitTimeInSeconds 9 is for EnableManagedSpot"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/p", "LocalPath": "/etc"}}, "CheckpointConfig.LocalPath '/etc'"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/p", "LocalPath": "/opt/ml/../../etc"}}, "CheckpointConfig.LocalPath"),
         ({"RoleArn": "nobody-that-is-an-arn"}, "Value 'nobody-that-is-an-arn' at 'roleArn' failed to satisfy constraint"),
