@@ -1,10 +1,11 @@
-"""Charts as inline SVG: lines over epochs, and a confusion matrix. No script, no file beside the page.
+"""Charts as inline SVG: lines over epochs, a reliability diagram, and a confusion matrix. No script, no file beside the page.
 
 Runs in the final training job, and wherever a page is made.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 WIDTH, HEIGHT, MARGIN = 460, 240, 44
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -36,6 +37,37 @@ def line_chart(title: str, lines: Mapping[str, Sequence[float]], marked: int) ->
         parts.append(f'<text x="{position}" y="{HEIGHT - 6}" fill="{colour}" font-weight="bold">{escape(name)}</text>')
     parts.append(f'<text x="{MARGIN}" y="16">{escape(title)}</text>')
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+
+
+def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]]) -> str:
+    """Return an SVG of accuracy over confidence: a bar for each bin that has photos, and the line on which both agree.
+
+    `bins`: {"low", "high", "photos", "confidence", "accuracy"} each.
+    """
+    side = HEIGHT - 2 * MARGIN
+
+    def x(value: float) -> float:
+        return MARGIN + side * value
+
+    def y(value: float) -> float:
+        return HEIGHT - MARGIN - side * value
+
+    most = max(entry["photos"] for entry in bins)
+    parts = [_grid(0.0, 1.0, y, right=x(1.0))]
+    for entry in bins:
+        if entry["photos"]:  # an empty bin has no height
+            said = f"{entry['photos']} photos, {entry['confidence']:.1%} sure, {entry['accuracy']:.1%} right"
+            shade = 0.25 + 0.75 * entry["photos"] / most
+            box = f'x="{x(entry["low"]) + 0.5:.1f}" y="{y(entry["accuracy"]):.1f}" height="{max(1.0, side * entry["accuracy"]):.1f}"'
+            width = side * (entry["high"] - entry["low"]) - 1
+            parts.append(f'<rect {box} width="{width:.1f}" fill="rgba(0,114,178,{shade:.2f})"><title>{said}</title></rect>')
+            middle = x(entry["confidence"])
+            parts.append(f'<circle cx="{middle:.1f}" cy="{y(entry["accuracy"]):.1f}" r="2.5" fill="#d55e00"/>')
+    parts.append(f'<line x1="{x(0):.1f}" y1="{y(0):.1f}" x2="{x(1):.1f}" y2="{y(1):.1f}" class="mark"/>')
+    parts.extend(f'<text x="{x(v):.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{v:.2f}</text>' for v in (0, 0.25, 0.5, 0.75, 1))
+    parts.append(f'<text x="{MARGIN}" y="16">{escape(title)}</text>')
+    width = side + 2 * MARGIN
+    return f'<svg class="half" viewBox="0 0 {width} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
 
 
 def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
@@ -75,11 +107,11 @@ def _shortened(name: str) -> str:
     return name if len(name) <= 18 else f"{name[:17]}…"
 
 
-def _grid(low: float, high: float, y: Callable[[float], float]) -> str:
+def _grid(low: float, high: float, y: Callable[[float], float], right: float = WIDTH - MARGIN) -> str:
     lines = []
     for step in range(5):
         value = low + (high - low) * step / 4
-        lines.append(f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{y(value):.1f}" y2="{y(value):.1f}" class="grid"/>')
+        lines.append(f'<line x1="{MARGIN}" x2="{right:.0f}" y1="{y(value):.1f}" y2="{y(value):.1f}" class="grid"/>')
         lines.append(f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>')
     return "".join(lines)
 

@@ -1,40 +1,92 @@
-"""The report's files: small for many classes, and readable whatever the photos are called. Run: `make test`."""
+"""The report's files: whole, small for many classes, and readable whatever the photos are called. Run: `make test`."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
-from training.data import LeftOut, PhotoSets
+from tests.training.handmade import make_dataset
 from training.debugger import NoDebugger
-from training.evaluate import evaluate_logits
+from training.evaluate import assess
 from training.loop import Epoch
-from training.report import Report, write_report
+from training.report import MAX_LISTED, Report, write_report
 
-DESCRIPTION: dict[str, dict[str, object]] = {"backbone": {}, "preprocessing": {}, "hyperparameters": {}, "versions": {}}
+CHECKED = [{"file": "check/0.jpg", "sha256": "00", "probabilities": [1.0, 0.0]}]
+DESCRIPTION: dict[str, Any] = {"backbone": {}, "preprocessing": {}, "hyperparameters": {}, "versions": {}, "check_photos": CHECKED}
+EPOCH = Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1)
 
 
-def written(folder: Path, classes: int, left_out: str = "a.txt") -> Path:
-    """The report of a training that names every photo rightly."""
+def written(base: Path, classes: int = 3, test: int | None = None, wrong: int = 0, problem: str | None = None, **summary: Any) -> Path:
+    """The report of a model that names every photo rightly but for the first `wrong` ones of the test."""
+    every = list(range(classes))
+    shown = [number % classes for number in range(test)] if test else every
     names = tuple(f"class {number}" for number in range(classes))
-    judged = evaluate_logits(torch.eye(classes), torch.arange(classes), names)
-    sets = PhotoSets(names, {"train": (), "valid": (), "test": ()}, ())
-    epoch = Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1)
-    unusable = [LeftOut(left_out, "it is none")]
-    write_report(folder, Report(sets, unusable, [epoch], epoch, {"valid": judged, "test": judged}, NoDebugger(), DESCRIPTION))
-    return folder
+    dataset = make_dataset(base / "dataset", {"train": every, "valid": every, "test": shown}, names, **summary)
+    called = [(label + 1) % classes if number < wrong else label for number, label in enumerate(shown)]
+    assessment = assess({"valid": torch.eye(classes), "test": 9 * torch.eye(classes)[called]}, dataset)
+    write_report(base / "report", Report(dataset, [EPOCH], EPOCH, assessment, NoDebugger(problem), DESCRIPTION))
+    return base / "report"
+
+
+def read(folder: Path, name: str) -> Any:
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_all_its_files_are_there(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    names = ["check", "check.json", "data.json", "evaluation.json", "history.json", "report.html", "rule_statuses.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert read(folder, "history") == [
+        {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.5, "valid_loss": 0.5, "valid_accuracy": 0.5, "seconds": 0.1}
+    ]
+
+
+def test_what_the_endpoint_is_checked_with_lies_beside_it(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    assert read(folder, "check") == CHECKED
+    for name in ("0.jpg", "1.jpg"):
+        assert (folder / "check" / name).read_bytes() == (tmp_path / "dataset" / "check" / name).read_bytes()
 
 
 def test_hundreds_of_classes_make_a_small_report(tmp_path: Path) -> None:
     folder = written(tmp_path, 300)
-    evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    evaluation = read(folder, "evaluation")
     assert len(evaluation["confusion_matrix"]) == len(evaluation["confusion_matrix"][0]) == 300
     assert (folder / "evaluation.json").stat().st_size < 400_000
-    assert (folder / "report.html").stat().st_size < 100_000
+    assert (folder / "report.html").stat().st_size < 110_000
+
+
+def test_the_summary_of_the_data_set_is_told_with_the_test_photos(tmp_path: Path) -> None:
+    data = read(written(tmp_path, left_out=[{"file": "a.txt", "reason": "none"}], warnings=["look"]), "data")
+    assert data["photos"]["test"] == {"class 0": 1, "class 1": 1, "class 2": 1}
+    assert (data["left_out"], data["warnings"]) == ([{"file": "a.txt", "reason": "none"}], ["look"])
+    assert data["test_photos"] == ["class 0/006.jpg", "class 1/007.jpg", "class 2/008.jpg"]
+
+
+def test_of_many_test_photos_evenly_spread_ones_are_listed(tmp_path: Path) -> None:
+    listed = read(written(tmp_path, test=2 * MAX_LISTED + 5, pictures=False), "data")["test_photos"]
+    assert MAX_LISTED / 2 < len(listed) <= MAX_LISTED
+    assert len({name.partition("/")[0] for name in listed}) == 3
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_the_worst_errors_are_shown_with_their_pictures(tmp_path: Path, pictures: bool) -> None:
+    page = (written(tmp_path, test=30, wrong=5, pictures=pictures) / "report.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 5
+    assert page.count('src="data:image/jpeg;base64,') == (5 if pictures else 0)
 
 
 def test_a_name_in_no_encoding_is_kept(tmp_path: Path) -> None:
     """Linux lets a file name be any bytes; Python carries those that are no UTF-8 as lone surrogates."""
-    folder = written(tmp_path, 2, left_out="caf\udce9 \u00e9.jpg")
-    assert json.loads((folder / "data.json").read_text(encoding="utf-8"))["left_out"][0]["file"] == "caf\udce9 \u00e9.jpg"
-    assert [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("history", "rule_statuses")][1] == []
+    name = "caf\udce9 \u00e9.jpg"
+    folder = written(tmp_path, left_out=[{"file": name, "reason": "it is none"}])
+    assert read(folder, "data")["left_out"][0]["file"] == name
+    assert "caf? é.jpg" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_rules_that_could_not_judge_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    statuses = read(written(tmp_path, problem="smdebug is missing"), "rule_statuses")
+    assert {status["RuleEvaluationStatus"] for status in statuses} == {"Error"}
+    assert "smdebug is missing" in capsys.readouterr().out

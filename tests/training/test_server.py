@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from tests.training.conftest import Job
-from training.inference import model_fn, model_name
+from training.inference import model_fn
 from training.server import MAX_BODY, BusyError, Turns, build_app, main, threads_per_prediction
 
 
@@ -132,12 +132,6 @@ def test_a_model_that_cannot_load_ends_the_server_with_a_sentence(tmp_path: Path
 
 def test_threads_follow_the_environment_or_leave_room() -> None:
     assert [threads_per_prediction({"OMP_NUM_THREADS": asked}, cores=8) for asked in ("3", "", "x", "0")] == [3, 4, 4, 4]
-
-
-def test_the_endpoint_names_the_model_before_the_job_does() -> None:
-    assert model_name({"training_job": "job"}, {"MODEL_NAME": "model"}) == "model"
-    assert model_name({"training_job": "job"}, {}) == "job"
-    assert model_name({}, {}) == "unnamed"
 
 
 def test_the_artefact_starts_its_own_server(finished: Job) -> None:
