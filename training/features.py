@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from training.data import FoundPhoto, LeftOut
-from training.inspection import Inspected, inspect
+from training.inspection import Seen, inspect
+from training.model import FEATURES
 from training.preprocessing import Preprocessing
 
 In = TypeVar("In")
@@ -52,11 +53,9 @@ def choose_processor() -> Processor:
 class Batch:
     """Some photos in their order, seen by the backbone."""
 
-    photos: tuple[Inspected, ...]
+    photos: tuple[Seen, ...]
     features: torch.Tensor
     """float32 [n, FEATURES], on the CPU."""
-    thumbnails: tuple[bytes, ...]
-    """A small JPEG of each."""
     left_out: tuple[LeftOut, ...]
     """Files among them that are no usable photos."""
 
@@ -67,18 +66,18 @@ def extract_features(
     """Yield the photos below the folder, BATCH files at a time, in the order given; `backbone` must be frozen and in eval mode."""
     backbone = backbone.to(processor.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def read(photo: FoundPhoto) -> tuple[Inspected, torch.Tensor, bytes] | LeftOut:
+    def read(photo: FoundPhoto) -> Seen | LeftOut:
         return inspect(folder, photo, preprocessing)
 
     for batch in _batched(read_ahead(photos, read, BATCHES_AHEAD * BATCH), BATCH):
-        readable = [item for item in batch if not isinstance(item, LeftOut)]
-        squares = torch.stack([pixels for _, pixels, _ in readable]) if readable else torch.empty(0, 0, 0, 3, dtype=torch.uint8)
-        yield Batch(
-            tuple(photo for photo, _, _ in readable),
-            forward(backbone, squares, preprocessing, processor) if readable else torch.empty(0, 0),
-            tuple(thumbnail for _, _, thumbnail in readable),
-            tuple(item for item in batch if isinstance(item, LeftOut)),
-        )
+        photos_seen = tuple(item for item in batch if isinstance(item, Seen))
+        left_out = tuple(item for item in batch if isinstance(item, LeftOut))
+        if photos_seen:
+            squares = torch.stack([photo.square for photo in photos_seen])
+            features = forward(backbone, squares, preprocessing, processor)
+        else:
+            features = torch.empty(0, FEATURES)
+        yield Batch(photos_seen, features, left_out)
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from training.data import FoundPhoto, LeftOut
+from training.fingerprint import fingerprint
 from training.preprocessing import PhotoError, Preprocessing, read_photo
 
 MAX_BYTES = 200_000_000
@@ -28,19 +29,36 @@ class Inspected:
     photo: FoundPhoto
     sha256: str
     """Of the file."""
-    bytes: int
+    length: int
+    """Of the file, in bytes."""
     width: int
     """Pixels as decoded: upright; a large JPEG may be decoded at a half, quarter or eighth."""
     height: int
+    bits: bytes
+    """Of its fingerprint."""
 
 
-def inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> tuple[Inspected, torch.Tensor, bytes] | LeftOut:
-    """Return what is kept, the network's uint8 [crop, crop, 3] and a small JPEG; or why the file is left out."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One usable photo with its pixels, which are soon let go."""
+
+    kept: Inspected
+    square: torch.Tensor
+    """What the network sees: uint8 [crop, crop, 3]."""
+    preview: torch.Tensor
+    """Of its fingerprint."""
+    thumbnail: bytes
+    """A small JPEG."""
+
+
+def inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Seen | LeftOut:
+    """Read the file; return what is to be known of it, or why it is left out."""
     try:
         content = _read(folder / photo.name)
         image = read_photo(content)
-        kept = Inspected(photo, hashlib.sha256(content).hexdigest(), len(content), *image.size)
-        return kept, preprocessing.cut(image), _thumbnail(image)
+        own = fingerprint(image)
+        kept = Inspected(photo, hashlib.sha256(content).hexdigest(), len(content), *image.size, own.bits)
+        return Seen(kept, preprocessing.cut(image), own.preview, _thumbnail(image))
     except PhotoError as error:
         return LeftOut(photo.name, str(error))
     except OSError as error:

@@ -25,6 +25,7 @@ from training.contract import PREPARE_OPTIONS
 from training.data import FoundPhotos, LeftOut, find_photos, look_alikes, refuse_too_many_left_out
 from training.dataset import SCHEMA_VERSION, SPLITS, SUMMARY, Description, Photo
 from training.dataset_files import data_sha256, write_description, write_photos
+from training.duplicates import Duplicates, find_duplicates
 from training.features import Processor, choose_processor, extract_features
 from training.inspection import Inspected
 from training.model import WeightsError, fold_batch_norm, load_backbone
@@ -92,11 +93,15 @@ def prepare(options: Options, summary: Summary) -> None:
 
     with Spool(new_folder(options.dataset) / ".spool") as spool:
         inspected = read_photos(found, fold_batch_norm(backbone), preprocessing, processor, spool, summary)
-        splits = draw_splits([item.photo for item in inspected], summary.drawn_splits, found.classes, options.seed, {})
-        photos = [manifest_entry(item, split) for item, split in zip(inspected, splits, strict=True)]
+        duplicates = find_duplicates(inspected, spool.previews)
+        summary.tell(duplicates)
+        rows = rows_to_use(inspected, duplicates)
+        used = [inspected[row].photo for row in rows]
+        splits = draw_splits(used, summary.drawn_splits, found.classes, options.seed, duplicates.groups)
+        photos = [manifest_entry(inspected[row], split) for row, split in zip(rows, splits, strict=True)]
         summary.count(photos)
         refuse_empty_splits(photos)
-        write_photos(options.dataset, photos, range(len(photos)), spool, found.folder)
+        write_photos(options.dataset, photos, rows, spool, found.folder)
     summary.write(options.dataset)
     description = Description(
         schema_version=SCHEMA_VERSION,
@@ -156,8 +161,8 @@ def read_photos(
     left_out = list(found.left_out)
     progress = Progress(len(found.photos))
     for batch in extract_features(backbone, found.folder, found.photos, preprocessing, processor):
-        spool.add(batch.features, batch.thumbnails)
-        inspected += batch.photos
+        spool.add(batch.features, batch.photos)
+        inspected += [photo.kept for photo in batch.photos]
         left_out += batch.left_out
         progress.add(len(batch.photos) + len(batch.left_out))
     left_out.sort(key=lambda item: item.name)
@@ -191,9 +196,15 @@ def print_left_out(left_out: Sequence[LeftOut]) -> None:
         print(f"left out {len(left_out) - MAX_PRINTED} more: see {SUMMARY}", flush=True)
 
 
+def rows_to_use(inspected: Sequence[Inspected], duplicates: Duplicates) -> list[int]:
+    """Return the positions of the photos that no duplicate excludes."""
+    excluded = {item.name for item in duplicates.excluded}
+    return [row for row, item in enumerate(inspected) if item.photo.name not in excluded]
+
+
 def manifest_entry(inspected: Inspected, split: str) -> Photo:
     """Return what the manifest holds of a photo."""
-    return Photo(inspected.photo.name, inspected.sha256, inspected.bytes, split, inspected.photo.label)
+    return Photo(inspected.photo.name, inspected.sha256, inspected.length, split, inspected.photo.label)
 
 
 def refuse_empty_splits(photos: Sequence[Photo]) -> None:

@@ -11,7 +11,7 @@ Runs in the processing job. Its fields:
     sizes          {"bytes": [least, most], "width": […], "height": […]}, in pixels as decoded: a large JPEG is decoded smaller
     left_out       [{"file", "reason"}]: no usable photos
     excluded       [{"file", "reason"}]: usable, and kept out of every split
-    duplicates     {"exact": [[name, …], …], "near": [{"a", "b", "distance"}], "near_pairs": all of them,
+    duplicates     {"exact": [[name, …], …], "near": [{"a", "b", "distance"}], "near_pairs": how many were found,
                     "suspicious": [{"a", "b", "classes": [of a, of b], "distance"}]: a photo under two labels, exact or near}
     warnings       [sentence]
 """
@@ -25,6 +25,7 @@ from typing import Any
 
 from training.data import LeftOut
 from training.dataset import SPLITS, SUMMARY, Photo
+from training.duplicates import MAX_LISTED, Duplicates, NearPair
 from training.inspection import Inspected
 
 
@@ -50,10 +51,24 @@ class Summary:
         self.photos = {split: {name: counts[split, label] for label, name in enumerate(self.classes)} for split in SPLITS}
         self.balance = _balance(self.photos["train"])
 
+    def tell(self, duplicates: Duplicates) -> None:
+        """Say which photos are there more than once, and what is excluded for it."""
+        doubtful = [pair for pair in duplicates.near if pair.labels[0] != pair.labels[1]]
+        self.excluded = listed(duplicates.excluded)
+        self.duplicates = {
+            "exact": duplicates.exact,
+            "near": [_pair(pair) for pair in duplicates.near[:MAX_LISTED]],
+            "near_pairs": len(duplicates.near),
+            "suspicious": [
+                _pair(pair) | {"classes": [self.classes[label] for label in pair.labels]}
+                for pair in [*duplicates.contradictions, *doubtful][:MAX_LISTED]
+            ],
+        }
+
     def measure(self, inspected: Sequence[Inspected]) -> None:
         """Note the range of the photos' sizes."""
         columns = {
-            "bytes": [photo.bytes for photo in inspected],
+            "bytes": [photo.length for photo in inspected],
             "width": [photo.width for photo in inspected],
             "height": [photo.height for photo in inspected],
         }
@@ -68,6 +83,10 @@ class Summary:
 def listed(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
     """Return what the summary holds of such files."""
     return [{"file": item.name, "reason": item.reason} for item in left_out]
+
+
+def _pair(pair: NearPair) -> dict[str, Any]:
+    return {"a": pair.a, "b": pair.b, "distance": pair.distance}
 
 
 def _balance(counts: dict[str, int]) -> dict[str, Any]:
