@@ -1,4 +1,4 @@
-"""The same folders of photos through the three rooms that read them: the upload, PrepareExecution, the training job. Run: `make test`.
+"""The same folders of photos through the three rooms that read them: the upload, PrepareExecution, PrepareDataset. Run: `make test`.
 
 The rooms cannot import each other, so each has the rules of its own; here they are held against each other.
 """
@@ -13,8 +13,9 @@ from cli.photo_folder import read_photo_folder
 from lambdas.photos import NoUsableData, count_photos, require_usable
 from tests.lambdas.fake_s3 import FakeS3
 from tests.training.conftest import save_photo
-from training.data import find_photos
+from training.prepare import find_splittable
 from training.refusal import InputRefusedError
+from training.summary import Summary
 
 Layout = dict[str, int]
 """Folder -> photos in it; a file that is no photo -> 0."""
@@ -93,8 +94,8 @@ def test_what_the_upload_takes_is_taken_after_it(tmp_path: Path, layout: Layout,
 
 
 @pytest.mark.parametrize("layout", TAKEN + TAKEN_ONCE_UPLOADED)
-def test_what_the_training_job_takes_is_taken_before_it(tmp_path: Path, layout: Layout, photo: bytes) -> None:
-    assert list(find_photos(tree(tmp_path, layout, photo), seed=1).classes) == prepared(layout)
+def test_what_the_processing_job_takes_is_taken_before_it(tmp_path: Path, layout: Layout, photo: bytes) -> None:
+    assert list(find_splittable(tree(tmp_path, layout, photo), 1, Summary()).classes) == prepared(layout)
 
 
 @pytest.mark.parametrize("layout", REFUSED)
@@ -104,8 +105,8 @@ def test_what_is_refused_later_is_refused_by_the_upload(tmp_path: Path, layout: 
 
 
 @pytest.mark.parametrize("layout", REFUSED + REFUSED_ONCE_UPLOADED)
-def test_what_the_training_job_refuses_is_refused_before_it(tmp_path: Path, layout: Layout, photo: bytes) -> None:
+def test_what_the_processing_job_refuses_is_refused_before_it(tmp_path: Path, layout: Layout, photo: bytes) -> None:
     with pytest.raises(InputRefusedError):
-        find_photos(tree(tmp_path, layout, photo), seed=1)
+        find_splittable(tree(tmp_path, layout, photo), 1, Summary())
     with pytest.raises(NoUsableData):
         prepared(layout)
