@@ -20,6 +20,7 @@ svg .grid{stroke:#e5e5e5}svg .mark{stroke:#555;stroke-dasharray:3 3}
 table{border-collapse:collapse;max-width:100%}.wide{overflow-x:auto}
 th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;overflow-wrap:break-word}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
+.plain td.number{text-align:left}.side{display:flex;flex-wrap:wrap;gap:0 3rem}
 .verdict{font-size:1.15rem;background:#f3f6f9;padding:.8rem 1rem;border-radius:6px}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(140px,1fr));gap:.8rem}
 figure{margin:0;font-size:.85rem;overflow-wrap:anywhere}figure img{width:100%;height:130px;object-fit:contain;background:#f3f6f9}
@@ -83,4 +84,4 @@ _PROVENANCE = ("hashes", "backbone", "preprocessing", "hyperparameters", "versio
 
 def _provenance(description: Mapping[str, Any]) -> str:
     rows = [[f"{group}: {key}", value] for group in _PROVENANCE for key, value in description.get(group, {}).items()]
-    return f"<h2>Where it comes from</h2>{table(('what', 'value'), rows)}"
+    return f'<h2>Where it comes from</h2><div class="plain">{table(("what", "value"), rows)}</div>'

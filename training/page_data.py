@@ -29,8 +29,10 @@ def _sentences(data: Mapping[str, Any]) -> str:
     if balance := data.get("balance"):
         biggest, smallest = balance["biggest"], balance["smallest"]
         sentences.append(
-            f"The biggest class in training, {biggest['class']}, has {biggest['photos']:,} photos, the smallest, {smallest['class']}, "
-            f"{smallest['photos']:,}: {balance['ratio']:.1f} times as many."
+            f"Every class has {biggest['photos']:,} photos in training."
+            if biggest["photos"] == smallest["photos"]
+            else f"The biggest class in training, {biggest['class']}, has {biggest['photos']:,} photos, the smallest, {smallest['class']}, "
+            f"{smallest['photos']:,}: a ratio of {balance['ratio']:.1f}."
         )
     if drawn := data.get("drawn_splits"):
         sentences.append(f"No folder named {' or '.join(drawn)}: drawn with seed {data['seed']}.")
@@ -57,7 +59,5 @@ def _duplicates(data: Mapping[str, Any]) -> str:
     copies = listed(("copies", "files"), exact, "data.json") if exact else "<p>None.</p>"
     alike = listed(("photo", "photo", "distance"), near, "data.json") if near else "<p>None.</p>"
     pairs = found.get("near_pairs", len(near))
-    return (
-        f"<h2>One photo under two labels</h2>{labels}<h2>Exact copies</h2>{copies}"
-        f"<h2>Near duplicates</h2><p>{pairs:,} pairs; the distance: in how many bits their perceptual hashes differ.</p>{alike}"
-    )
+    counted = f"<p>Pairs: {pairs:,}. The distance is the number of bits in which their perceptual hashes differ.</p>" if near else ""
+    return f"<h2>One photo under two labels</h2>{labels}<h2>Exact copies</h2>{copies}<h2>Near duplicates</h2>{counted}{alike}"

@@ -12,8 +12,8 @@ from training.charts import MAX_DRAWN, confusion_chart, reliability_chart
 from training.tables import percent, share, table
 
 _BASELINES = {
-    "biggest_class": "always naming the class with the most training photos",
-    "nearest_centroid": "naming the class whose mean feature is nearest",
+    "biggest_class": "always the most frequent class",
+    "nearest_centroid": "the nearest mean feature",
 }
 
 
@@ -26,7 +26,7 @@ def verdict(evaluation: Mapping[str, Any], statuses: Sequence[Mapping[str, str]]
     beaten = "more than" if low > baseline else "not clearly more than"
     return (
         f'<p class="verdict"><b>{percent(test["accuracy"])}</b> of {test["photos"]:,} test photos are named rightly: '
-        f"of all photos like them, between {percent(low)} and {percent(high)} (95 % interval), {beaten} the {percent(baseline)} "
+        f"of all photos like them, between {percent(low)} and {percent(high)} (95&nbsp;% interval), {beaten} the {percent(baseline)} "
         f"that the better baseline reaches. Weights of epoch {best_epoch}. {escape(rules)}.</p>"
     )
 
@@ -47,8 +47,8 @@ def figures(evaluation: Mapping[str, Any]) -> str:
     ]
     baselines = [[_BASELINES.get(name, name), percent(value)] for name, value in evaluation["baselines"].items()]
     return (
-        f"<h2>Figures</h2>{table(('', 'test', 'validation'), rows)}"
-        f"<h2>Baselines</h2>{table(('without training', 'test accuracy'), baselines)}"
+        f'<div class="side"><section><h2>Figures</h2>{table(("", "test", "validation"), rows)}</section>'
+        f"<section><h2>Baselines</h2>{table(('without training', 'test accuracy'), baselines)}</section></div>"
     )
 
 

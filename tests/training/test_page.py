@@ -109,7 +109,7 @@ def test_the_best_epoch_and_the_verdicts_are_shown() -> None:
     assert "between 30.0% and 70.0%" in page
 
 
-@pytest.mark.parametrize(("low", "said"), [(0.3, "not clearly more than the 45.0%"), (0.46, "(95 % interval), more than the 45.0%")])
+@pytest.mark.parametrize(("low", "said"), [(0.3, "not clearly more than the 45.0%"), (0.46, "(95&nbsp;% interval), more than the 45.0%")])
 def test_a_baseline_counts_as_beaten_only_below_the_interval(low: float, said: str) -> None:
     judged = contents("piece")
     judged["evaluation"]["test"] = split(0.5, (low, 0.7))
@@ -127,12 +127,18 @@ def test_the_least_well_told_class_comes_first() -> None:
 def test_what_was_found_in_the_photos_is_told() -> None:
     page = render_page(contents("piece"), 2, DESCRIPTION)
     for said in (
-        "3.0 times as many",
+        "a ratio of 3.0",
         "No folder named valid or test: drawn with seed 42",
         "30 to 4,000 high",
         "One photo under two labels",
     ):
         assert said in page
+
+
+def test_even_classes_are_said_to_be_even() -> None:
+    even = contents("piece")
+    even["data"]["balance"]["smallest"]["photos"] = 9
+    assert "Every class has 9 photos in training." in render_page(even, 2, DESCRIPTION)
 
 
 def test_long_lists_end_with_where_the_rest_is() -> None:
