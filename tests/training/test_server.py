@@ -73,6 +73,19 @@ def test_a_photo_gets_its_classes(port: int, photo: bytes, path: str, kind: str)
     assert answer["probability"] == predictions[0]["probability"]
 
 
+def test_check_photos_get_the_probabilities_that_the_artefact_promises(port: int, finished: Job) -> None:
+    """What verifies an endpoint after it is deployed."""
+    model = finished.folders.model
+    description = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    assert description["check_photos"]
+    for promised in description["check_photos"]:
+        _, answer = send(port, (model / promised["file"]).read_bytes(), "application/octet-stream")
+        predictions = answer["predictions"]
+        assert isinstance(predictions, list)
+        given = {prediction["class"]: prediction["probability"] for prediction in predictions}
+        assert [given[name] for name in description["classes"]] == pytest.approx(promised["probabilities"], abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "status", "sentence"),
     [
