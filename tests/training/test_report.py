@@ -66,7 +66,7 @@ def test_the_summary_of_the_data_set_is_told_with_the_test_photos(tmp_path: Path
 
 
 def test_of_many_test_photos_evenly_spread_ones_are_listed(tmp_path: Path) -> None:
-    listed = read(written(tmp_path, test=2 * MAX_LISTED + 5, pictures=False), "data")["test_photos"]
+    listed = read(written(tmp_path, test=3 * MAX_LISTED + 5, pictures=False), "data")["test_photos"]
     assert MAX_LISTED / 2 < len(listed) <= MAX_LISTED
     assert len({name.partition("/")[0] for name in listed}) == 3
 
