@@ -20,7 +20,7 @@ import torch
 
 from training.data import FoundPhoto, LeftOut
 from training.dataset import SPLITS
-from training.fingerprint import MOST_BITS, MOST_DIFFERENCE, difference, differing_bits, unpack
+from training.fingerprint import MOST_BITS, are_near, differing_bits, unpack
 from training.inspection import Inspected
 
 MAX_LISTED = 1000
@@ -142,7 +142,8 @@ class _Search:
         ones, others, distances = ones[news], others[news], distances[news]
         if not len(ones):
             return
-        same = (difference(previews(ones.tolist()), previews(others.tolist())) <= MOST_DIFFERENCE).numpy()
+        bits = unpack(self._bits[ones]), unpack(self._bits[others])
+        same = are_near(bits, (previews(ones.tolist()), previews(others.tolist()))).numpy()
         for one, other, distance in zip(ones[same].tolist(), others[same].tolist(), distances[same].tolist(), strict=True):
             if self._is_news(one, other):
                 self._learn(one, other)

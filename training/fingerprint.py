@@ -1,8 +1,8 @@
 """What tells near duplicates: 128 bits that are compared with everyone's, and a tiny picture that settles a suspicion.
 
 Runs in the processing job. A near duplicate is the same photo resized, compressed again, or with a sliver cut from its sides. Such photos
-agree in nearly all bits, but so do drawings on white ground; in the tiny pictures drawings differ, and the small shift and stretch that a
-cut leaves there is fitted before the two are compared.
+agree in nearly all bits, but so do drawings on white ground, whose fields mostly are as bright as their neighbours: all those bits are 0.
+In the tiny pictures drawings differ. The small shift and stretch that a cut leaves there is fitted before the two are compared.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,11 @@ MOST_BITS = 20
 """Most bits in which near duplicates differ."""
 PREVIEW = 16
 """Side of the tiny picture, in pixels."""
-MOST_DIFFERENCE = 0.125
-"""Most that the tiny pictures of near duplicates differ, as a part of their own contrast."""
+
+_TELLING = 52
+"""So many bits that are 1 in either of two photos tell much of them."""
+_MOST_DIFFERENCE = {True: 0.35, False: 0.125}
+"""Most that the tiny pictures of near duplicates differ, as a part of their own contrast, where their bits tell much and where not."""
 
 _SIDE = 72
 """Divides into 8 and into 9 equal fields."""
@@ -55,6 +58,13 @@ def unpack(bits: np.ndarray) -> torch.Tensor:
 def differing_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Return float32 [n, m]: in how many bits each of the n differs from each of the m."""
     return one.sum(dim=1).unsqueeze(1) + other.sum(dim=1) - 2 * one @ other.T
+
+
+def are_near(bits: tuple[torch.Tensor, torch.Tensor], previews: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Return bool [n]: which of n pairs are near duplicates, of float32 [n, BITS] and uint8 [n, PREVIEW, PREVIEW, 3] of either side."""
+    most = torch.where(torch.maximum(*bits).sum(dim=1) >= _TELLING, _MOST_DIFFERENCE[True], _MOST_DIFFERENCE[False])
+    near: torch.Tensor = ((bits[0] != bits[1]).sum(dim=1) <= MOST_BITS) & (difference(*previews) <= most)
+    return near
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
