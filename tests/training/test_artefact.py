@@ -74,6 +74,12 @@ def test_serving_gives_the_logits_of_training(saved: Saved) -> None:
     assert trained.std() > 1e-3  # or agreement would mean little
 
 
+def test_a_gpu_computes_as_exactly_as_a_cpu(saved: Saved) -> None:
+    """cuDNN's default rounds convolutions to 10 bits, and the check photos' probabilities have to hold on either."""
+    model_fn(str(saved.folder))
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_probabilities_are_softened_by_the_temperature(saved: Saved) -> None:
     model = model_fn(str(saved.folder))
     photo = saved.dataset.check_photos[0].read_bytes()
