@@ -15,9 +15,14 @@ from typing import Any, Self
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 GPU_FAMILY = re.compile(r"ml\.(p|g)[0-9]")
 FOREIGN_FAMILY = re.compile(r"ml\.(trn|inf|dl)[0-9]")
+UNPROCESSED_FAMILY = re.compile(r"ml\.(c5n|p3dn|p4d|p4de|p5e|p5en|p6-b200|p6-b300)\.|ml\.p5\.48xlarge")
+"""Machines of training jobs that processing jobs are not offered on; a test holds them against the API's own lists."""
 ARM_FAMILY = re.compile(r"ml\.([a-z]+[0-9]+g[a-z]*\.|p6e-gb)")
 STRATEGIES = ("Bayesian", "Random")
 DEBUGGER_MODES = ("embedded", "off")
+TRAINABLE = ("head", "last_stage", "all")
+CLASS_WEIGHTS = ("balanced", "none")
+INPUT_MODES = ("File", "FastFile")
 
 
 class InvalidExecutionInput(ValueError):  # noqa: N818 - the name is what the state machine shows
@@ -62,6 +67,26 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """The processing job that reads every photo once, where no earlier execution has."""
+
+    instance_type: str = "ml.m5.2xlarge"
+    """SageMaker instance type; that of the training jobs unless another is given."""
+
+    @classmethod
+    def parse(cls, document: object, training_instance_type: str) -> Self:
+        """Reads the `prepare` object; raises InvalidExecutionInput."""
+        given = known_keys(document, cls, "prepare")
+        chosen = instance_type(given, "prepare.instance_type", training_instance_type)
+        if UNPROCESSED_FAMILY.match(chosen):
+            raise InvalidExecutionInput(
+                f"prepare.instance_type must be a type that SageMaker offers to processing jobs, which {shown(chosen)} is not; "
+                'name another one beside the instance_type of the training jobs, such as "prepare": {"instance_type": "ml.g5.2xlarge"}'
+            )
+        return cls(instance_type=chosen)
+
+
+@dataclass(frozen=True)
 class EndpointHardware:
     """The machines that answer requests."""
 
@@ -97,8 +122,26 @@ class ExecutionInput:
     instance_type: str = "ml.m5.2xlarge"
     """SageMaker instance type of every training job; one with a GPU gets the GPU training image."""
 
+    instance_count: int = 1
+    """Machines of every training job, 1 to 16; more than one only where the backbone is trained."""
+
+    spot: bool = False
+    """Whether training jobs run on spare machines, which cost less and may be taken away: a job then goes on from its last checkpoint."""
+
+    trainable: str = "head"
+    """`head`: one layer on features that are computed once; `last_stage`: also the backbone's last stage; `all`: the whole network."""
+
+    class_weights: str = "balanced"
+    """`balanced`: photos of rare classes count more while training; `none`: all count the same."""
+
+    input_mode: str = "File"
+    """`File`: training jobs download the photos first; `FastFile`: they read them as they go. Only where the backbone is trained."""
+
     debugger: str = "embedded"
     """`embedded`: the final training job saves tensors and judges its rules; `off`: it does not."""
+
+    prepare: Preparation = field(default_factory=Preparation)
+    """The machine that prepares the data set."""
 
     tuning: Tuning = field(default_factory=Tuning)
     """The search before the final training job."""
@@ -110,12 +153,20 @@ class ExecutionInput:
     def parse(cls, document: object) -> Self:
         """Reads the execution input; a key that is unknown or a value that cannot be raises InvalidExecutionInput."""
         given = known_keys(document, cls, "")
+        machine = instance_type(given, "instance_type", cls.instance_type)
+        trainable = one_of(given, "trainable", cls.trainable, TRAINABLE)
         return cls(
             data=text(given, "data", cls.data),
             epochs=whole_number(given, "epochs", cls.epochs, 1, 1000),
             seed=whole_number(given, "seed", cls.seed, 0, 2**31 - 1),
-            instance_type=instance_type(given, "instance_type", cls.instance_type),
+            instance_type=machine,
+            instance_count=training_instances(given, trainable),
+            spot=yes_or_no(given, "spot", cls.spot),
+            trainable=trainable,
+            class_weights=one_of(given, "class_weights", cls.class_weights, CLASS_WEIGHTS),
+            input_mode=photo_input_mode(given, trainable),
             debugger=debugger_mode(given),
+            prepare=Preparation.parse(given.get("prepare", {}), machine),
             tuning=Tuning.parse(given.get("tuning", {})),
             endpoint=EndpointHardware.parse(given.get("endpoint", {})),
         )
@@ -154,6 +205,14 @@ def whole_number(given: Mapping[str, Any], path: str, default: int, low: int, hi
     return int(value)
 
 
+def yes_or_no(given: Mapping[str, Any], path: str, default: bool) -> bool:
+    """true or false."""
+    value = given.get(path, default)
+    if not isinstance(value, bool):
+        raise InvalidExecutionInput(f"{path} must be true or false, got {shown(value)}")
+    return value
+
+
 def one_of(given: Mapping[str, Any], path: str, default: str, allowed: tuple[str, ...]) -> str:
     """One of the allowed words."""
     value = given.get(path.rpartition(".")[2], default)
@@ -170,6 +229,28 @@ def debugger_mode(given: Mapping[str, Any]) -> str:
             'use "embedded", which saves the same tensors and judges its own rules inside the training job, or "off"'
         )
     return one_of(given, "debugger", ExecutionInput.debugger, DEBUGGER_MODES)
+
+
+def training_instances(given: Mapping[str, Any], trainable: str) -> int:
+    """How many machines share a training job."""
+    count = whole_number(given, "instance_count", ExecutionInput.instance_count, 1, 16)
+    if count > 1 and trainable == "head":
+        raise InvalidExecutionInput(
+            f'instance_count must be 1 where trainable is "head", got {count}: one layer on prepared features is trained in seconds, '
+            'and other machines would only wait; leave it out, or set trainable to "last_stage" or "all"'
+        )
+    return count
+
+
+def photo_input_mode(given: Mapping[str, Any], trainable: str) -> str:
+    """How training jobs get the photos, where they get them at all."""
+    mode = one_of(given, "input_mode", ExecutionInput.input_mode, INPUT_MODES)
+    if mode != ExecutionInput.input_mode and trainable == "head":
+        raise InvalidExecutionInput(
+            f'input_mode must be "File" where trainable is "head", got {shown(mode)}: such training jobs read features and no photos; '
+            'leave it out, or set trainable to "last_stage" or "all"'
+        )
+    return mode
 
 
 def instance_type(given: Mapping[str, Any], path: str, default: str) -> str:

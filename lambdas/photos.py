@@ -1,12 +1,14 @@
 """The class folders under a prefix of the bucket: how many files each class has, and whether a job could train on them.
 
-Runs inside `prepare_execution`: finding out here costs seconds, finding out in a training job costs an instance start. Only names are
-read; whether a file really is a photo is for the training job to say.
+Runs inside `prepare_execution`: finding out here costs seconds, finding out in a processing job costs an instance start. Only names are
+read; whether a file really is a photo is for PrepareDataset to say.
 """
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
@@ -42,6 +44,8 @@ class Photos:
     counts: Mapping[str, Mapping[str, int]]
     left_out: int
     """Files outside any class folder, and documents."""
+    sha256: str = ""
+    """Over the name below the prefix, ETag and size of every object: another one where any photo is new, changed, renamed or gone."""
 
     @property
     def is_split(self) -> bool:
@@ -63,20 +67,23 @@ def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
     """Counts the files under the prefix, however many there are; folders that no training job takes raise NoUsableData."""
     folders: Counter[Folder] = Counter()
     documents = 0
-    for key in keys(s3, bucket, prefix):
+    digest = hashlib.sha256()
+    for entry in objects(s3, bucket, prefix):
+        key = entry["Key"]
+        digest.update(json.dumps([key.removeprefix(prefix), entry["ETag"], entry["Size"]]).encode())
         parts = tuple(part for part in key.removeprefix(prefix).split("/") if part)
         seen = tuple(takewhile(lambda part: not is_ignored(part), parts))
         is_document = seen == parts and PurePosixPath(key).suffix.lower() in DOCUMENTS
         documents += is_document
         folders[seen[: len(parts) - 1]] += seen == parts and not is_document
     where, inner = step_inside(f"s3://{bucket}/{prefix}", folders)
-    return arrange(where, inner, documents)
+    return replace(arrange(where, inner, documents), sha256=digest.hexdigest())
 
 
-def keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    """Every key under the prefix but the placeholders of folders."""
+def objects(s3: Any, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
+    """Every object under the prefix, in the order of their keys, but the placeholders of folders."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        yield from (entry["Key"] for entry in page.get("Contents", []) if not entry["Key"].endswith("/"))
+        yield from (entry for entry in page.get("Contents", []) if not entry["Key"].endswith("/"))
 
 
 def is_ignored(name: str) -> bool:

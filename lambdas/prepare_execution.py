@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -22,10 +22,14 @@ import boto3
 
 from lambdas.execution_input import ExecutionInput, InvalidExecutionInput, shown, uses_gpu
 from lambdas.photos import count_photos, require_usable
+from lambdas.prepared import Ingredients, is_prepared
 from lambdas.weights import TORCHVISION_RESNET50, stage_weights
 
 GPU_SERVING_HOST = "al2-ami-sagemaker-inference-gpu-3-1"
 """Host image of a GPU endpoint: the serving image holds CUDA 12.9, which never starts on the CUDA 13 host."""
+
+WRITTEN = ("weights", "prepared", "executions")
+"""Folders of the bucket that are no photos."""
 
 OpenUrl = Callable[[str], AbstractContextManager[IO[bytes]]]
 
@@ -36,6 +40,8 @@ class Settings:
 
     bucket: str
     project: str
+    source_archive: str
+    """Object key of what the jobs run."""
     training_image_cpu: str
     training_image_gpu: str
     serving_image_cpu: str
@@ -43,15 +49,20 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """BUCKET, PROJECT and the four images; a missing one is a KeyError, a fault of the deployment."""
+        """BUCKET, PROJECT, SOURCE_ARCHIVE and the four images; a missing one is a KeyError, a fault of the deployment."""
         return cls(
             bucket=environment["BUCKET"],
             project=environment["PROJECT"],
+            source_archive=environment["SOURCE_ARCHIVE"],
             training_image_cpu=environment["TRAINING_IMAGE_CPU"],
             training_image_gpu=environment["TRAINING_IMAGE_GPU"],
             serving_image_cpu=environment["SERVING_IMAGE_CPU"],
             serving_image_gpu=environment["SERVING_IMAGE_GPU"],
         )
+
+    def training_image(self, instance_type: str) -> str:
+        """The image of processing and training jobs on such a machine."""
+        return self.training_image_gpu if uses_gpu(instance_type) else self.training_image_cpu
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,21 @@ class Plan:
     weights: str
     output: str
     """`s3://<bucket>/executions/<run>`"""
+    dataset: str
+    """`s3://<bucket>/prepared/<key>`"""
+    prepared: bool
+    """Whether that is there already."""
+    prepare_image: str
+    prepare_instance_type: str
     training_image: str
     training_instance_type: str
+    training_instance_count: int
+    torch_distributed: str
+    """`true` where a training job is one process for each GPU or machine, which the training toolkit then starts."""
+    spot: bool
+    trainable: str
+    class_weights: str
+    input_mode: str
     epochs: str
     seed: str
     debugger: str
@@ -96,13 +120,30 @@ def prepare(event: Mapping[str, Any], settings: Settings, s3: Any, open_url: Ope
     """Refuses with InvalidExecutionInput, NoUsableData or WeightsUnavailable, else stages the weights and plans the execution."""
     asked = ExecutionInput.parse(event["input"])
     prefix = data_prefix(asked.data, settings.bucket)
-    require_usable(count_photos(s3, settings.bucket, prefix))
-    stage_weights(s3, settings.bucket, TORCHVISION_RESNET50, open_url)
-    return plan(asked, settings, prefix, str(event["execution_arn"]), started(event["start_time"]))
+    photos = count_photos(s3, settings.bucket, prefix)
+    require_usable(photos)
+    weights = stage_weights(s3, settings.bucket, TORCHVISION_RESNET50, open_url)
+    dataset = ingredients(asked, settings, photos.sha256, weights).prefix
+    start = datetime.fromisoformat(event["start_time"])
+    planned = plan(asked, settings, prefix, dataset, str(event["execution_arn"]), start)
+    return replace(planned, prepared=is_prepared(s3, settings.bucket, dataset, start))
 
 
-def plan(asked: ExecutionInput, settings: Settings, prefix: str, execution_arn: str, stamp: str) -> Plan:
-    """The plan of an execution, from what was asked alone: the same execution always gets the same plan."""
+def ingredients(asked: ExecutionInput, settings: Settings, photos_sha256: str, weights: Mapping[str, str]) -> Ingredients:
+    """What the data set of this execution is made from."""
+    return Ingredients(
+        photos_sha256=photos_sha256,
+        weights_sha256=weights["sha256"],
+        weights_stride=weights["stride"],
+        source_archive=settings.source_archive,
+        image=settings.training_image(asked.prepare.instance_type),
+        seed=asked.seed,
+    )
+
+
+def plan(asked: ExecutionInput, settings: Settings, prefix: str, dataset: str, execution_arn: str, start: datetime) -> Plan:
+    """The plan of an execution whose data set is not prepared: the same execution always gets the same plan."""
+    stamp = start.strftime("%y%m%d%H%M%S")
     run = f"{settings.project}-{stamp}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:4]}"
     return Plan(
         run=run,
@@ -110,8 +151,18 @@ def plan(asked: ExecutionInput, settings: Settings, prefix: str, execution_arn: 
         photos=f"s3://{settings.bucket}/{prefix}",
         weights=f"s3://{settings.bucket}/weights/",
         output=f"s3://{settings.bucket}/executions/{run}",
-        training_image=settings.training_image_gpu if uses_gpu(asked.instance_type) else settings.training_image_cpu,
+        dataset=f"s3://{settings.bucket}/{dataset.removesuffix('/')}",
+        prepared=False,
+        prepare_image=settings.training_image(asked.prepare.instance_type),
+        prepare_instance_type=asked.prepare.instance_type,
+        training_image=settings.training_image(asked.instance_type),
         training_instance_type=asked.instance_type,
+        training_instance_count=asked.instance_count,
+        torch_distributed=str(is_distributed(asked)).lower(),
+        spot=asked.spot,
+        trainable=asked.trainable,
+        class_weights=asked.class_weights,
+        input_mode=asked.input_mode,
         epochs=str(asked.epochs),
         seed=str(asked.seed),
         debugger=asked.debugger,
@@ -131,6 +182,11 @@ def plan(asked: ExecutionInput, settings: Settings, prefix: str, execution_arn: 
     )
 
 
+def is_distributed(asked: ExecutionInput) -> bool:
+    """Whether several processes share a training job: a backbone that is trained uses every GPU and machine, one layer needs none."""
+    return asked.trainable != "head" and (uses_gpu(asked.instance_type) or asked.instance_count > 1)
+
+
 def data_prefix(data: str, bucket: str) -> str:
     """`data/` from `data`, `data/` or `s3://<bucket>/data`; another bucket or the whole bucket raises InvalidExecutionInput."""
     prefix = data
@@ -144,14 +200,10 @@ def data_prefix(data: str, bucket: str) -> str:
     prefix = prefix.strip("/")
     if not prefix or any(part in ("", ".", "..") for part in prefix.split("/")):
         raise InvalidExecutionInput(f'data must name a prefix in the bucket, such as "data/" or "s3://{bucket}/data/"; got {shown(data)}')
-    if prefix.split("/")[0] in ("weights", "executions"):
-        raise InvalidExecutionInput(f'data must not lie under "weights/" or "executions/", which the executions write; got {shown(data)}')
+    if prefix.split("/")[0] in WRITTEN:
+        folders = ", ".join(f'"{folder}/"' for folder in WRITTEN)
+        raise InvalidExecutionInput(f"data must not lie under {folders}, which the executions write; got {shown(data)}")
     return f"{prefix}/"
-
-
-def started(start_time: str) -> str:
-    """`261122160000` from an ISO 8601 time."""
-    return datetime.fromisoformat(start_time).strftime("%y%m%d%H%M%S")
 
 
 def plain(number: float) -> str:

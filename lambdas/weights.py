@@ -60,10 +60,10 @@ TORCHVISION_RESNET50 = Source(
 )
 
 
-def stage_weights(s3: Any, bucket: str, source: Source, open_url: Callable[[str], AbstractContextManager[IO[bytes]]]) -> None:
-    """Leaves `weights/resnet50.json` and the file it names in the bucket; does nothing if they are there."""
-    if weights_are_there(s3, bucket):
-        return
+def stage_weights(s3: Any, bucket: str, source: Source, open_url: Callable[[str], AbstractContextManager[IO[bytes]]]) -> dict[str, str]:
+    """Leaves `weights/resnet50.json` and the file it names in the bucket, and returns the former; does nothing if they are there."""
+    if present := present_weights(s3, bucket):
+        return present
     try:
         with open_url(source.url) as body:
             upload(s3, bucket, PREFIX + source.file, body, source)
@@ -74,27 +74,29 @@ def stage_weights(s3: Any, bucket: str, source: Source, open_url: Callable[[str]
         ) from error
     description = {"file": source.file, "sha256": source.sha256, "stride": source.stride, "source": f"torchvision, {source.url}"}
     s3.put_object(Bucket=bucket, Key=PREFIX + DESCRIPTION, Body=json.dumps(description, indent=2).encode(), ContentType="application/json")
+    return description
 
 
-def weights_are_there(s3: Any, bucket: str) -> bool:
-    """Whether the description and the file it names exist; a description that is wrong raises WeightsUnavailable."""
+def present_weights(s3: Any, bucket: str) -> dict[str, str]:
+    """The description of the weights in the bucket, empty if there is none; one that is wrong or names no file: WeightsUnavailable."""
     where = f"s3://{bucket}/{PREFIX}{DESCRIPTION}"
     try:
         written = s3.get_object(Bucket=bucket, Key=PREFIX + DESCRIPTION)["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchKey":
-            return False
+            return {}
         raise
-    file = described_file(written, where)
+    description = described(written, where)
+    file = description["file"]
     if not exists(s3, bucket, PREFIX + file):
         raise WeightsUnavailable(
             f"{where} names {file!r}, which is not beside it; upload that file, or delete {where} to have torchvision's fetched"
         )
-    return True
+    return description
 
 
-def described_file(written: bytes, where: str) -> str:
-    """The file that a description names; what a training job would refuse is refused here, before a machine is paid for."""
+def described(written: bytes, where: str) -> dict[str, str]:
+    """A description that makes sense; what a training job would refuse is refused here, before a machine is paid for."""
     try:
         description = json.loads(written.decode("utf-8"))
     except ValueError as error:
@@ -109,7 +111,7 @@ def described_file(written: bytes, where: str) -> str:
         raise WeightsUnavailable(f'{where} must have "stride" one of {", ".join(STRIDES)} and a "file" beside it, got {shown(description)}')
     if not re.fullmatch("[0-9a-fA-F]{64}", description["sha256"]):
         raise WeightsUnavailable(f'{where} must have as "sha256" the 64 hex digits of its file, got {shown(description["sha256"])}')
-    return str(description["file"])
+    return {key: description[key] for key in DESCRIBED}
 
 
 def exists(s3: Any, bucket: str, key: str) -> bool:

@@ -16,18 +16,85 @@ ATTEMPT = (
 )
 """8 hex digits, other ones for each attempt: a name that SageMaker has seen once can never be used again, not even by a retry."""
 
+PROCESSING_JOB_NAME = f"$plan.run & '-prepare-' & {ATTEMPT}"
 TUNING_JOB_NAME = f"$plan.tuning_job_prefix & {ATTEMPT}"
 TRAINING_JOB_NAME = f"$plan.run & '-train-' & {ATTEMPT}"
 TRAINING_OUTPUT = "$plan.output & '/training'"
 
 VOLUME_GB = 50
+LONGEST_PREPARATION_SECONDS = 24 * 3600
 LONGEST_TRAINING_SECONDS = 24 * 3600
+LONGEST_SPOT_SECONDS = LONGEST_TRAINING_SECONDS + 6 * 3600
+"""Training and waiting for spare machines together."""
 VARIANT = "AllTraffic"
+
+PROCESSING = "/opt/ml/processing"
+"""Where a processing job's inputs and outputs lie in the container."""
+EXIT_MESSAGE = "/opt/ml/output/message"
+"""The file whose first 1,024 characters become a processing job's ExitMessage."""
+UNUSED_FOLDER = "/opt/ml/unused"
+"""Nothing is ever written there, so mirroring it costs nothing."""
 
 
 def jsonata(expression: str) -> str:
     """The expression as the Amazon States Language marks it."""
     return f"{{% {expression} %}}"
+
+
+def create_processing_job() -> Request:
+    """CreateProcessingJob: every photo read once, checked, split, and put through the backbone."""
+    return {
+        "ProcessingJobName": jsonata(PROCESSING_JOB_NAME),
+        "AppSpecification": {
+            "ImageUri": jsonata("$plan.prepare_image"),
+            "ContainerEntrypoint": ["/bin/bash", "-c", start_script(), "prepare"],
+            "ContainerArguments": prepare_arguments(),
+        },
+        "ProcessingInputs": [
+            processing_input("photos", jsonata("$plan.photos")),
+            processing_input("weights", jsonata("$plan.weights")),
+            processing_input("code", "${SourceArchiveUri}"),
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                processing_output("dataset", jsonata("$plan.dataset"), "EndOfJob"),
+                processing_output("report", jsonata("$plan.output & '/prepare'"), "Continuous"),
+            ]
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceType": jsonata("$plan.prepare_instance_type"), "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GB}
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": LONGEST_PREPARATION_SECONDS},
+        "Environment": dict(contract.ENVIRONMENT),
+        "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True},
+        "RoleArn": "${TrainingRoleArn}",
+        "Tags": tags(),
+    }
+
+
+def start_script() -> str:
+    """Unpacks the source archive and starts its program; SageMaker takes no more than 256 characters."""
+    code = f"{PROCESSING}/code"
+    archive = f"{PROCESSING}/input/code/${{SourceArchiveName}}"
+    return f'mkdir -p {code} && tar -xzf {archive} -C {code} && exec python3 {code}/{contract.PREPARE_PROGRAM} "$@"'
+
+
+def prepare_arguments() -> list[str]:
+    """The program's options, each followed by its value."""
+    inputs, outputs = f"{PROCESSING}/input", f"{PROCESSING}/output"
+    values = (f"{inputs}/photos", f"{inputs}/weights", f"{outputs}/dataset", f"{outputs}/report", EXIT_MESSAGE, jsonata("$plan.seed"))
+    return [each for pair in zip(contract.PREPARE_OPTIONS, values, strict=True) for each in pair]
+
+
+def processing_input(name: str, uri: str) -> Request:
+    """An input that is downloaded whole before the program starts."""
+    source = {"S3Uri": uri, "LocalPath": f"{PROCESSING}/input/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File"}
+    return {"InputName": name, "S3Input": source}
+
+
+def processing_output(name: str, uri: str, upload: str) -> Request:
+    """A folder that is uploaded when the program ends well, or all the time."""
+    return {"OutputName": name, "S3Output": {"S3Uri": uri, "LocalPath": f"{PROCESSING}/output/{name}", "S3UploadMode": upload}}
 
 
 def create_tuning_job() -> Request:
@@ -58,6 +125,7 @@ def create_tuning_job() -> Request:
         "TrainingJobDefinition": {
             "StaticHyperParameters": hyperparameters(epochs=jsonata("$plan.tuning_epochs"), debugger="off", evaluate_test="false"),
             "OutputDataConfig": {"S3OutputPath": jsonata("$plan.output & '/tuning'")},
+            "CheckpointConfig": tuning_checkpoints(),
             **training(),
         },
         "Tags": tags(),
@@ -85,6 +153,14 @@ def create_training_job() -> Request:
     }
 
 
+def tuning_checkpoints() -> Request:
+    """One folder for all, in which each job keeps its own; only jobs on spare machines are ever interrupted and need it."""
+    return {
+        "S3Uri": jsonata("$plan.output & '/tuning-checkpoints'"),
+        "LocalPath": jsonata(f"$plan.spot ? '{contract.CHECKPOINTS_FOLDER}' : '{UNUSED_FOLDER}'"),
+    }
+
+
 def training() -> Request:
     """What every training job has in common, whoever starts it."""
     return {
@@ -94,17 +170,17 @@ def training() -> Request:
             "MetricDefinitions": [{"Name": name, "Regex": expression} for name, expression in contract.METRICS.items()],
         },
         "RoleArn": "${TrainingRoleArn}",
-        "InputDataConfig": [
-            channel(contract.CHANNEL_PHOTOS, jsonata("$plan.photos")),
-            channel(contract.CHANNEL_WEIGHTS, jsonata("$plan.weights")),
-            channel(contract.CHANNEL_CODE, "${SourceArchiveUri}"),
-        ],
-        "ResourceConfig": {"InstanceType": jsonata("$plan.training_instance_type"), "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GB},
-        "StoppingCondition": {"MaxRuntimeInSeconds": LONGEST_TRAINING_SECONDS},
+        "InputDataConfig": jsonata(channels()),
+        "ResourceConfig": {
+            "InstanceType": jsonata("$plan.training_instance_type"),
+            "InstanceCount": jsonata("$plan.training_instance_count"),
+            "VolumeSizeInGB": VOLUME_GB,
+        },
+        "StoppingCondition": jsonata(stopping_condition()),
         "Environment": dict(contract.ENVIRONMENT),
         "EnableNetworkIsolation": True,
         "EnableInterContainerTrafficEncryption": True,
-        "EnableManagedSpotTraining": False,
+        "EnableManagedSpotTraining": jsonata("$plan.spot"),
     }
 
 
@@ -113,15 +189,44 @@ def hyperparameters(**values: str) -> dict[str, str]:
     return {
         **values,
         "seed": jsonata("$plan.seed"),
+        "trainable": jsonata("$plan.trainable"),
+        "class_weights": jsonata("$plan.class_weights"),
+        "sagemaker_torch_distributed_enabled": jsonata("$plan.torch_distributed"),
         "sagemaker_program": contract.PROGRAM,
         "sagemaker_submit_directory": f"{contract.CODE_FOLDER}/${{SourceArchiveName}}",
     }
 
 
-def channel(name: str, uri: str) -> Request:
-    """A channel that is downloaded whole before the job starts."""
+def channels() -> str:
+    """Expression for the channels; the photos themselves are needed only where the backbone is trained."""
+    always = [
+        channel(contract.CHANNEL_DATASET, jsonata("$plan.dataset & '/'")),
+        channel(contract.CHANNEL_WEIGHTS, jsonata("$plan.weights")),
+        channel(contract.CHANNEL_CODE, "${SourceArchiveUri}"),
+    ]
+    photos = channel(contract.CHANNEL_PHOTOS, jsonata("$plan.photos"), mode=jsonata("$plan.input_mode"))
+    return f"$append({written(always)}, $plan.trainable = 'head' ? [] : {written([photos])})"
+
+
+def channel(name: str, uri: str, mode: str = "File") -> Request:
+    """A channel that is downloaded whole before the job starts (`File`), or read as the job goes (`FastFile`)."""
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": mode}
+
+
+def stopping_condition() -> str:
+    """Expression for the longest run; only jobs on spare machines may have a longest wait."""
+    waiting = f"$plan.spot ? {{'MaxWaitTimeInSeconds': {LONGEST_SPOT_SECONDS}}} : {{}}"
+    return f"$merge([{{'MaxRuntimeInSeconds': {LONGEST_TRAINING_SECONDS}}}, {waiting}])"
+
+
+def written(value: Any) -> str:
+    """A part of a request as the inside of an expression, where its own expressions stand without their marks."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"'{key}': {written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(written, value)) + "]"
+    return value[2:-2].strip() if value.startswith("{%") else f"'{value}'"
 
 
 def create_model() -> Request:

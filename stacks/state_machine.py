@@ -4,8 +4,9 @@ Runs at synth; standard library only. `definition()` is the whole machine; the s
 Whatever fails puts a `$failure` together - which state, which job, why, where its log is - and ends in ExecutionFailed, whose Cause is
 that as one sentence.
 
-    PrepareExecution → TuneHyperparameters → HasBestTrainingJob → TrainModel → CreateModel → CreateEndpointConfig
-      → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint → ExecutionDone
+    PrepareExecution → IsDatasetPrepared → PrepareDataset → TuneHyperparameters → HasBestTrainingJob → TrainModel
+      → CreateModel → CreateEndpointConfig → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint
+      → ExecutionDone
 """
 
 from stacks import sagemaker_requests as requests
@@ -29,13 +30,16 @@ from stacks.states_language import (
 )
 from training import contract
 
-PREPARE_SECONDS = 16 * 60
+LAMBDA_SECONDS = 16 * 60
 """A little more than the longest run of a Lambda function."""
-TUNING_SECONDS = 7 * 24 * 3600
-TRAINING_SECONDS = requests.LONGEST_TRAINING_SECONDS + 6 * 3600
+PREPARATION_SECONDS = requests.LONGEST_PREPARATION_SECONDS + 6 * 3600
 """The job's own limit, and six hours of waiting for a machine."""
-EXECUTION_SECONDS = TUNING_SECONDS + TRAINING_SECONDS + 24 * 3600
+TUNING_SECONDS = 7 * 24 * 3600
+TRAINING_SECONDS = requests.LONGEST_SPOT_SECONDS + 3600
+"""The job's own limit and its wait for a machine, and an hour for what these leave out."""
+EXECUTION_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + 24 * 3600
 
+PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 
 
@@ -48,6 +52,9 @@ def definition() -> State:
         "StartAt": "PrepareExecution",
         "States": {
             "PrepareExecution": prepare_execution(),
+            "IsDatasetPrepared": is_dataset_prepared(),
+            "PrepareDataset": prepare_dataset(),
+            "StopProcessingJob": stop_processing_job(),
             "TuneHyperparameters": tune_hyperparameters(),
             "StopTuningJob": stop_tuning_job(),
             "HasBestTrainingJob": has_best_training_job(),
@@ -77,13 +84,39 @@ def prepare_execution() -> State:
                 "start_time": jsonata("$states.context.Execution.StartTime"),
             },
         },
-        "TimeoutSeconds": PREPARE_SECONDS,
+        "TimeoutSeconds": LAMBDA_SECONDS,
         "Retry": [retry([*LAMBDA_TRANSIENT, "WeightsDownloadInterrupted"])],
         "Catch": [catch(failure("PrepareExecution", log="'${PrepareExecutionLogGroup}'"))],
         "Assign": {"plan": jsonata("$states.result.Payload"), "checks": 0, "endpoint_served": "nothing"},
         "Output": {},
+        "Next": "IsDatasetPrepared",
+    }
+
+
+def is_dataset_prepared() -> State:
+    """The same photos, weights, code and seed give the same data set, so an earlier execution's will do."""
+    return choice(("$plan.prepared", "TuneHyperparameters"), default="PrepareDataset")
+
+
+def prepare_dataset() -> State:
+    """Reads every photo once: checks it, splits them, computes the features that the training jobs learn from."""
+    name = requests.PROCESSING_JOB_NAME
+    failed = failure("PrepareDataset", kind="processing job", job=name, log=log_streams(PROCESSING_LOGS, name))
+    return {
+        "Type": "Task",
+        "Resource": optimised("createProcessingJob.sync"),
+        "Arguments": requests.create_processing_job(),
+        "TimeoutSeconds": PREPARATION_SECONDS,
+        "Retry": [retry(INTEGRATION_TRANSIENT)],
+        "Catch": [catch(failed, errors=("States.Timeout",), to="StopProcessingJob"), catch(failed)],
+        "Output": {},
         "Next": "TuneHyperparameters",
     }
+
+
+def stop_processing_job() -> State:
+    """Nothing that this execution started goes on after it."""
+    return last_act("stopProcessingJob", {"ProcessingJobName": jsonata("$failure.job")})
 
 
 def tune_hyperparameters() -> State:
@@ -198,6 +231,7 @@ def execution_done() -> State:
     """Says what the execution made and where."""
     output = {
         "run": jsonata("$plan.run"),
+        "dataset": jsonata("$plan.dataset & '/'"),
         "tuning_job": jsonata("$tuning_job"),
         "training_job": jsonata("$training.job"),
         "best": {

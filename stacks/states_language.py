@@ -34,13 +34,16 @@ INTEGRATION_TRANSIENT = ["SageMaker.AmazonSageMakerException", *SDK_TRANSIENT]
 REASON = (
     "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
     " $told := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}' ? $parse($cause) : {};"
-    " $status := $told.TrainingJobStatus ? $told.TrainingJobStatus : $told.HyperParameterTuningJobStatus;"
-    " $reason := $told.FailureReason ? $told.FailureReason : $told.errorMessage ? $told.errorMessage"
+    " $status := $told.TrainingJobStatus ? $told.TrainingJobStatus"
+    " : $told.ProcessingJobStatus ? $told.ProcessingJobStatus : $told.HyperParameterTuningJobStatus;"
+    " $reason := $told.ExitMessage ? $told.ExitMessage"
+    " : $told.FailureReason ? $told.FailureReason : $told.errorMessage ? $told.errorMessage"
     " : $status ? 'it ended as ' & $status & ($told.SecondaryStatus ? ' (' & $told.SecondaryStatus & ')' : '')"
     " : $cause != '' ? $cause : 'no reason was given';"
     " $substring($reason, 0, 1500))"
 )
-"""Why a task failed: the reason inside a job's description, a Lambda function's message, or the error's own text."""
+"""Why a task failed: what the program said at its end, the reason inside a job's description, a Lambda function's message, or the
+error's own text."""
 
 
 def optimised(action: str) -> str:

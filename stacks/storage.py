@@ -1,11 +1,15 @@
 """Storage: the one bucket that holds the photos, the weights and what every execution leaves.
 
-Runs at synth. Its folders: `data/` (photos), `weights/`, `executions/<run>/` (artefacts, tensors, reports).
+Runs at synth. Its folders: `data/` (photos), `weights/`, `prepared/<key>/` (prepared data sets), `executions/<run>/` (artefacts, tensors,
+reports).
 """
 
 from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
+
+PREPARED_DAYS = 90
+"""How long a prepared data set is kept: an execution that needs it later makes it again, and none begins with one that is near its end."""
 
 
 class Storage(Construct):
@@ -30,7 +34,8 @@ class Storage(Construct):
                     noncurrent_version_expiration=Duration.days(30),
                     abort_incomplete_multipart_upload_after=Duration.days(7),
                     expired_object_delete_marker=True,
-                )
+                ),
+                s3.LifecycleRule(id="ForgetPreparedDataSets", prefix="prepared/", expiration=Duration.days(PREPARED_DAYS)),
             ],
         )
         assert self.bucket.policy is not None, "enforce_ssl makes one"

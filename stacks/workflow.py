@@ -57,6 +57,7 @@ class Workflow(Construct):
             environment={
                 "BUCKET": bucket.bucket_name,
                 "PROJECT": self.config.project,
+                "SOURCE_ARCHIVE": self.source_archive.asset.s3_object_key,
                 "TRAINING_IMAGE_CPU": self.images.training_cpu,
                 "TRAINING_IMAGE_GPU": self.images.training_gpu,
                 "SERVING_IMAGE_CPU": self.images.serving_cpu,
@@ -71,10 +72,12 @@ class Workflow(Construct):
             bucket.arn_for_objects("weights/*"),
             why_wildcard="The description there names the file.",
         )
+        descriptions = bucket.arn_for_objects("prepared/*/dataset.json")
+        allow(function.role, ["s3:GetObject"], descriptions, why_wildcard="Each prepared data set has a folder of its own there.")
         return function
 
     def add_training_role(self) -> iam.Role:
-        """A training job reads photos, weights and its code, and writes under `executions/`."""
+        """A processing or training job reads photos, weights, its code and prepared data sets; it writes those, and under `executions/`."""
         role = iam.Role(self, "TrainingRole", assumed_by=sagemaker())
         bucket, asset = self.storage.bucket, self.source_archive.asset
         asset_bucket = f"arn:{Aws.PARTITION}:s3:::{asset.s3_bucket_name}"
@@ -82,10 +85,11 @@ class Workflow(Construct):
         allow(role, ["s3:GetObject"], bucket.arn_for_objects("*"), why_wildcard="The photos may lie under any prefix of the bucket.")
         leave = ["s3:PutObject", "s3:AbortMultipartUpload"]
         allow(role, leave, bucket.arn_for_objects("executions/*"), why_wildcard="Each execution has a folder of its own there.")
+        allow(role, leave, bucket.arn_for_objects("prepared/*"), why_wildcard="Each prepared data set has a folder of its own there.")
         older = "The archive's name is a hash, and an execution that is running while the stack is deployed goes on with the older archive."
         allow(role, ["s3:GetObject"], f"{asset_bucket}/*{ARCHIVE_SUFFIX}", why_wildcard=older)
         allow(role, ["s3:ListBucket"], asset_bucket, conditions={"StringLike": {"s3:prefix": f"*{ARCHIVE_SUFFIX}"}})
-        allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/TrainingJobs")
+        allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
         return role
 
     def add_hosting_role(self) -> iam.Role:
@@ -151,26 +155,30 @@ def sagemaker() -> iam.IPrincipal:
     return iam.ServicePrincipal("sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}})
 
 
-def allow_image_and_logs(role: iam.Role, repositories: list[str], log_group: str) -> None:
+def allow_image_and_logs(role: iam.Role, repositories: list[str], *log_groups: str) -> None:
     """What SageMaker does in the role's name around any container: pulls the image, writes the log, counts."""
     if repositories:
         allow(role, ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], *repositories)
         allow(role, ["ecr:GetAuthorizationToken"], "*", why_wildcard="The token is the registry's, not an image's.")
-    group = resource_arn(role, "logs", f"log-group:{log_group}")
+    groups = [resource_arn(role, "logs", f"log-group:{log_group}") for log_group in log_groups]
+    written = [arn for group in groups for arn in (group, f"{group}:*")]
     write = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    allow(role, write, group, f"{group}:*", why_wildcard="SageMaker names streams after jobs, a group after its endpoint.")
-    count = {"StringEquals": {"cloudwatch:namespace": ["/aws/sagemaker/TrainingJobs", "/aws/sagemaker/Endpoints", "AWS/SageMaker"]}}
+    allow(role, write, *written, why_wildcard="SageMaker names streams after jobs, a group after its endpoint.")
+    namespaces = [f"/aws/sagemaker/{kind}" for kind in ("ProcessingJobs", "TrainingJobs", "Endpoints")]
+    count = {"StringEquals": {"cloudwatch:namespace": [*namespaces, "AWS/SageMaker"]}}
     allow(role, ["cloudwatch:PutMetricData"], "*", conditions=count, why_wildcard="CloudWatch knows no resource; the namespace is limited.")
 
 
 def allow_sagemaker(role: iam.Role, project: str) -> None:
     """The SageMaker actions of the state machine, each on the resources it makes."""
+    processing_jobs = resource_arn(role, "sagemaker", f"processing-job/{project}-*")
     tuning_jobs = resource_arn(role, "sagemaker", f"hyper-parameter-tuning-job/{project}-*")
     training_jobs = resource_arn(role, "sagemaker", f"training-job/{project}-*")
     models = resource_arn(role, "sagemaker", f"model/{project}-*")
     endpoint_configs = resource_arn(role, "sagemaker", f"endpoint-config/{project}-*")
     endpoint = resource_arn(role, "sagemaker", f"endpoint/{project}")
     new_names = "Jobs, models and endpoint configs get a new name each time; all begin with the project's."
+    allow(role, [f"sagemaker:{verb}ProcessingJob" for verb in ("Create", "Describe", "Stop")], processing_jobs, why_wildcard=new_names)
     tuning = [f"sagemaker:{verb}HyperParameterTuningJob" for verb in ("Create", "Describe", "Stop")]
     allow(role, [*tuning, "sagemaker:ListTrainingJobsForHyperParameterTuningJob"], tuning_jobs, why_wildcard=new_names)
     allow(role, [f"sagemaker:{verb}TrainingJob" for verb in ("Create", "Describe", "Stop")], training_jobs, why_wildcard=new_names)
@@ -178,11 +186,12 @@ def allow_sagemaker(role: iam.Role, project: str) -> None:
     allow(role, ["sagemaker:CreateEndpointConfig"], endpoint_configs, why_wildcard=new_names)
     allow(role, ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], endpoint, endpoint_configs, why_wildcard=new_names)
     allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], endpoint)
-    tagged = [tuning_jobs, training_jobs, models, endpoint_configs, endpoint]
+    tagged = [processing_jobs, tuning_jobs, training_jobs, models, endpoint_configs, endpoint]
     allow(role, ["sagemaker:AddTags", "sagemaker:ListTags"], *tagged, why_wildcard=new_names)
 
 
 def allow_waiting_for_jobs(role: iam.Role) -> None:
     """`.sync` hears of a job's end through rules that Step Functions itself keeps in the account."""
-    rules = [resource_arn(role, "events", f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule") for kind in ("Tuning", "Training")]
+    kinds = ("Processing", "Tuning", "Training")
+    rules = [resource_arn(role, "events", f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule") for kind in kinds]
     allow(role, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], *rules)

@@ -1,7 +1,9 @@
 """S3 as the Lambda functions use it: objects in memory, pages of listings, multipart uploads that must be completed or aborted."""
 
+import hashlib
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,6 +17,8 @@ class FakeS3:
         self.objects = dict(objects or {})
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.largest_part = 0
+        self.modified = datetime(2026, 11, 1, tzinfo=UTC)
+        """When every object was last written."""
 
     def get_paginator(self, name: str) -> "FakeS3":
         assert name == "list_objects_v2"
@@ -23,9 +27,13 @@ class FakeS3:
     def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803 - boto3's names
         keys = sorted(key for key in self.objects if key.startswith(Prefix))
         for start in range(0, len(keys), PAGE):
-            yield {"Contents": [{"Key": key, "Size": len(self.objects[key])} for key in keys[start : start + PAGE]]}
+            yield {"Contents": [self.entry(key) for key in keys[start : start + PAGE]]}
         if not keys:
             yield {"KeyCount": 0}
+
+    def entry(self, key: str) -> dict[str, Any]:
+        body = self.objects[key]
+        return {"Key": key, "Size": len(body), "ETag": f'"{hashlib.md5(body).hexdigest()}"', "LastModified": self.modified}  # noqa: S324
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         if Key not in self.objects:

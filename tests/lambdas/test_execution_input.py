@@ -1,21 +1,29 @@
 """The execution input: every default, every limit, and a sentence for each thing that cannot be."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
+import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.execution_input import ExecutionInput, InvalidExecutionInput, uses_gpu
+from lambdas.execution_input import (
+    ARM_FAMILY,
+    FOREIGN_FAMILY,
+    UNPROCESSED_FAMILY,
+    ExecutionInput,
+    InvalidExecutionInput,
+    uses_gpu,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-FIELDS = st.sampled_from(["data", "epochs", "seed", "instance_type", "debugger", "tuning", "endpoint"])
+FIELDS = st.sampled_from([each.name for each in fields(ExecutionInput)])
 TUNING_FIELDS = st.sampled_from(["max_jobs", "max_parallel_jobs", "epochs", "strategy", "lr", "batch_size"])
 
 
@@ -25,7 +33,13 @@ def test_an_empty_input_takes_every_default() -> None:
         "epochs": 20,
         "seed": 42,
         "instance_type": "ml.m5.2xlarge",
+        "instance_count": 1,
+        "spot": False,
+        "trainable": "head",
+        "class_weights": "balanced",
+        "input_mode": "File",
         "debugger": "embedded",
+        "prepare": {"instance_type": "ml.m5.2xlarge"},
         "tuning": {
             "max_jobs": 12,
             "max_parallel_jobs": 3,
@@ -71,6 +85,22 @@ def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
         ({"instance_type": "ml.trn1.2xlarge"}, "instance_type must be a CPU or an NVIDIA GPU type"),
         ({"instance_type": "ml.c6gn.xlarge"}, "instance_type must have an Intel or AMD processor"),
         ({"endpoint": {"instance_type": "ml.m7g.large"}}, "endpoint.instance_type must have an Intel or AMD processor"),
+        ({"trainable": "body"}, "trainable must be one of head, last_stage, all, got 'body'"),
+        ({"class_weights": True}, "class_weights must be one of balanced, none, got True"),
+        ({"spot": "yes"}, "spot must be true or false, got 'yes'"),
+        ({"spot": 1}, "spot must be true or false, got 1"),
+        ({"instance_count": 0}, "instance_count must be a whole number from 1 to 16, got 0"),
+        ({"instance_count": 17, "trainable": "all"}, "instance_count must be a whole number from 1 to 16, got 17"),
+        ({"instance_count": 2}, 'instance_count must be 1 where trainable is "head", got 2: one layer on prepared features'),
+        ({"input_mode": "Pipe"}, "input_mode must be one of File, FastFile, got 'Pipe'"),
+        ({"input_mode": "FastFile"}, 'input_mode must be "File" where trainable is "head", got \'FastFile\''),
+        ({"prepare": {"machine": 1}}, "unknown key 'machine' in prepare; allowed keys: instance_type"),
+        ({"prepare": {"instance_type": "ml.trn1.2xlarge"}}, "prepare.instance_type must be a CPU or an NVIDIA GPU type"),
+        ({"prepare": {"instance_type": "ml.c5n.xlarge"}}, "prepare.instance_type must be a type that SageMaker offers to processing jobs"),
+        (
+            {"instance_type": "ml.p4d.24xlarge"},
+            "processing jobs, which 'ml.p4d.24xlarge' is not; name another one beside the instance_type",
+        ),
         ({"debugger": "managed"}, 'debugger "managed" (rules run by AWS) is not offered'),
         ({"debugger": "on"}, "debugger must be one of embedded, off, got 'on'"),
         ({"tuning": {"strategy": "Grid"}}, "tuning.strategy must be one of Bayesian, Random, got 'Grid'"),
@@ -130,7 +160,27 @@ def test_machines_with_an_arm_processor_are_refused(instance: str) -> None:
 
 @pytest.mark.parametrize("instance", ["ml.g5.xlarge", "ml.g6e.xlarge", "ml.p4d.24xlarge", "ml.c7i.large", "ml.m6id.large"])
 def test_machines_with_an_intel_or_amd_processor_are_taken(instance: str) -> None:
-    assert ExecutionInput.parse({"instance_type": instance}).instance_type == instance
+    asked = {"instance_type": instance, "prepare": {"instance_type": "ml.g5.2xlarge"}}
+    assert ExecutionInput.parse(asked).instance_type == instance
+
+
+def test_the_data_set_is_prepared_on_the_training_jobs_kind_of_machine_unless_another_is_given() -> None:
+    assert ExecutionInput.parse({"instance_type": "ml.g5.xlarge"}).prepare.instance_type == "ml.g5.xlarge"
+
+
+@pytest.mark.parametrize("trainable", ["last_stage", "all"])
+def test_a_backbone_may_be_trained_by_several_machines_that_read_as_they_go(trainable: str) -> None:
+    asked = {"trainable": trainable, "instance_count": 16, "input_mode": "FastFile"}
+    parsed = ExecutionInput.parse(asked)
+    assert (parsed.instance_count, parsed.input_mode) == (16, "FastFile")
+
+
+def test_machines_that_processing_jobs_are_not_offered_on_are_those_of_the_api() -> None:
+    """Of all that a training job may run on and our images support."""
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    known = {name: set(model.shape_for(name).enum) for name in ("TrainingInstanceType", "ProcessingInstanceType")}
+    supported = {each for each in known["TrainingInstanceType"] if not FOREIGN_FAMILY.match(each) and not ARM_FAMILY.match(each)}
+    assert {each for each in supported if UNPROCESSED_FAMILY.match(each)} == supported - known["ProcessingInstanceType"]
 
 
 @pytest.mark.parametrize(

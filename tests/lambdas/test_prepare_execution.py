@@ -2,20 +2,22 @@
 
 import json
 import re
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.execution_input import ExecutionInput, InvalidExecutionInput
 from lambdas.photos import NoUsableData
-from lambdas.prepare_execution import Settings, data_prefix, plain, plan, prepare, started
-from tests.lambdas.fake_s3 import FakeS3
+from lambdas.prepare_execution import Plan, Settings, data_prefix, plain, plan, prepare
+from lambdas.prepared import MOST_AGE
+from tests.lambdas.fake_s3 import FakeS3, error
 
-SETTINGS = Settings("bucket", "whippet", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu")
+SETTINGS = Settings("bucket", "whippet", "0a1b.gz", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu")
 PHOTOS = {f"data/{name}/{number}.jpg": b"x" for name in ("king", "rook") for number in range(3)}
 DESCRIPTION = {"file": "w.pth", "sha256": "0" * 64, "stride": "v1", "source": "a friend"}
 WEIGHTS = {"weights/resnet50.json": json.dumps(DESCRIPTION).encode(), "weights/w.pth": b"x"}
@@ -40,8 +42,18 @@ def test_the_document_of_a_default_execution() -> None:
         "photos": "s3://bucket/data/",
         "weights": "s3://bucket/weights/",
         "output": f"s3://bucket/executions/{run}",
+        "dataset": made["dataset"],
+        "prepared": False,
+        "prepare_image": "training-cpu",
+        "prepare_instance_type": "ml.m5.2xlarge",
         "training_image": "training-cpu",
         "training_instance_type": "ml.m5.2xlarge",
+        "training_instance_count": 1,
+        "torch_distributed": "false",
+        "spot": False,
+        "trainable": "head",
+        "class_weights": "balanced",
+        "input_mode": "File",
         "epochs": "20",
         "seed": "42",
         "debugger": "embedded",
@@ -59,6 +71,7 @@ def test_the_document_of_a_default_execution() -> None:
         "endpoint_instance_count": 1,
         "production_variant": {},
     }
+    assert re.fullmatch(r"s3://bucket/prepared/[0-9a-f]{32}", made["dataset"])
 
 
 def test_the_same_execution_gets_the_same_plan() -> None:
@@ -68,8 +81,125 @@ def test_the_same_execution_gets_the_same_plan() -> None:
 
 
 def test_two_executions_of_one_second_get_different_runs() -> None:
-    runs = {plan(ExecutionInput(), SETTINGS, "data/", f"{ARN}-{number}", "261122160000").run for number in range(5)}
+    now = datetime(2026, 11, 22, 16, tzinfo=UTC)
+    runs = {plan(ExecutionInput(), SETTINGS, "data/", "prepared/0/", f"{ARN}-{number}", now).run for number in range(5)}
     assert len(runs) == 5
+
+
+def made_of(objects: dict[str, bytes], settings: Settings = SETTINGS, **asked: Any) -> Plan:
+    """The plan for these objects in the bucket."""
+    return prepare(event(**asked), settings, FakeS3(objects), no_web)
+
+
+PLAIN = made_of(PHOTOS | WEIGHTS)
+KEY = PLAIN.dataset.removeprefix("s3://bucket/")
+
+
+def other_weights(**changed: str) -> dict[str, bytes]:
+    return PHOTOS | WEIGHTS | {"weights/resnet50.json": json.dumps(DESCRIPTION | changed).encode()}
+
+
+@pytest.mark.parametrize(
+    ("objects", "settings", "asked"),
+    [
+        (PHOTOS | WEIGHTS | {"data/king/9.jpg": b"x"}, SETTINGS, {}),
+        (PHOTOS | WEIGHTS | {"data/king/1.jpg": b"y"}, SETTINGS, {}),
+        (PHOTOS | WEIGHTS | {"data/king/1.jpg": b"xx"}, SETTINGS, {}),
+        ({key.replace("king/1", "king/7"): body for key, body in PHOTOS.items()} | WEIGHTS, SETTINGS, {}),
+        (other_weights(sha256="1" * 64), SETTINGS, {}),
+        (other_weights(stride="v1.5"), SETTINGS, {}),
+        (PHOTOS | WEIGHTS, replace(SETTINGS, source_archive="2c3d.gz"), {}),
+        (PHOTOS | WEIGHTS, replace(SETTINGS, training_image_cpu="newer"), {}),
+        (PHOTOS | WEIGHTS, SETTINGS, {"seed": 7}),
+        (PHOTOS | WEIGHTS, SETTINGS, {"prepare": {"instance_type": "ml.g5.xlarge"}}),
+    ],
+)
+def test_whatever_changes_a_data_set_gives_it_another_folder(objects: dict[str, bytes], settings: Settings, asked: dict[str, Any]) -> None:
+    assert made_of(objects, settings, **asked).dataset != PLAIN.dataset
+
+
+@pytest.mark.parametrize(
+    ("objects", "asked"),
+    [
+        ({"other/1.jpg": b"x"}, {}),
+        ({"weights/notes.txt": b"x"}, {}),
+        ({}, {"epochs": 3, "tuning": {"max_jobs": 2}, "spot": True, "trainable": "all"}),
+        ({}, {"instance_type": "ml.m5.4xlarge"}),
+        ({}, {"instance_type": "ml.g5.xlarge", "prepare": {"instance_type": "ml.m5.2xlarge"}}),
+    ],
+)
+def test_whatever_does_not_leaves_it_where_it_is(objects: dict[str, bytes], asked: dict[str, Any]) -> None:
+    assert made_of(PHOTOS | WEIGHTS | objects, **asked).dataset == PLAIN.dataset
+
+
+def test_the_same_photos_under_another_prefix_are_the_same_data_set() -> None:
+    moved = {key.replace("data/", "flowers/"): body for key, body in PHOTOS.items()}
+    assert made_of(moved | WEIGHTS, data="flowers/").dataset == PLAIN.dataset
+
+
+def in_bucket(**changed: bytes | None) -> dict[str, bytes]:
+    """A bucket with the data set, but for these files; None takes one away."""
+    files = {"manifest.jsonl": b"lines", "check/0.jpg": b"photo"}
+    written: dict[str, bytes | None] = {**files, "dataset.json": described(files)}
+    written |= {{"manifest": "manifest.jsonl", "description": "dataset.json"}[name]: body for name, body in changed.items()}
+    return PHOTOS | WEIGHTS | {f"{KEY}/{name}": body for name, body in written.items() if body is not None}
+
+
+def described(files: dict[str, bytes]) -> bytes:
+    return json.dumps({"files": {name: {"bytes": len(body), "sha256": "0"} for name, body in files.items()}}).encode()
+
+
+def test_a_data_set_that_is_there_is_found() -> None:
+    assert made_of(in_bucket()) == replace(PLAIN, prepared=True)
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        in_bucket(manifest=None),
+        in_bucket(manifest=b"cut"),
+        in_bucket(description=None),
+        in_bucket(description=b"{}"),
+        in_bucket(description=b"{"),
+        in_bucket(description=b"\xff"),
+        in_bucket(description=b"[]"),
+        in_bucket(description=b'{"files": {"a": 5}}'),
+        in_bucket(description=described({})),
+    ],
+)
+def test_a_data_set_that_is_not_whole_is_prepared_again(objects: dict[str, bytes]) -> None:
+    assert made_of(objects) == PLAIN
+
+
+@pytest.mark.parametrize(("younger", "prepared"), [(timedelta(hours=1), True), (-timedelta(hours=1), False)])
+def test_a_data_set_that_the_bucket_is_about_to_forget_is_prepared_again(younger: timedelta, prepared: bool) -> None:
+    s3 = FakeS3(in_bucket())
+    s3.modified = datetime(2026, 11, 22, 16, tzinfo=UTC) - MOST_AGE + younger
+    assert prepare(event(), SETTINGS, s3, no_web).prepared is prepared
+
+
+def test_a_refused_look_at_a_data_set_is_no_missing_one() -> None:
+    class Denied(FakeS3):
+        def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+            if Key.startswith("prepared/"):
+                raise error("AccessDenied", 403)
+            return super().get_object(Bucket, Key)
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        prepare(event(), SETTINGS, Denied(PHOTOS | WEIGHTS), no_web)
+
+
+@pytest.mark.parametrize(
+    ("asked", "distributed"),
+    [
+        ({"instance_type": "ml.g5.12xlarge"}, "false"),
+        ({"trainable": "all"}, "false"),
+        ({"trainable": "all", "instance_count": 2}, "true"),
+        ({"trainable": "last_stage", "instance_type": "ml.g5.xlarge"}, "true"),
+    ],
+)
+def test_several_processes_share_a_job_only_where_they_help(asked: dict[str, Any], distributed: str) -> None:
+    assert made_of(PHOTOS | WEIGHTS, **asked).torch_distributed == distributed
 
 
 def test_gpu_instances_get_gpu_images() -> None:
@@ -105,7 +235,8 @@ def test_the_data_may_be_named_in_several_ways(data: str) -> None:
         ("s3://bucket", "data must name a prefix"),
         ("a//b", "data must name a prefix"),
         ("../x", "data must name a prefix"),
-        ("executions/x", 'data must not lie under "weights/" or "executions/"'),
+        ("executions/x", 'data must not lie under "weights/", "prepared/", "executions/", which the executions write'),
+        ("prepared", "data must not lie under"),
     ],
 )
 def test_data_elsewhere_is_refused(data: str, sentence: str) -> None:
@@ -120,10 +251,11 @@ PROJECTS = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 @given(project=PROJECTS, arn=st.text(min_size=1), moment=st.datetimes(min_value=datetime(2026, 1, 1)))
 def test_names_are_valid_whatever_the_project(project: str, arn: str, moment: Any) -> None:
     """The longest name that a state makes of each, against the API's own limits."""
-    settings = Settings("bucket", project, "", "", "", "")
-    made = plan(ExecutionInput(), settings, "data/", arn, started(moment.isoformat() + "Z"))
+    settings = Settings("bucket", project, "", "", "", "", "")
+    made = plan(ExecutionInput(), settings, "data/", "prepared/0/", arn, moment)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", f"{made.tuning_job_prefix}0123abcd")
-    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", f"{made.run}-train-0123abcd")
+    for state in ("prepare", "train"):
+        assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", f"{made.run}-{state}-0123abcd")
 
 
 @given(st.floats(min_value=0, exclude_min=True, max_value=1))

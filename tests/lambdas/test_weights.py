@@ -51,7 +51,7 @@ def described(**changes: object) -> bytes:
 
 def test_absent_weights_are_fetched_part_by_part_and_described() -> None:
     s3, web = FakeS3(), opens(CONTENT)
-    stage_weights(s3, "bucket", SOURCE, web)
+    assert stage_weights(s3, "bucket", SOURCE, web) == json.loads(s3.objects["weights/resnet50.json"])
     assert web.asked == [SOURCE.url]
     assert s3.objects["weights/resnet50.pth"] == CONTENT
     assert s3.largest_part == PART_SIZE
@@ -122,7 +122,8 @@ def test_a_wrong_description_is_refused_with_a_sentence(written: bytes, sentence
 @pytest.mark.parametrize("written", [described(), described(stride="v1.5"), described(sha256=DESCRIPTION["sha256"].upper())])
 def test_a_training_job_takes_a_description_that_is_taken_here(tmp_path: Path, written: bytes) -> None:
     """What the job then refuses is the file, which is not read here."""
-    stage_weights(FakeS3({"weights/resnet50.json": written, "weights/mine.pth": FILE}), "bucket", SOURCE, BrokenWeb())
+    s3 = FakeS3({"weights/resnet50.json": written, "weights/mine.pth": FILE})
+    assert stage_weights(s3, "bucket", SOURCE, BrokenWeb()) == json.loads(written)
     with pytest.raises(WeightsError, match=r"mine\.pth is not a plain state_dict"):
         load_backbone(weights_channel(tmp_path, written))
 

@@ -155,6 +155,6 @@ SUBSTITUTED = {
     "PrepareExecutionLogGroup": "/aws/lambda/whippet-prepare-execution",
     "TrainingRoleArn": "arn:aws:iam::000000000000:role/training",
     "HostingRoleArn": "arn:aws:iam::000000000000:role/hosting",
-    "SourceArchiveUri": "s3://assets/0123456789abcdef.gz",
-    "SourceArchiveName": "0123456789abcdef.gz",
+    "SourceArchiveUri": f"s3://assets/{'0123456789abcdef' * 4}.gz",
+    "SourceArchiveName": f"{'0123456789abcdef' * 4}.gz",
 }

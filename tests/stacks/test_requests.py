@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lambdas.execution_input import DEBUGGER_MODES, ExecutionInput
+from lambdas.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
+from lambdas.prepared import DESCRIPTION
 from stacks.state_machine import definition
 from tests.stacks.request_shapes import faults_of
 from training import contract
@@ -29,6 +30,7 @@ def change(state: str, *path: str | int, to: Any = None) -> dict[str, Any]:
     return changed
 
 
+PREPARE = ("PrepareDataset", "Arguments")
 TUNE = ("TuneHyperparameters", "Arguments", "TrainingJobDefinition")
 TRAIN = ("TrainModel", "Arguments")
 
@@ -41,7 +43,10 @@ TRAIN = ("TrainModel", "Arguments")
         (change(*TRAIN, "EnableNetworkIsolation", to="true"), "EnableNetworkIsolation must be a boolean"),
         (change(*TRAIN, "ResourceConfig", "VolumeSizeInGB", to=-1), "VolumeSizeInGB must be from 0"),
         (change(*TRAIN, "AlgorithmSpecification", "TrainingInputMode", to="Files"), "TrainingInputMode must be one of"),
-        (change(*TRAIN, "InputDataConfig", 0, "ChannelName", to="my photos"), "ChannelName must match"),
+        (change(*PREPARE, "ProcessingInputs", 0, "InputName"), "InputName is missing"),
+        (change(*PREPARE, "ProcessingJobName", to="my job"), "ProcessingJobName must match"),
+        (change(*PREPARE, "AppSpecification", "ContainerArguments", to=["x" * 257]), "ContainerArguments[0] must be from 0 to 256"),
+        (change(*PREPARE, "StoppingCondition", "MaxRuntimeInSeconds", to=10 * 24 * 3600), "MaxRuntimeInSeconds must be from 1 to 777600"),
         (change(*TRAIN, "TrainingJobName", to="a" * 64), "TrainingJobName must be from 1 to 63"),
         (change(*TRAIN, "Tags", to={"Key": "project"}), "Tags must be a list"),
         (change(*TUNE, "DebugHookConfig", to={"S3OutputPath": "s3://b"}), "DebugHookConfig is unknown"),
@@ -76,3 +81,6 @@ def test_the_defaults_of_the_execution_input_are_those_of_the_training_job() -> 
     assert default.tuning.batch_size == contract.BATCH_SIZES
     assert default.epochs == default.tuning.epochs == contract.EPOCHS
     assert DEBUGGER_MODES == contract.DEBUGGER_MODES
+    assert TRAINABLE == contract.TRAINABLE
+    assert CLASS_WEIGHTS == contract.CLASS_WEIGHTS
+    assert DESCRIPTION == contract.DATASET_DESCRIPTION

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 
 from lambdas.invoke_endpoint import PHOTO_TYPES
 from lambdas.prepare_execution import Settings
-from stacks.state_machine import definition
+from lambdas.prepared import MOST_AGE
+from stacks.state_machine import EXECUTION_SECONDS, definition
 from tests.stacks.conftest import REPOSITORY, Synthesis, synthesise
 from tests.stacks.execution import SUBSTITUTED, filled_in
 from tests.stacks.test_state_machine import ways
@@ -144,7 +146,10 @@ def needed(action: str, asked: dict[str, Any]) -> list[tuple[str, str]]:
     call = f"sagemaker:{action[0].upper()}{action[1:].removesuffix('.sync')}"
     endpoint = f"{SAGEMAKER}:endpoint/{asked.get('EndpointName')}"
     config = f"{SAGEMAKER}:endpoint-config/{asked.get('EndpointConfigName')}"
-    if "HyperParameterTuningJobName" in asked:
+    if "ProcessingJobName" in asked:
+        on = f"{SAGEMAKER}:processing-job/{asked['ProcessingJobName']}"
+        calls = [call, *(f"sagemaker:{verb}ProcessingJob" for verb in JOB_VERBS)]
+    elif "HyperParameterTuningJobName" in asked:
         on = f"{SAGEMAKER}:hyper-parameter-tuning-job/{asked['HyperParameterTuningJobName']}"
         calls = [call, *(f"sagemaker:{verb}HyperParameterTuningJob" for verb in JOB_VERBS)]
     elif "TrainingJobName" in asked:
@@ -178,6 +183,7 @@ def test_the_state_machine_may_not_touch_what_is_not_the_projects(synthesis: Syn
         ("sagemaker:CreateEndpoint", "endpoint/another"),
         ("sagemaker:DeleteEndpoint", "endpoint/whippet-2"),
         ("sagemaker:CreateTrainingJob", "training-job/another-1"),
+        ("sagemaker:StopProcessingJob", "processing-job/another-1"),
         ("sagemaker:InvokeEndpoint", "endpoint/whippet"),
     ):
         assert not is_allowed(policy, action, f"{SAGEMAKER}:{resource}")
@@ -185,9 +191,10 @@ def test_the_state_machine_may_not_touch_what_is_not_the_projects(synthesis: Syn
 
 def test_the_state_machine_may_wait_for_jobs_call_its_function_and_pass_two_roles(synthesis: Synthesis) -> None:
     policy = statements_of(synthesis, "WorkflowStateMachineRole")
-    for rule in ("StepFunctionsGetEventsForSageMakerTuningJobsRule", "StepFunctionsGetEventsForSageMakerTrainingJobsRule"):
+    for kind in ("Processing", "Tuning", "Training"):
+        rule = f"arn:aws:events:us-east-1:000000000000:rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule"
         for action in ("events:PutTargets", "events:PutRule", "events:DescribeRule"):
-            assert is_allowed(policy, action, f"arn:aws:events:us-east-1:000000000000:rule/{rule}")
+            assert is_allowed(policy, action, rule)
     substituted = synthesis.resource("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
     assert is_allowed(policy, "lambda:InvokeFunction", concrete(substituted["PrepareExecutionArn"]))
     for role in ("TrainingRoleArn", "HostingRoleArn"):
@@ -204,6 +211,35 @@ def test_a_training_job_may_read_the_archive_of_an_older_deployment(synthesis: S
     assert not is_allowed(policy, "s3:GetObject", f"{bucket}/{'0' * 64}.zip")
     (listing,) = [each for each in policy if "s3:ListBucket" in listed(each["Action"]) and concrete(each["Resource"]) == bucket]
     assert fnmatchcase(key, listing["Condition"]["StringLike"]["s3:prefix"])
+
+
+def test_a_processing_job_may_write_its_data_set_and_its_log(synthesis: Synthesis) -> None:
+    policy = statements_of(synthesis, "WorkflowTrainingRole")
+    (bucket,) = synthesis.resources("AWS::S3::Bucket")
+    for folder in ("prepared/0a1b/dataset.json", "executions/run/prepare/summary.json"):
+        assert is_allowed(policy, "s3:PutObject", f"{bucket}/{folder}")
+    for folder in ("data/rook/1.jpg", "weights/resnet50.pth"):
+        assert not is_allowed(policy, "s3:PutObject", f"{bucket}/{folder}")
+    for kind in ("ProcessingJobs", "TrainingJobs"):
+        stream = f"arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/{kind}:log-stream:whippet-1/algo-1"
+        assert is_allowed(policy, "logs:PutLogEvents", stream)
+    (counting,) = [each for each in policy if each["Action"] == "cloudwatch:PutMetricData"]
+    assert "/aws/sagemaker/ProcessingJobs" in counting["Condition"]["StringEquals"]["cloudwatch:namespace"]
+
+
+def test_the_first_state_may_read_what_a_data_set_says_of_itself_and_nothing_else_of_it(synthesis: Synthesis) -> None:
+    policy = statements_of(synthesis, "WorkflowPrepareExecutionRole")
+    (bucket,) = synthesis.resources("AWS::S3::Bucket")
+    assert is_allowed(policy, "s3:GetObject", f"{bucket}/prepared/0a1b/dataset.json")
+    assert not is_allowed(policy, "s3:GetObject", f"{bucket}/prepared/0a1b/manifest.jsonl")
+    assert not is_allowed(policy, "s3:PutObject", f"{bucket}/prepared/0a1b/dataset.json")
+
+
+def test_prepared_data_sets_go_in_the_end_and_are_not_begun_with_shortly_before(synthesis: Synthesis) -> None:
+    """An execution may take as long as its state machine lets it."""
+    rules = synthesis.resource("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
+    (kept,) = [rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == "prepared/"]
+    assert (timedelta(days=kept) - MOST_AGE).total_seconds() > EXECUTION_SECONDS
 
 
 def test_the_log_role_of_the_account_stays_with_all_it_may_do(synthesis: Synthesis) -> None:

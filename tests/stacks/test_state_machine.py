@@ -2,7 +2,11 @@
 
 import json
 import re
+import subprocess
+import tarfile
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,21 +14,24 @@ import pytest
 from lambdas.execution_input import ExecutionInput
 from lambdas.prepare_execution import Settings, plan
 from stacks.endpoint_states import CHECK_SECONDS, MOST_CHECKS, MOST_REMOVALS
-from stacks.state_machine import definition
-from tests.stacks.execution import Execution, TaskError, filled_in
+from stacks.state_machine import TRAINING_SECONDS, definition
+from tests.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
 from tests.stacks.request_shapes import faults_in
 from training import contract
 
 LOOKS = 4
 MACHINE = json.loads(json.dumps(filled_in(definition())).replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}"))
-SETTINGS = Settings("whippet-data", "whippet", "1.dkr.ecr/pytorch:cpu", "1.dkr.ecr/pytorch:gpu", "1.dkr.ecr/ray:cpu", "1.dkr.ecr/ray:gpu")
+SETTINGS = Settings(
+    "whippet-data", "whippet", "a.gz", "1.dkr.ecr/pytorch:cpu", "1.dkr.ecr/pytorch:gpu", "1.dkr.ecr/ray:cpu", "1.dkr.ecr/ray:gpu"
+)
 IN_PROGRESS = TaskError("SageMaker.SageMakerException", 'Cannot update in-progress endpoint "arn:aws:sagemaker:…:endpoint/whippet".')
 ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
 
 
-def planned(asked: dict[str, Any]) -> dict[str, Any]:
-    made = plan(ExecutionInput.parse(asked), SETTINGS, "data/", "arn:aws:states:execution:1", "261122160000")
-    return dict(json.loads(json.dumps(made, default=vars)))
+def planned(asked: dict[str, Any], prepared: bool = False) -> dict[str, Any]:
+    start = datetime(2026, 11, 22, 16, tzinfo=UTC)
+    made = plan(ExecutionInput.parse(asked), SETTINGS, "data/", "prepared/0a1b/", "arn:aws:states:execution:1", start)
+    return {**json.loads(json.dumps(made, default=vars)), "prepared": prepared}
 
 
 class FakeSageMaker:
@@ -50,7 +57,10 @@ class FakeSageMaker:
     def invoke(self, _arguments: dict[str, Any]) -> dict[str, Any]:
         return {"Payload": planned(self.asked), "StatusCode": 200}
 
-    def createHyperParameterTuningJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the action's name
+    def createProcessingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the action's name
+        return {"ProcessingJobName": arguments["ProcessingJobName"], "ProcessingJobStatus": "Completed"}
+
+    def createHyperParameterTuningJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         best = {
             "TrainingJobName": "whippet-1-001",
             "TunedHyperParameters": {"lr": "0.0123", "batch_size": '"64"'},
@@ -89,7 +99,7 @@ class FakeSageMaker:
     def stopTrainingJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {}
 
-    stopHyperParameterTuningJob = stopTrainingJob  # noqa: N815
+    stopHyperParameterTuningJob = stopProcessingJob = stopTrainingJob  # noqa: N815
 
     def listTrainingJobsForHyperParameterTuningJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"TrainingJobSummaries": []}
@@ -110,7 +120,9 @@ def asked_for(execution: Execution, action: str) -> list[dict[str, Any]]:
 def test_the_first_execution_creates_the_endpoint() -> None:
     done = run(describeEndpoint=[ABSENT, status("Creating")])
     assert done.error == ""
-    assert [name for name in done.visited if name.startswith(("Create", "Update", "Train", "Tune"))] == [
+    assert [name for name in done.visited if name.startswith(("Prepare", "Create", "Update", "Train", "Tune"))] == [
+        "PrepareExecution",
+        "PrepareDataset",
         "TuneHyperparameters",
         "TrainModel",
         "CreateModel",
@@ -125,6 +137,7 @@ def test_the_output_says_what_was_made_and_where() -> None:
     folder = f"s3://whippet-data/executions/{run_name}/training/{job}"
     assert output == {
         "run": run_name,
+        "dataset": "s3://whippet-data/prepared/0a1b/",
         "tuning_job": output["tuning_job"],
         "training_job": job,
         "best": {"lr": 0.0123, "batch_size": 64, "objective": 0.51},
@@ -144,6 +157,7 @@ def test_the_output_says_what_was_made_and_where() -> None:
         {},
         {"instance_type": "ml.g5.xlarge", "endpoint": {"instance_type": "ml.g5.xlarge", "instance_count": 2}},
         {"tuning": {"lr": [0.00001, 0.5], "batch_size": [32], "max_jobs": 1, "strategy": "Random"}, "debugger": "off"},
+        {"trainable": "last_stage", "spot": True, "instance_count": 2, "input_mode": "FastFile", "class_weights": "none"},
     ],
 )
 def test_every_request_is_what_the_api_demands(asked: dict[str, Any]) -> None:
@@ -157,7 +171,7 @@ def test_the_hyperparameters_sent_are_those_the_program_accepts() -> None:
     execution = run()
     (tuning,) = asked_for(execution, "createHyperParameterTuningJob.sync")
     (training,) = asked_for(execution, "createTrainingJob.sync")
-    toolkit = {"sagemaker_program", "sagemaker_submit_directory"}
+    toolkit = {"sagemaker_program", "sagemaker_submit_directory", "sagemaker_torch_distributed_enabled"}
     ranges = tuning["HyperParameterTuningJobConfig"]["ParameterRanges"]
     tuned = {each["Name"] for kind in ranges.values() for each in kind}
     assert tuned == set(contract.TUNED_HYPERPARAMETERS)
@@ -189,6 +203,132 @@ def test_jobs_and_models_are_isolated() -> None:
     assert requests["createTrainingJob.sync"]["EnableNetworkIsolation"] is True
     assert requests["createHyperParameterTuningJob.sync"]["TrainingJobDefinition"]["EnableNetworkIsolation"] is True
     assert requests["createModel"]["EnableNetworkIsolation"] is True
+    assert requests["createProcessingJob.sync"]["NetworkConfig"]["EnableNetworkIsolation"] is True
+
+
+def test_a_data_set_that_is_prepared_is_not_prepared_again() -> None:
+    done = run(invoke=[{"Payload": planned({}, prepared=True)}])
+    assert done.error == ""
+    assert asked_for(done, "createProcessingJob.sync") == []
+
+
+def test_the_processing_job_starts_the_program_with_its_options() -> None:
+    """Each folder named by an option is an input's or an output's, and the script is as short as SageMaker wants it."""
+    (request,) = asked_for(run({"seed": 7}), "createProcessingJob.sync")
+    entrypoint, arguments = request["AppSpecification"]["ContainerEntrypoint"], request["AppSpecification"]["ContainerArguments"]
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert tuple(options) == contract.PREPARE_OPTIONS
+    inputs = {each["InputName"]: each["S3Input"] for each in request["ProcessingInputs"]}
+    outputs = {each["OutputName"]: each["S3Output"] for each in request["ProcessingOutputConfig"]["Outputs"]}
+    named = {**{name: inputs[name] for name in ("photos", "weights")}, **outputs}
+    assert {name: options[f"--{name}"] for name in named} == {name: each["LocalPath"] for name, each in named.items()}
+    assert (options["--message"], options["--seed"]) == ("/opt/ml/output/message", "7")
+    archive = SUBSTITUTED["SourceArchiveName"]
+    assert f"{inputs['code']['LocalPath']}/{archive} " in entrypoint[2]
+    assert entrypoint[2].endswith(f'{contract.PREPARE_PROGRAM} "$@"')
+    assert len(entrypoint[2]) <= 256
+
+
+def test_the_start_script_of_the_processing_job_runs(tmp_path: Path) -> None:
+    """In a shell, with an archive that holds a program which says what it was given; a file name of a photo folder may hold spaces."""
+    script = run().requests[1][1]["AppSpecification"]["ContainerEntrypoint"]
+    code = tmp_path / "processing" / "input" / "code"
+    code.mkdir(parents=True)
+    program = tmp_path / contract.PREPARE_PROGRAM
+    program.parent.mkdir()
+    program.write_text("import sys; print(sys.argv[1:]); raise SystemExit(3)")
+    with tarfile.open(code / SUBSTITUTED["SourceArchiveName"], "w:gz") as archive:
+        archive.add(program, contract.PREPARE_PROGRAM)
+    command = [part.replace("/opt/ml", str(tmp_path)) for part in script]
+    done = subprocess.run([*command, "--photos", "two words"], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("['--photos', 'two words']\n", 3), done.stderr
+
+
+def test_what_is_prepared_is_what_training_jobs_read() -> None:
+    done = run()
+    (preparation,) = asked_for(done, "createProcessingJob.sync")
+    (dataset, report) = (each["S3Output"] for each in preparation["ProcessingOutputConfig"]["Outputs"])
+    assert (dataset["S3Uri"], dataset["S3UploadMode"]) == ("s3://whippet-data/prepared/0a1b", "EndOfJob")
+    assert (report["S3Uri"], report["S3UploadMode"]) == (f"s3://whippet-data/executions/{done.output['run']}/prepare", "Continuous")
+    for request in training_requests(done):
+        assert channels(request)["dataset"] == ("s3://whippet-data/prepared/0a1b/", "File")
+
+
+def training_requests(execution: Execution) -> list[dict[str, Any]]:
+    """Of the tuning job's training jobs and of the final one."""
+    tuning, final = (asked_for(execution, f"create{kind}Job.sync")[0] for kind in ("HyperParameterTuning", "Training"))
+    return [tuning["TrainingJobDefinition"], final]
+
+
+def channels(request: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {each["ChannelName"]: (each["DataSource"]["S3DataSource"]["S3Uri"], each["InputMode"]) for each in request["InputDataConfig"]}
+
+
+@pytest.mark.parametrize(("trainable", "mode"), [("head", "File"), ("last_stage", "FastFile"), ("all", "File")])
+def test_training_jobs_get_the_photos_only_where_they_train_the_backbone(trainable: str, mode: str) -> None:
+    for request in training_requests(run({"trainable": trainable, "input_mode": mode})):
+        photos = {"photos": ("s3://whippet-data/data/", mode)} if trainable != "head" else {}
+        assert set(channels(request)) == {"dataset", "weights", "code", *photos}
+        assert photos.items() <= channels(request).items()
+        sent = request.get("HyperParameters") or request["StaticHyperParameters"]
+        assert (sent["trainable"], sent["class_weights"]) == (trainable, "balanced")
+
+
+@pytest.mark.parametrize(
+    ("asked", "distributed"),
+    [
+        ({}, "false"),
+        ({"instance_type": "ml.g5.12xlarge"}, "false"),
+        ({"trainable": "all"}, "false"),
+        ({"trainable": "all", "instance_count": 2}, "true"),
+        ({"trainable": "last_stage", "instance_type": "ml.g5.12xlarge"}, "true"),
+    ],
+)
+def test_several_processes_share_a_job_only_where_they_help(asked: dict[str, Any], distributed: str) -> None:
+    for request in training_requests(run(asked)):
+        sent = request.get("HyperParameters") or request["StaticHyperParameters"]
+        assert sent["sagemaker_torch_distributed_enabled"] == distributed
+        assert request["ResourceConfig"]["InstanceCount"] == asked.get("instance_count", 1)
+
+
+@pytest.mark.parametrize("spot", [False, True])
+def test_a_job_on_spare_machines_waits_so_long_and_keeps_its_checkpoints(spot: bool) -> None:
+    tuning, final = training_requests(run({"spot": spot}))
+    for request in (tuning, final):
+        assert request["EnableManagedSpotTraining"] is spot
+        wait = request["StoppingCondition"].get("MaxWaitTimeInSeconds")
+        assert (wait is not None) is spot
+        assert not spot or request["StoppingCondition"]["MaxRuntimeInSeconds"] < wait < TRAINING_SECONDS
+    assert (tuning["CheckpointConfig"]["LocalPath"] == contract.CHECKPOINTS_FOLDER) is spot
+    assert final["CheckpointConfig"]["LocalPath"] == contract.CHECKPOINTS_FOLDER
+
+
+def test_a_processing_job_that_refuses_its_photos_is_quoted() -> None:
+    described = {
+        "ProcessingJobStatus": "Failed",
+        "FailureReason": "AlgorithmError: See job logs for more information",
+        "ExitMessage": "12 of 20 files are no photos.",
+    }
+    failed = run(createProcessingJob=[TaskError("States.TaskFailed", json.dumps(described))])
+    (request,) = asked_for(failed, "createProcessingJob.sync")
+    name = request["ProcessingJobName"]
+    assert failed.cause == (
+        f"PrepareDataset failed (processing job {name}): 12 of 20 files are no photos. "
+        f"Log: CloudWatch log group /aws/sagemaker/ProcessingJobs, log streams {name}*."
+    )
+    assert asked_for(failed, "createHyperParameterTuningJob.sync") == []
+
+
+@pytest.mark.parametrize(
+    ("described", "reason"),
+    [
+        ({"FailureReason": "AlgorithmError: out of memory"}, "AlgorithmError: out of memory. Log:"),
+        ({}, "it ended as Stopped. Log:"),
+    ],
+)
+def test_a_processing_job_without_a_message_still_gives_a_reason(described: dict[str, str], reason: str) -> None:
+    cause = json.dumps({"ProcessingJobStatus": "Stopped", **described})
+    assert reason in run(createProcessingJob=[TaskError("States.TaskFailed", cause)]).cause
 
 
 def test_a_gpu_endpoint_names_its_host_image() -> None:
@@ -208,12 +348,12 @@ def test_a_redriven_execution_uses_no_name_twice() -> None:
     """Redriven, the same execution goes through the same states again, and a state may keep the time of its first entry."""
     ways = [Execution(MACHINE, FakeSageMaker(), {}, redrives=redrives).run() for redrives in range(2)]
     first, second = ({name for _, asked in way.requests for name in new_names(asked)} for way in ways)
-    assert len(first) == len(second) == 4
+    assert len(first) == len(second) == 5
     assert first & second == set()
 
 
 def new_names(asked: dict[str, Any]) -> list[str]:
-    made = ("HyperParameterTuningJobName", "TrainingJobName", "ModelName")
+    made = ("ProcessingJobName", "HyperParameterTuningJobName", "TrainingJobName", "ModelName")
     return [asked[each] for each in made if each in asked] + ([asked["EndpointConfigName"]] if "ProductionVariants" in asked else [])
 
 
@@ -223,6 +363,7 @@ def test_the_names_fit() -> None:
     )
     requests = dict(Execution(MACHINE, fake, {}).run().requests)
     assert len(requests["createHyperParameterTuningJob.sync"]["HyperParameterTuningJobName"]) == 32
+    assert len(requests["createProcessingJob.sync"]["ProcessingJobName"]) <= 63
     assert len(requests["createTrainingJob.sync"]["TrainingJobName"]) <= 63
 
 
@@ -295,6 +436,7 @@ def test_a_tuning_job_without_a_best_training_job_is_a_failure(best: dict[str, A
 
 
 @pytest.mark.parametrize(("state", "action", "stop"), [
+    ("PrepareDataset", "createProcessingJob", "stopProcessingJob"),
     ("TuneHyperparameters", "createHyperParameterTuningJob", "stopHyperParameterTuningJob"),
     ("TrainModel", "createTrainingJob", "stopTrainingJob"),
 ])  # fmt: skip
@@ -460,6 +602,7 @@ def ways() -> list[Execution]:
         run(createEndpoint=[TaskError("x")], describeEndpoint=[ABSENT]),
         run(createHyperParameterTuningJob=[{"HyperParameterTuningJobName": "whippet-1"}]),
         run(createHyperParameterTuningJob=[TaskError("States.Timeout")]),
+        run(createProcessingJob=[TaskError("States.Timeout")]),
         run(createTrainingJob=[TaskError("States.Timeout")]),
         run(createTrainingJob=[described]),
         run(),
