@@ -16,10 +16,9 @@ from torch import nn
 from tests.training.handmade import WEIGHTS as BACKBONE
 from tests.training.handmade import make_dataset
 from training.artefact import DESCRIPTION, WEIGHTS, load_artefact, load_model, save_artefact
-from training.compatibility import import_torchvision
 from training.dataset import Dataset
 from training.inference import model_fn, predict_fn
-from training.model import WeightsError
+from training.model import WeightsError, build_resnet50
 from training.prediction import logits, probabilities
 from training.preprocessing import read_photo
 from training.settings import Hyperparameters
@@ -43,7 +42,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     base = tmp_path_factory.mktemp("artefact")
     dataset = make_dataset(base / "dataset", {"train": [0, 1, 2], "valid": [0, 1, 2], "test": [0, 1, 2]})
     torch.manual_seed(3)
-    network = import_torchvision().resnet50(weights=None, num_classes=3).eval()
+    network = build_resnet50("v1.5", 3).to_empty(device="cpu").eval()
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)):
+            module.reset_parameters()
     for name, statistics in network.named_buffers():  # as of a trained network: folding them must matter
         if name.endswith("running_mean"):
             nn.init.uniform_(statistics, -0.1, 0.1)
