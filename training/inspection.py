@@ -61,6 +61,8 @@ def inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Se
         return Seen(kept, preprocessing.cut(image), own.preview, _thumbnail(image))
     except PhotoError as error:
         return LeftOut(photo.name, str(error))
+    except MemoryError:
+        return LeftOut(photo.name, "it needs more memory than there is")
     except OSError as error:
         return LeftOut(photo.name, f"it cannot be read: {error.strerror}")
 

@@ -7,8 +7,10 @@ The numbers travel in the artefact's model.json, so that a model is always serve
 import io
 import struct
 import zlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
+LARGE_PIXELS = 16_000_000
+"""Photos of more pixels are decoded one at a time, however many threads read: several at once would need gigabytes."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 DAMAGE = (
@@ -43,6 +47,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION_TAG = 0x0112
+_large = Lock()
 
 
 class PhotoError(Exception):
@@ -103,21 +108,15 @@ def read_photo(source: bytes | Path) -> Image.Image:
         try:
             if image.format == "JPEG":
                 image.draft(None, (1024, 1024))  # a large JPEG is decoded at a half, quarter or eighth: never below 1,024 pixels a side
-            orientation = _orientation(image)
-            image.load()
-            upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
-            return _to_rgb(upright)
+            with _one_large_at_a_time(image.width * image.height):
+                image.load()  # before its orientation is asked for: that loads a PNG too, and would swallow what is wrong with it
+                orientation = _orientation(image)
+                upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+                return _to_rgb(upright)
+        except MemoryError as error:
+            raise PhotoError(f"it needs more memory than there is: {image.width} x {image.height} pixels in mode {image.mode}") from error
         except DAMAGE as error:
             raise PhotoError(f"it is damaged: {error}") from error
-
-
-def check_photo(source: bytes | Path) -> None:
-    """Read the header alone.
-
-    Raises:
-        PhotoError: not one of FORMATS, or larger than MAX_PIXELS.
-    """
-    _open(source).close()
 
 
 def _open(source: bytes | Path) -> Image.Image:
@@ -128,12 +127,18 @@ def _open(source: bytes | Path) -> Image.Image:
         raise PhotoError(f"it is none of {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"it has more than {MAX_PIXELS:,} pixels") from error
+    except MemoryError as error:
+        raise PhotoError("it needs more memory than there is to read even its header") from error
     except DAMAGE as error:
         raise PhotoError(f"it is damaged: {error}") from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise PhotoError(f"it has {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} allowed")
     return image
+
+
+def _one_large_at_a_time(pixels: int) -> AbstractContextManager[object]:
+    return _large if pixels > LARGE_PIXELS else nullcontext()
 
 
 def _orientation(image: Image.Image) -> int:
@@ -148,9 +153,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         return _sixteen_bits_to_rgb(image)
     if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB")
-    return image.convert("RGB")
+        layers = image if image.mode == "RGBA" else image.convert("RGBA")
+        ground = Image.new("RGB", layers.size, "white")
+        ground.paste(layers, mask=layers)
+        return ground
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
