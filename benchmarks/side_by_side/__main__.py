@@ -1,0 +1,122 @@
+"""Whippet beside fastai, Lightning and timm: the same photos, split and weights; accuracy, wall, CPU seconds and peak memory of each.
+
+Runs on any machine; each peer in a virtual environment of its own, made on the first run. Nothing else should run meanwhile.
+
+    python -m benchmarks.side_by_side [flowers5.zip dogs20.zip …] [--seeds 5] [--tools whippet fastai …] [--photos-a-class N]
+
+Every run is written down as it ends, and a second call goes on where the first was stopped: see `runs.jsonl` below local mode's home.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import mean_and_spread, median, table
+from benchmarks.inputs import copy_used, photos_of, prepared_dataset, say, title, weights_channel
+from benchmarks.results import REPOSITORY, write_result
+from benchmarks.side_by_side.measured_process import run_measured
+from cli.target import home
+
+HERE = Path(__file__).parent
+PEERS = ("fastai", "lightning", "timm")
+TOOLS = ("whippet", *PEERS)
+WHAT = (
+    "Each run is one process (and its children) from start to exit, imports included: photos to test accuracy. Whippet is its head mode "
+    "with default settings, its data set prepared anew in every run. fastai: `vision_learner(…).fine_tune(1)`. Lightning: frozen body, "
+    "linear head, 2 epochs, AdamW. timm: whole network, 1 epoch, AdamW with "
+    "cosine schedule. No tool was tuned. Files that Whippet excludes as "
+    "duplicates or unreadable are given to none. Wall and CPU seconds and peak memory (proportional set size of the process tree, sampled "
+    "every 0.5 s) are medians over seeds, accuracies mean ± standard deviation."
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run what has not been run yet, then write the result."""
+    options = parse(arguments)
+    folder = home() / "benchmarks" / "side_by_side"
+    record = folder / "runs.jsonl"
+    weights = weights_channel()
+    pythons = {tool: sys.executable if tool == "whippet" else peer_python(tool, folder) for tool in options.tools}
+    measured: dict[str, dict[str, Any]] = {}
+    for name in options.data:
+        with tempfile.TemporaryDirectory() as scratch:
+            dataset = prepared_dataset(name)
+            photos = copy_used(dataset, photos_of(name), Path(scratch), options.photos_a_class)
+            wanted = [{"data": title(name), "photos_a_class": options.photos_a_class, "seed": seed} for seed in range(options.seeds)]
+            runs = {tool: [once(record, {**run, "tool": tool}, pythons[tool], photos, weights) for run in wanted] for tool in options.tools}
+        measured[title(name)] = {tool: summarise(found) for tool, found in runs.items()}
+    print(write_result("side_by_side", {"seeds": options.seeds, "data_sets": measured}, describe(measured, options)))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side")
+    parser.add_argument("data", nargs="*", default=["chess"], help="chess, or a zip or folder of class folders")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tools", nargs="+", choices=TOOLS, default=TOOLS)
+    parser.add_argument("--photos-a-class", type=int, help="at most so many of each class in each split")
+    return parser.parse_args(arguments)
+
+
+def peer_python(peer: str, folder: Path) -> str:
+    """The interpreter of the peer's own virtual environment, made where it is not there yet."""
+    home_of_peer, wanted = folder / peer, HERE / f"requirements-{peer}.txt"
+    python, stamp = home_of_peer / "bin" / "python", home_of_peer / "installed.txt"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted.read_text(encoding="utf-8"):
+        say(f"installing {peer} into {home_of_peer}")
+        venv.create(home_of_peer, with_pip=True, clear=True)
+        run_measured([str(python), "-m", "pip", "install", "--quiet", "--requirement", str(wanted)])
+        stamp.write_text(wanted.read_text(encoding="utf-8"), encoding="utf-8")
+    return str(python)
+
+
+def once(record: Path, run: dict[str, Any], python: str, photos: Path, weights: Path) -> dict[str, Any]:
+    """What a run measured: read from the record, or run now and written there."""
+    lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
+    for known in map(json.loads, lines):
+        if all(known.get(name) == value for name, value in run.items()):
+            return dict(known)
+    with tempfile.TemporaryDirectory() as scratch:
+        module = f"benchmarks.side_by_side.with_{run['tool']}"
+        folders = ["--photos", str(photos), "--weights", str(weights), "--scratch", scratch]
+        measured = {**run, **run_measured([python, "-m", module, *folders, "--seed", str(run["seed"])], REPOSITORY)}
+    say(json.dumps(measured))
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with record.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(measured) + "\n")
+    return measured
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of one tool on one data set."""
+    spread = {name: mean_and_spread([run[name] for run in runs]) for name in ("test_accuracy", "test_macro_f1")}
+    return {**spread, **{name: median([run[name] for run in runs]) for name in ("wall_s", "cpu_s", "peak_mib")}, "runs": list(runs)}
+
+
+def describe(measured: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
+    """The result as a page."""
+    rows = [
+        [
+            data,
+            tool,
+            "{mean:.3f} ± {std:.3f}".format(**found["test_accuracy"]),
+            f"{found['wall_s']:.1f}",
+            f"{found['wall_s'] / tools['whippet']['wall_s']:.2f}" if "whippet" in tools else "",
+            f"{found['cpu_s']:.1f}",
+            f"{found['peak_mib']:.0f}",
+        ]
+        for data, tools in measured.items()
+        for tool, found in tools.items()
+    ]
+    columns = ["data set", "tool", "test accuracy", "wall s", "wall / Whippet's", "CPU s", "peak MiB"]
+    subset = f" At most {options.photos_a_class} photos of each class in each split." if options.photos_a_class else ""
+    return f"{WHAT} {options.seeds} seeds.{subset}\n\n{table(columns, rows)}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
