@@ -28,6 +28,7 @@ class Billable:
     executions: tuple[str, ...]
     """ARNs of running executions, which would make an endpoint again."""
     tuning_jobs: tuple[str, ...]
+    processing_jobs: tuple[str, ...]
     training_jobs: tuple[str, ...]
     """Those that run and that no tuning job launched; a tuning job takes its own with it."""
     endpoints: tuple[str, ...]
@@ -49,6 +50,7 @@ class Listing:
 
 
 TUNING_JOBS = Listing("list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName")
+PROCESSING_JOBS = Listing("list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName")
 TRAINING_JOBS = Listing("list_training_jobs", "TrainingJobSummaries", "TrainingJobName")
 ENDPOINTS = Listing("list_endpoints", "Endpoints", "EndpointName")
 ENDPOINT_CONFIGS = Listing("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName")
@@ -60,6 +62,7 @@ def find_billable(target: Target) -> Billable:
     return Billable(
         executions=tuple(_running_executions(target)),
         tuning_jobs=_running(target, TUNING_JOBS),
+        processing_jobs=tuple(name for name in _running(target, PROCESSING_JOBS) if "-prepare-" in name),
         training_jobs=tuple(name for name in _running(target, TRAINING_JOBS) if "-train-" in name),
         endpoints=tuple(_names(target, ENDPOINTS)),
         endpoint_configs=tuple(_names(target, ENDPOINT_CONFIGS)),
@@ -75,6 +78,8 @@ def delete_all(target: Target, say: Callable[[str], None], sleep: Callable[[floa
     found, sagemaker = find_billable(target), target.client("sagemaker")
     for name in found.tuning_jobs:
         _stop(target, TUNING_JOBS, sagemaker.stop_hyper_parameter_tuning_job, name)
+    for name in found.processing_jobs:
+        _stop(target, PROCESSING_JOBS, sagemaker.stop_processing_job, name)
     for name in found.training_jobs:
         _stop(target, TRAINING_JOBS, sagemaker.stop_training_job, name)
     for name in found.endpoints:

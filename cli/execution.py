@@ -1,4 +1,4 @@
-"""What an execution has done so far, read through boto3 alone: its states, its tuning and training jobs, what they logged.
+"""What an execution has done so far, read through boto3 alone: its states, its processing, tuning and training jobs, what they logged.
 
 Used by `whippet watch`, `whippet status` and the demo. Reads only; every function may be called again at any time, also after the end.
 """
@@ -10,19 +10,20 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
 from cli.target import Target
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+PREPARING, TUNING, TRAINING = "PrepareDataset", "TuneHyperparameters", "TrainModel"
+"""States with jobs of their own; the first is skipped where an earlier execution prepared the same data set."""
 SHOWN = ("Task", "Wait", "Map", "Parallel")
 """Kinds of states that take time; choices and passes are left out of the display."""
 
 METRIC = re.compile(r"\[metric\] (\S+)=([-+0-9.eE]+)")
 EPOCH = re.compile(r"^epoch (\d+)\b")
-BACKBONE = re.compile(r"^\w+: \d+ of \d+ photos through the backbone.*")
+PROGRESS = re.compile(r"^\d+ of \d+ files read\b.*")
 
 JOBS_PAGE, EVENTS_PAGE = {"PageSize": 100}, {"PageSize": 1000}
 """As many as one answer of SageMaker and of Step Functions may hold, so that a look at a large execution takes few calls."""
@@ -34,14 +35,26 @@ class State:
 
     name: str
     status: str
-    """waiting, running, succeeded or failed"""
+    """waiting, running, succeeded, failed or skipped"""
     seconds: float
+
+
+@dataclass(frozen=True)
+class ProcessingJob:
+    """The processing job that prepares the data set."""
+
+    kind: ClassVar[str] = "processing job"
+    log_group: ClassVar[str] = "/aws/sagemaker/ProcessingJobs"
+    name: str
+    status: str
 
 
 @dataclass(frozen=True)
 class TrainingJob:
     """One training job, of the tuning job or the final one."""
 
+    kind: ClassVar[str] = "training job"
+    log_group: ClassVar[str] = "/aws/sagemaker/TrainingJobs"
     name: str
     status: str
     lr: float | None
@@ -52,12 +65,12 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Activity:
-    """What a training job says of itself now."""
+    """What a processing or training job says of itself now."""
 
     epoch: int
     metrics: dict[str, float]
     line: str
-    """The photos on their way through the backbone, until the first epoch."""
+    """How many photos are read."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +83,11 @@ class Execution:
     started: datetime
     stopped: datetime | None
     states: tuple[State, ...]
+    processing: ProcessingJob | None
     trials: tuple[TrainingJob, ...]
     training: TrainingJob | None
     activity: Activity | None
+    """Of the processing job or the final training job, whichever is running."""
     output: dict[str, Any]
     """What the execution answered, once it succeeded."""
     error: str
@@ -99,17 +114,23 @@ def read_execution(target: Target, arn: str, before: Execution | None = None) ->
     events = _history(functions, arn)
     path = before.path if before else _certainty(functions, described["stateMachineArn"])
     trials = [trial for job in _tuning_jobs(target, described["startDate"]) for trial in _trials(target, job)]
-    training = _final(target, run_name(target.project, arn, described["startDate"]))
-    running = training is not None and training.status == "InProgress"
+    run = run_name(target.project, arn, described["startDate"])
+    states = _states(events, described, path)
+    processing = (
+        _processing(target, run, before) if any(state.name == PREPARING and state.status != "skipped" for state in states) else None
+    )
+    training = _final(target, run)
+    running = next((job for job in (training, processing) if job is not None and job.status == "InProgress"), None)
     return Execution(
         arn=arn,
         status=described["status"],
         started=described["startDate"],
         stopped=described.get("stopDate"),
-        states=tuple(_states(events, described, path)),
+        states=tuple(states),
+        processing=processing,
         trials=tuple(trials),
         training=training,
-        activity=read_activity(log_lines(target, training.name, 120)) if training and running else None,
+        activity=read_activity(log_lines(target, running, 120)) if running else None,
         output=json.loads(described["output"]) if described.get("output") else {},
         error=described.get("error", ""),
         cause=described.get("cause", ""),
@@ -134,14 +155,15 @@ def latest_execution(target: Target) -> str | None:
     return max(executions, key=lambda execution: execution["startDate"])["executionArn"] if executions else None
 
 
-def log_lines(target: Target, job: str, limit: int) -> list[str]:
-    """The last lines that a training job logged; none before it began to log."""
+def log_lines(target: Target, job: ProcessingJob | TrainingJob, limit: int) -> list[str]:
+    """The last lines that a job logged; none before it began to log."""
     logs = target.client("logs")
     try:
-        streams = logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job}/")["logStreams"]
+        streams = logs.describe_log_streams(logGroupName=job.log_group, logStreamNamePrefix=f"{job.name}/")["logStreams"]
         if not streams:
             return []
-        events = logs.get_log_events(logGroupName=LOG_GROUP, logStreamName=streams[0]["logStreamName"], limit=limit, startFromHead=False)
+        stream = streams[0]["logStreamName"]
+        events = logs.get_log_events(logGroupName=job.log_group, logStreamName=stream, limit=limit, startFromHead=False)
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             return []
@@ -157,15 +179,15 @@ def read_activity(lines: Iterable[str]) -> Activity:
             metrics[match[1]] = float(match[2])
         elif match := EPOCH.match(text):
             epoch = int(match[1])
-        elif BACKBONE.match(text):
+        elif PROGRESS.match(text):
             line = text
     return Activity(epoch, metrics, line)
 
 
-def failed_job(execution: Execution) -> TrainingJob | None:
-    """The training job whose log tells why the execution failed."""
-    jobs = [*execution.trials, *([execution.training] if execution.training else [])]
-    return next((job for job in reversed(jobs) if job.status == "Failed"), None)
+def failed_job(execution: Execution) -> ProcessingJob | TrainingJob | None:
+    """The job whose log tells why the execution failed."""
+    jobs = (execution.training, *reversed(execution.trials), execution.processing)
+    return next((job for job in jobs if job is not None and job.status == "Failed"), None)
 
 
 def reason(execution: Execution) -> str:
@@ -175,7 +197,7 @@ def reason(execution: Execution) -> str:
     except ValueError:
         return execution.cause or execution.error
     if isinstance(described, dict):
-        return str(described.get("FailureReason") or described.get("errorMessage") or execution.cause)
+        return str(described.get("ExitMessage") or described.get("FailureReason") or described.get("errorMessage") or execution.cause)
     return execution.cause
 
 
@@ -198,6 +220,8 @@ def _states(events: Iterable[Mapping[str, Any]], described: Mapping[str, Any], p
             seconds[exited["name"]] += _seconds(inside.pop(exited["name"]), event["timestamp"])
     lost = _lost(list(seconds), described)
     states = [_state(name, spent, inside.get(name), status, lost) for name, spent in seconds.items()]
+    if PREPARING in path and PREPARING not in seconds and TUNING in seconds:
+        states.insert(list(seconds).index(TUNING), State(PREPARING, "skipped", 0.0))
     ahead = [State(name, "waiting", 0.0) for name, certain in path.items() if certain and name not in seconds]
     return states + (ahead if status == "RUNNING" else [])
 
@@ -243,6 +267,17 @@ def _ways(state: Mapping[str, Any]) -> list[str]:
     ways = [state.get("Next"), state.get("Default")]
     ways += [rule["Next"] for rule in (*state.get("Choices", []), *state.get("Catch", []))]
     return [way for way in ways if way]
+
+
+def _processing(target: Target, run: str, before: Execution | None) -> ProcessingJob | None:
+    """The job that prepares the data set; the last one where the state was tried again."""
+    if before and before.processing and before.processing.status == "Completed":
+        return before.processing
+    name = f"{run}-prepare-"
+    order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    jobs = target.client("sagemaker").list_processing_jobs(NameContains=name, **order, MaxResults=100)["ProcessingJobSummaries"]
+    ours = (ProcessingJob(job["ProcessingJobName"], job["ProcessingJobStatus"]) for job in jobs)
+    return next((job for job in ours if job.name.startswith(name)), None)
 
 
 def _tuning_jobs(target: Target, started: datetime) -> list[str]:

@@ -1,7 +1,7 @@
 """`whippet run`: starts an execution with ordinary boto3 and follows it.
 
-Runs on the user's machine: `whippet run [--jobs 12] [--epochs 20] [--input FILE-OR-JSON] [--detach] [--local]`. What the input may hold is
-checked by the execution's first state; docs/execution-input.md lists it.
+Runs on the user's machine: `whippet run [--jobs 12] [--epochs 20] [--trainable head] [--spot] [--input FILE-OR-JSON] [--detach] [--local]`.
+What the input may hold is checked by the execution's first state; docs/execution-input.md lists it.
 """
 
 import json
@@ -28,11 +28,13 @@ def run(
     parallel: Annotated[int | None, typer.Option(help="How many of them at once.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of every training job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, search and training.")] = None,
+    trainable: Annotated[str | None, typer.Option(help="What is trained: head, last_stage or all.")] = None,
+    spot: Annotated[bool | None, typer.Option("--spot/--no-spot", help="Training jobs on spare machines.", show_default=False)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the execution.")] = False,
 ) -> None:
     """Tune, train and deploy: start an execution and follow it."""
     console, target = screen(), open_target(local, project)
-    arn = start_execution(target, execution_input(read_input(given), jobs, parallel, epochs, seed))
+    arn = start_execution(target, execution_input(read_input(given), jobs, parallel, epochs, seed=seed, trainable=trainable, spot=spot))
     console.print(f"Started [bold]{arn}[/]", soft_wrap=True)
     if detach:
         console.print(f"Follow it with [bold]whippet watch{target.option}[/]")
@@ -64,13 +66,14 @@ def read_input(given: str) -> dict[str, Any]:
 
 
 def execution_input(
-    given: dict[str, Any], jobs: int | None = None, parallel: int | None = None, epochs: int | None = None, seed: int | None = None
+    given: dict[str, Any], jobs: int | None = None, parallel: int | None = None, epochs: int | None = None, **others: int | str | None
 ) -> dict[str, Any]:
-    """The given input with the options over it; only what was asked for is named, the rest is the first state's to fill in."""
+    """The given input with the options over it, `others` by their names in it; only what was asked for is named, the first state fills in
+    the rest."""
     tuning = dict(given.get("tuning", {}))
     if parallel is None and jobs is not None and "max_parallel_jobs" not in tuning:
         parallel = min(jobs, PARALLEL)
     options = {"max_jobs": jobs, "max_parallel_jobs": parallel, "epochs": epochs}
     tuning |= {name: value for name, value in options.items() if value is not None}
-    top = {name: value for name, value in {"epochs": epochs, "seed": seed}.items() if value is not None}
+    top = {name: value for name, value in {"epochs": epochs, **others}.items() if value is not None}
     return {**given, **top, **({"tuning": tuning} if tuning else {})}

@@ -74,6 +74,7 @@ def print_billable(console: Console, found: Billable) -> None:
     kinds = {
         "running execution": found.executions,
         "running tuning job": found.tuning_jobs,
+        "running processing job": found.processing_jobs,
         "running training job": found.training_jobs,
         "endpoint": found.endpoints,
     }

@@ -65,11 +65,11 @@ def say_end(console: Console, target: Target, execution: Execution) -> None:
 
 
 def say_log_tail(console: Console, target: Target, execution: Execution) -> None:
-    """The end of the log of the training job that failed, if one did."""
+    """The end of the log of the job that failed, if one did."""
     job = failed_job(execution)
     if job is not None:
-        console.print(f"\nThe end of the log of training job {job.name}:", style="dim")
-        for line in log_lines(target, job.name, LOG_TAIL):
+        console.print(f"\nThe end of the log of {job.kind} {job.name}:", style="dim")
+        for line in log_lines(target, job, LOG_TAIL):
             console.print(Text(f"  {line}", style="dim"))
 
 

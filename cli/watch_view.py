@@ -7,10 +7,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.execution import Activity, Execution, State, TrainingJob
+from cli.execution import PREPARING, TRAINING, TUNING, Activity, Execution, State, TrainingJob
 
-MARKS = {"waiting": ("○", "dim"), "running": ("●", "cyan"), "succeeded": ("✓", "green"), "failed": ("✗", "bold red")}
-TUNING, TRAINING = "TuneHyperparameters", "TrainModel"
+MARKS = {
+    "waiting": ("○", "dim"),
+    "running": ("●", "cyan"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "skipped": ("·", "dim"),
+}
 WORDS = {"InProgress": "running", "Completed": "done"}
 """Statuses of training jobs in everyday words; the others are so already."""
 MAX_TRIALS = 12
@@ -18,13 +23,13 @@ MAX_TRIALS = 12
 
 
 def picture(execution: Execution) -> RenderableType:
-    """The states in order, the tuning job's training jobs below theirs, the final job's metrics below its own."""
+    """The states in order, the tuning job's training jobs below theirs, what another job says of itself below its own."""
     rows: list[RenderableType] = [_title(execution), Text()]
     for state in execution.states:
         rows.append(_state_line(state))
         if state.name == TUNING and execution.trials:
             rows.append(Padding(_trials(execution), (0, 0, 0, 4)))
-        if state.name == TRAINING and execution.activity and state.status == "running":
+        if state.name in (PREPARING, TRAINING) and execution.activity and state.status == "running":
             rows.append(Text(f"    {activity_line(execution.activity)}", style="dim"))
     return Group(*rows)
 
@@ -37,7 +42,7 @@ def clock(seconds: float) -> str:
 
 
 def activity_line(activity: Activity) -> str:
-    """Where a training job is: photos through the backbone, then epochs with their metrics."""
+    """Where a job is: photos read, or epochs with their metrics."""
     if not activity.epoch and not activity.metrics:
         return activity.line or "starting"
     names = {"train:loss": "train loss", "train:accuracy": "accuracy", "valid:loss": "valid loss", "valid:accuracy": "accuracy"}
@@ -60,9 +65,10 @@ class ChangeLog:
             ]
             begun = [self._state_line(state)] if state.status != "waiting" and self._is_new(state.name, state.status) else []
             yield from [*begun, *trials] if state.status == "running" else [*trials, *begun]
-        if execution.training and execution.activity and execution.activity.epoch:
+        job = execution.training or execution.processing
+        if job and execution.activity and (execution.activity.epoch or execution.activity.line):
             line = activity_line(execution.activity)
-            if self._is_new(execution.training.name, line):
+            if self._is_new(job.name, line):
                 yield f"    {line}"
 
     def _is_new(self, name: str, status: str) -> bool:
@@ -82,7 +88,7 @@ class ChangeLog:
 
 
 def _after(seconds: float, status: str) -> str:
-    return "" if status in ("running", "InProgress") else f" after {clock(seconds)}"
+    return "" if status in ("running", "skipped", "InProgress") else f" after {clock(seconds)}"
 
 
 def _title(execution: Execution) -> Text:
@@ -95,8 +101,8 @@ def _title(execution: Execution) -> Text:
 
 def _state_line(state: State) -> Text:
     mark, style = MARKS[state.status]
-    name_style = "dim" if state.status == "waiting" else "bold" if state.status == "running" else ""
-    spent = clock(state.seconds) if state.status != "waiting" else ""
+    name_style = "dim" if state.status in ("waiting", "skipped") else "bold" if state.status == "running" else ""
+    spent = {"waiting": "", "skipped": "skipped"}.get(state.status, clock(state.seconds))
     return Text.assemble("  ", (mark, style), " ", (f"{state.name:<24}", name_style), (f"{spent:>8}", "dim"))
 
 

@@ -7,13 +7,16 @@ from typing import Any
 
 from tests.cli.fakes import ARN, PREFIX, START, Pages, client_error
 
+PROCESSING_JOB = f"{PREFIX}73e7-prepare-0be1f3a2"
 TUNING_JOB = f"{PREFIX}1454c455"
 FINAL_JOB = f"{PREFIX}73e7-train-705ce048"
 
 DEFINITION = {
     "StartAt": "PrepareExecution",
     "States": {
-        "PrepareExecution": {"Type": "Task", "Next": "TuneHyperparameters", "Catch": [{"Next": "ExecutionFailed"}]},
+        "PrepareExecution": {"Type": "Task", "Next": "IsDatasetPrepared", "Catch": [{"Next": "ExecutionFailed"}]},
+        "IsDatasetPrepared": {"Type": "Choice", "Choices": [{"Next": "TuneHyperparameters"}], "Default": "PrepareDataset"},
+        "PrepareDataset": {"Type": "Task", "Next": "TuneHyperparameters", "Catch": [{"Next": "ExecutionFailed"}]},
         "TuneHyperparameters": {"Type": "Task", "Next": "HasBest", "Catch": [{"Next": "FindFailedTrainingJob"}]},
         "HasBest": {"Type": "Choice", "Choices": [{"Next": "TrainModel"}], "Default": "ExecutionFailed"},
         "TrainModel": {"Type": "Task", "Next": "DescribeEndpoint", "Catch": [{"Next": "ExecutionFailed"}]},
@@ -75,6 +78,7 @@ class Moment:
     training: list[dict[str, Any]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     cause: str = ""
+    processing: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -87,6 +91,8 @@ class FakeServices:
     looks: int = 0
     definitions: int = 0
     """How often the definition of the state machine was asked for."""
+    processing_lists: int = 0
+    """How often the processing jobs were asked for."""
     answers: int = 0
     """How many pages were asked for."""
 
@@ -139,7 +145,15 @@ class FakeServices:
         found.sort(key=lambda job: job["CreationTime"], reverse=arguments["SortOrder"] == "Descending")
         return {"TrainingJobSummaries": found[: arguments["MaxResults"]]}
 
+    def list_processing_jobs(self, **arguments: Any) -> dict[str, Any]:
+        self.processing_lists += 1
+        found = [job for job in self.now.processing if arguments["NameContains"] in job["ProcessingJobName"]]
+        found.sort(key=lambda job: job["CreationTime"], reverse=arguments["SortOrder"] == "Descending")
+        return {"ProcessingJobSummaries": found[: arguments["MaxResults"]]}
+
     def describe_log_streams(self, **arguments: str) -> dict[str, Any]:
+        kind = "ProcessingJobs" if "-prepare-" in arguments["logStreamNamePrefix"] else "TrainingJobs"
+        assert arguments["logGroupName"] == f"/aws/sagemaker/{kind}"
         if not self.now.log:
             raise client_error("ResourceNotFoundException", "The specified log group does not exist.")
         return {"logStreams": [{"logStreamName": f"{arguments['logStreamNamePrefix']}algo-1-1"}]}

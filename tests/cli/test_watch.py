@@ -10,15 +10,18 @@ from rich.console import Console
 from cli.execution import Activity, read_activity, read_execution, run_name
 from cli.watch import follow, follow_or_leave, say_end
 from cli.watch_view import activity_line, clock, picture
-from tests.cli.executions import FINAL_JOB, TUNING_JOB, FakeServices, Moment, entered, exited, second, trial
+from tests.cli.executions import FINAL_JOB, PROCESSING_JOB, TUNING_JOB, FakeServices, Moment, entered, exited, second, trial
 from tests.cli.fakes import ARN, PREFIX, START, target
 
-PREPARED = [entered("PrepareExecution", 0), exited("PrepareExecution", 2), entered("TuneHyperparameters", 2)]
+STARTED = [entered("PrepareExecution", 0), exited("PrepareExecution", 2)]
+READING = [*STARTED, entered("IsDatasetPrepared", 2), exited("IsDatasetPrepared", 2), entered("PrepareDataset", 2)]
+PREPARED = [*STARTED, entered("IsDatasetPrepared", 2), exited("IsDatasetPrepared", 2), entered("TuneHyperparameters", 2)]
 TUNED = [*PREPARED, exited("TuneHyperparameters", 40), entered("HasBest", 40), exited("HasBest", 40), entered("TrainModel", 40)]
+PROCESSING = {"ProcessingJobName": PROCESSING_JOB, "ProcessingJobStatus": "InProgress", "CreationTime": second(2)}
 FINAL = {"TrainingJobName": FINAL_JOB, "TrainingJobStatus": "InProgress", "CreationTime": second(40)}
 WAITED = [entered("WaitForEndpoint", 60), exited("WaitForEndpoint", 62), entered("WaitForEndpoint", 63), exited("WaitForEndpoint", 66)]
 LOG = [
-    "train: 12 of 20 photos through the backbone, 6.0 a second",
+    "12 of 20 files read, 6.0 a second",
     "[metric] train:loss=0.700000",
     "epoch 1: 0.10 s",
     "[metric] train:loss=0.500000",
@@ -41,6 +44,7 @@ def test_states_in_order_with_those_that_must_still_come() -> None:
     execution = read_execution(target(**services.clients()), ARN)
     assert [(state.name, state.status) for state in execution.states] == [
         ("PrepareExecution", "succeeded"),
+        ("PrepareDataset", "skipped"),
         ("TuneHyperparameters", "running"),
         ("TrainModel", "waiting"),
         ("DescribeEndpoint", "waiting"),
@@ -53,7 +57,7 @@ def test_visits_of_the_same_state_add_up() -> None:
     services = FakeServices([Moment("SUCCEEDED", [*TUNED, exited("TrainModel", 60), *WAITED])])
     execution = read_execution(target(**services.clients()), ARN)
     assert {state.name: state.seconds for state in execution.states}["WaitForEndpoint"] == 5
-    assert {state.status for state in execution.states} == {"succeeded"}
+    assert {state.status for state in execution.states if state.name != "PrepareDataset"} == {"succeeded"}
     assert (execution.seconds, execution.output["endpoint"]) == (100, "whippet")
 
 
@@ -123,6 +127,7 @@ def test_lines_are_written_once_for_each_change() -> None:
     lines = [line[9:] for line in written(console).splitlines()]
     assert lines == [
         "✓ PrepareExecution succeeded after 2.0 s",
+        "· PrepareDataset skipped",
         "● TuneHyperparameters running",
         "    lr 0.01  batch size 32  running",
         "    lr 0.01  batch size 32  validation loss 0.7000  done after 1.0 s",
@@ -132,6 +137,40 @@ def test_lines_are_written_once_for_each_change() -> None:
         "✓ TrainModel succeeded after 20 s",
     ]
     assert execution.status == "SUCCEEDED"
+
+
+def test_a_data_set_that_is_being_prepared_says_how_far_it_is() -> None:
+    done = PROCESSING | {"ProcessingJobStatus": "Completed"}
+    tuning = [*READING, exited("PrepareDataset", 30), entered("TuneHyperparameters", 30)]
+    moments = [
+        Moment(events=READING),
+        Moment(events=READING, processing=[PROCESSING]),
+        Moment(events=READING, processing=[PROCESSING], log=LOG[:1]),
+        Moment(events=READING, processing=[PROCESSING], log=["20 of 20 files read, 6.1 a second"]),
+        Moment(events=tuning, processing=[done]),
+        Moment(events=tuning, processing=[done]),
+        Moment("SUCCEEDED", [*tuning, exited("TuneHyperparameters", 60)], processing=[done]),
+    ]
+    services, console = FakeServices(moments), paper()
+    follow(console, target(**services.clients()), ARN, sleep=lambda seconds: None)
+    assert [line[9:] for line in written(console).splitlines()] == [
+        "✓ PrepareExecution succeeded after 2.0 s",
+        "● PrepareDataset running",
+        "    12 of 20 files read, 6.0 a second",
+        "    20 of 20 files read, 6.1 a second",
+        "✓ PrepareDataset succeeded after 28 s",
+        "● TuneHyperparameters running",
+        "✓ TuneHyperparameters succeeded after 30 s",
+    ]
+    assert services.processing_lists == 5, "a job that is completed is not asked for again"
+
+
+def test_the_data_set_is_in_the_picture_whether_it_is_prepared_or_skipped() -> None:
+    reading = Moment(events=READING, processing=[PROCESSING], log=LOG[:1])
+    for moment, part in ((reading, f"    {LOG[0]}"), (Moment(events=PREPARED), "· PrepareDataset           skipped")):
+        console = paper()
+        console.print(picture(read_execution(target(**FakeServices([moment]).clients()), ARN)))
+        assert part in written(console)
 
 
 def test_a_terminal_gets_the_picture() -> None:
@@ -161,6 +200,19 @@ def test_a_failure_shows_the_cause_and_the_end_of_the_log() -> None:
     assert cause in text
     assert f"log of training job {TUNING_JOB}-001-aaaa" in text
     assert text.endswith("  the reason\n")
+
+
+def test_a_data_set_that_cannot_be_prepared_shows_the_cause_and_the_end_of_the_log() -> None:
+    cause = "PrepareDataset failed (processing job x): 3 of 20 files are no photos."
+    job = PROCESSING | {"ProcessingJobStatus": "Failed"}
+    failed = Moment("FAILED", READING, processing=[job], log=["left out 'rook/9.jpg': these are words"], cause=cause)
+    console = paper()
+    execution = follow_or_leave(console, target(**FakeServices([failed]).clients()), ARN)
+    assert {state.name: state.status for state in execution.states}["PrepareDataset"] == "failed"
+    text = written(console)
+    assert cause in text
+    assert f"log of processing job {PROCESSING_JOB}" in text
+    assert text.endswith("these are words\n")
 
 
 def test_the_description_of_a_job_becomes_its_reason() -> None:
