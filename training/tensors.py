@@ -69,7 +69,9 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return {str(name): _tensor(body, **entry) for name, entry in header.items()}, metadata
     except OSError as error:
         raise TensorFileError(f"{file.name} cannot be read: {error}") from error
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except TensorFileError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise TensorFileError(f"{file.name} is no safetensors file: {error!r}") from error
 
 

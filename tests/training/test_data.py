@@ -104,7 +104,7 @@ FOLDER_NAMES = st.one_of(
             "\n",
         ]
     ),
-    st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=60),
+    st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=60),
 ).filter(
     lambda name: not name.startswith(".") and name.lower() not in {"thumbs.db", "desktop.ini", "__macosx"} and len(os.fsencode(name)) < 256
 )
