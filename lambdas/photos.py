@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-"""Folder name in small letters -> split; training jobs and `whippet upload` know the same names."""
+"""Folder name in small letters -> split; PrepareDataset and `whippet upload` know the same names."""
 
 IGNORED_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 """What file managers leave behind, beside files and folders whose name starts with a dot."""
@@ -23,7 +23,7 @@ DOCUMENTS = {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xml", ".
 """Endings of files that are no photos. A file with any other name may be one."""
 
 MAX_LEFT_OUT = 0.10
-"""Largest part of the files that a training job leaves out as no photos."""
+"""Largest part of the files that PrepareDataset leaves out as no photos."""
 
 LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside it"
 
@@ -64,7 +64,7 @@ class Photos:
 
 
 def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
-    """Counts the files under the prefix, however many there are; folders that no training job takes raise NoUsableData."""
+    """Counts the files under the prefix, however many there are; folders that PrepareDataset would not take raise NoUsableData."""
     folders: Counter[Folder] = Counter()
     documents = 0
     digest = hashlib.sha256()
@@ -146,7 +146,7 @@ def require_usable(photos: Photos) -> None:
 
 
 def require_few_left_out(photos: Photos) -> None:
-    """A training job that has to leave many files out takes its photos for the wrong ones, and stops."""
+    """PrepareDataset, where it has to leave many files out, takes the photos for the wrong ones, and stops."""
     files = photos.total + photos.left_out
     if photos.left_out > MAX_LEFT_OUT * files:
         raise NoUsableData(

@@ -48,7 +48,7 @@ def is_prepared(s3: Any, bucket: str, prefix: str, now: datetime) -> bool:
         return False
     found = {entry["Key"].removeprefix(prefix): entry for entry in listing(s3, bucket, prefix)}
     whole = all(name in found and found[name]["Size"] == size for name, size in wanted.items())
-    return whole and all(now - entry["LastModified"] < MOST_AGE for entry in found.values())
+    return whole and all(now - found[name]["LastModified"] < MOST_AGE for name in wanted)
 
 
 def described_files(s3: Any, bucket: str, prefix: str) -> Mapping[str, int]:

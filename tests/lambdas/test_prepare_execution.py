@@ -178,6 +178,10 @@ def test_a_data_set_that_the_bucket_is_about_to_forget_is_prepared_again(younger
     assert prepare(event(), SETTINGS, s3, no_web).prepared is prepared
 
 
+def test_what_else_lies_beside_a_data_set_does_not_matter() -> None:
+    assert made_of(in_bucket() | {f"{KEY}/check/9.jpg": b"from a job that was stopped"}).prepared
+
+
 def test_a_refused_look_at_a_data_set_is_no_missing_one() -> None:
     class Denied(FakeS3):
         def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
