@@ -31,6 +31,7 @@ ACCESS_KEY = "WHIPPETLOCALMODE0000"
 SECRET_KEY = "local-mode-needs-no-secret"  # noqa: S105 - the engine accepts any
 ENGINE_PORT = 4566
 PLANE_PORT = 4567
+PORT_PATIENCE_S = 5.0
 START_TIMEOUT_S = 90.0
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -166,7 +167,12 @@ class LocalMode:
         missing = [name for name in ("engine", "plane") if not self._answers(name)]
         for name in missing:
             self._stop_part(name, grace_s=5.0)
+        engine_url = self.engine_url
         self._choose_ports(missing)
+        if self.engine_url != engine_url and "plane" not in missing:
+            # It would go on calling the engine where nobody, or somebody else, listens now.
+            self._stop_part("plane", grace_s=5.0)
+            missing.append("plane")
         for name in missing:
             progress(f"starting the {name}")
             self._start_process(name)
@@ -218,7 +224,8 @@ class LocalMode:
         taken = {port for name, port in ports.items() if name not in missing}
         for name in missing:
             wanted = ports.get(name, self._first_port + (1 if name == "plane" and self._first_port else 0))
-            ports[name] = free_port(wanted, taken)
+            # What was killed a moment ago may still hold its port.
+            ports[name] = free_port(wanted, taken, patience_s=PORT_PATIENCE_S if name in ports else 0.0)
             taken.add(ports[name])
         path = self.home / "run" / "local.json"
         path.with_suffix(".unfinished").write_text(json.dumps({f"{name}_port": port for name, port in ports.items()}))
@@ -272,17 +279,25 @@ def read_ports(home: Path) -> dict[str, int]:
     return {name.removesuffix("_port"): int(port) for name, port in written.items()}
 
 
-def free_port(wanted: int, taken: set[int]) -> int:
-    """`wanted` or the first free port above it on 127.0.0.1; any free one for 0."""
+def free_port(wanted: int, taken: set[int], patience_s: float = 0.0) -> int:
+    """`wanted`, waited for up to `patience_s` seconds, or the first free port above it on 127.0.0.1; any free one for 0."""
+    deadline = time.monotonic() + patience_s
+    while wanted and not _try_port(wanted) and time.monotonic() < deadline:
+        time.sleep(0.05)
     candidates = [0] if wanted == 0 else range(wanted, min(wanted + 200, 65536))
     for candidate in candidates:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                continue
-            port: int = probe.getsockname()[1]
-            if port not in taken:
-                return port
+        if (port := _try_port(candidate)) and port not in taken:
+            return port
     raise LocalModeError(f"no free port from {wanted} to {wanted + 199} on 127.0.0.1; free one of them")
+
+
+def _try_port(candidate: int) -> int:
+    """The port (a free one for 0) when nobody holds it, else 0."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", candidate))
+        except OSError:
+            return 0
+        port: int = probe.getsockname()[1]
+        return port

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import psutil
 
+from local.mode import free_port
 from local.processes import ProcessBook
 from tests.local.conftest import Local, lives, wait_until
 from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
@@ -126,6 +128,19 @@ def test_stop_ends_everything_by_pid_and_start_finds_the_objects_again(fresh_loc
     local.mode.start()
     assert local.mode.engine_url == url, "the port changed although it was free"
     assert local.client("s3").get_object(Bucket=local.bucket, Key="kept.txt")["Body"].read() == b"kept"
+
+
+def test_an_engine_that_had_to_take_another_port_has_a_plane_that_finds_it(fresh_local: Local) -> None:
+    local = fresh_local
+    url = local.mode.engine_url
+    kill(local, "engine")
+    wait_until(lambda: free_port(int(url.rpartition(":")[2]), set()), lambda port: url.endswith(f":{port}"), 10)
+    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
+        local.mode.start()
+        assert local.mode.engine_url != url
+        local.client("s3").create_bucket(Bucket=local.bucket)  # the kill may have come before the first snapshot
+        job = local.train("elsewhere", local.put_program("elsewhere", "print('here')"))
+    assert job["TrainingJobStatus"] == "Completed", job
 
 
 def test_only_this_machine_can_reach_it(local: Local) -> None:

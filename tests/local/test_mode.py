@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -146,6 +147,13 @@ def test_a_taken_port_is_passed_over() -> None:
         assert free_port(port, set()) > port
     assert free_port(port, {port}) > port
     assert free_port(port, set()) == port
+
+
+def test_a_port_that_is_about_to_be_free_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        threading.Timer(0.3, taken.close).start()
+        assert free_port(port, set(), patience_s=10) == port
 
 
 def test_the_home_comes_from_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
