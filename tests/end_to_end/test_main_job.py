@@ -118,7 +118,7 @@ def test_the_record_says_what_happened(demo: Demo) -> None:
     best = min(record["trials"], key=lambda trial: float(trial["objective"]))
     assert (record["best"]["lr"], record["best"]["batch_size"]) == pytest.approx((best["lr"], best["batch_size"]))
     assert 0.001 <= record["best"]["lr"] <= 0.1
-    assert {"PrepareExecution", "TuneHyperparameters", "TrainModel", "total", "start_to_answer"} <= set(record["seconds"])
+    assert {"PrepareExecution", "PrepareDataset", "TuneHyperparameters", "TrainModel", "total", "start_to_answer"} <= set(record["seconds"])
     assert {"valid_accuracy", "test_accuracy", "endpoint_name", "api_url", "execution_arn"} <= set(record)
     assert record["prediction"]["class"] in CLASSES
 
@@ -148,6 +148,31 @@ def test_losses_of_both_modes_can_be_read_from_s3(demo: Demo) -> None:
 def test_the_file_that_is_no_photo_is_named(demo: Demo) -> None:
     report = json.loads((demo.home / "report" / "data.json").read_text())
     assert "99 not a photo.jpg" in json.dumps(report)
+
+
+def test_the_photos_are_prepared_once(demo: Demo) -> None:
+    states, functions = demo.target.client("stepfunctions"), demo.target.client("lambda")
+    done = states.describe_execution(executionArn=demo.record["execution_arn"])
+    names = [function["FunctionName"] for function in functions.list_functions()["Functions"]]
+    (name,) = [each for each in names if "PrepareExecution" in each]
+    event = {"input": json.loads(done["input"]), "execution_arn": done["executionArn"], "start_time": done["startDate"].isoformat()}
+    plans = [
+        json.loads(
+            functions.invoke(FunctionName=name, Payload=json.dumps({**event, "input": {**event["input"], **change}}))["Payload"].read()
+        )
+        for change in ({}, {"epochs": 5}, {"seed": 7})
+    ]
+    assert [plan["prepared"] for plan in plans] == [True, True, False]
+    assert len(demo.target.client("sagemaker").list_processing_jobs()["ProcessingJobSummaries"]) == 1
+
+
+def test_what_was_found_in_the_photos_lies_beside_the_execution(demo: Demo) -> None:
+    bucket = demo.target.outputs().bucket
+    keys = [entry["Key"] for entry in demo.target.client("s3").list_objects_v2(Bucket=bucket, Prefix="executions/")["Contents"]]
+    (key,) = [each for each in keys if each.endswith("/prepare/summary.json")]
+    summary = json.loads(demo.target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert [each["file"] for each in summary["left_out"]] == ["rook/99 not a photo.jpg"]
+    assert sum(sum(counts.values()) for counts in summary["photos"].values()) <= 3 * PHOTOS_A_CLASS
 
 
 def test_the_report_is_one_page_that_needs_no_network(demo: Demo) -> None:
