@@ -1,4 +1,4 @@
-"""SageMaker Debugger inside the job: a hook on head and loss that saves tensors, and never stops the training.
+"""SageMaker Debugger inside the job: a hook on what is trained and on the loss that saves tensors, and never stops the training.
 
 Runs in training jobs. AWS's images no longer hold smdebug, so the source archive brings it. Where the request has a DebugHookConfig,
 SageMaker writes it to input/config/debughookconfig.json and that configuration is followed; otherwise ours is.
@@ -8,10 +8,11 @@ import atexit
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from training.compatibility import import_smdebug
@@ -44,6 +45,9 @@ class Debugger(Protocol):
     def evaluating(self) -> None:
         """Say that the following steps are evaluation steps."""
 
+    def step(self) -> None:
+        """Say that a step's gradients are there (none in an evaluation), just before its loss is taken."""
+
     def close(self) -> None:
         """Write what is left, and find out whether everything was recorded."""
 
@@ -62,16 +66,66 @@ class NoDebugger:
     def evaluating(self) -> None:
         """Nothing to say."""
 
+    def step(self) -> None:
+        """Nothing to say."""
+
     def close(self) -> None:
         """Nothing to write."""
+
+
+class Shown(nn.Module):
+    """The trained parameters of a network, shown to the hook once a step.
+
+    However many passes a step takes, and on however many processes: the hook counts one, and sees the gradient that the optimizer uses.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        """`network`: whose parameters are shown, in the same memory and by the same names."""
+        super().__init__()
+        self._network_name = type(network).__name__
+        trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+        self._trained = tuple(parameter for _, parameter in trained)
+        for name, parameter in trained:
+            *path, last = name.split(".")
+            self._folder(path).register_parameter(last, nn.Parameter(parameter.detach()))
+
+    def _folder(self, path: list[str]) -> nn.Module:
+        module: nn.Module = self
+        for part in path:
+            if part not in dict(module.named_children()):
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        return module
+
+    def _get_name(self) -> str:
+        """Return the network's name: smdebug puts it before the parameters'."""
+        return self._network_name
+
+    def forward(self) -> torch.Tensor:
+        """Return a number whose derivatives are the gradients at hand."""
+        value: torch.Tensor = _GradientsAtHand.apply([value.grad for value in self._trained], *self.parameters())  # type: ignore[no-untyped-call]
+        return value
+
+
+class _GradientsAtHand(torch.autograd.Function):
+    """0, whose derivatives are what was given."""
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Sequence[torch.Tensor | None], *parameters: torch.Tensor) -> torch.Tensor:
+        ctx.gradients = gradients
+        return parameters[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return (None, *ctx.gradients)
 
 
 class HookedDebugger:
     """Saves tensors through smdebug; when smdebug fails, it goes quiet and `problem` says so."""
 
-    def __init__(self, smdebug: Any, hook: Any) -> None:
-        """`smdebug`: the module smdebug.pytorch. `hook`: a registered hook."""
-        self._modes, self._hook = smdebug.modes, hook
+    def __init__(self, smdebug: Any, hook: Any, shown: Shown) -> None:
+        """`smdebug`: the module smdebug.pytorch. `hook`: a hook with which `shown` is registered."""
+        self._modes, self._hook, self._shown = smdebug.modes, hook, shown
         self.folder: Path | None = Path(hook.out_dir)
         self.problem: str | None = None
 
@@ -82,6 +136,12 @@ class HookedDebugger:
     def evaluating(self) -> None:
         """Say that the following steps are evaluation steps."""
         self._hook.set_mode(self._modes.EVAL)
+
+    def step(self) -> None:
+        """Show the parameters and, while training, their gradients: what runs the hooks on them."""
+        value = self._shown()
+        if torch.is_grad_enabled():
+            torch.autograd.grad(value, list(self._shown.parameters()), allow_unused=True)
 
     def close(self) -> None:
         """Write what is left, and find out whether everything was recorded."""
@@ -97,13 +157,13 @@ class HookedDebugger:
             print(f"debugger degraded: {self.problem}. The training itself is not affected.", flush=True)
 
 
-def attach_debugger(mode: str, folder: Path, head: nn.Module, loss: nn.Module, steps_per_epoch: int) -> Debugger:
-    """Hook head and loss as the request says, and return what the loop talks to.
+def attach_debugger(mode: str, folder: Path, network: nn.Module, loss: nn.Module, steps_per_epoch: int) -> Debugger:
+    """Hook network and loss as the request says, and return what the loop talks to.
 
     Args:
         mode: "embedded" or "off"; a DebugHookConfig in the request counts in either.
         folder: where our own configuration saves; emptied first, for smdebug refuses to add to an earlier run.
-        head: module whose weights and gradients are saved.
+        network: module whose trained weights and their gradients are saved.
         loss: module whose outputs are saved.
         steps_per_epoch: training steps, from which the save intervals follow.
     """
@@ -121,9 +181,10 @@ def attach_debugger(mode: str, folder: Path, head: nn.Module, loss: nn.Module, s
     hook = _build_hook(smdebug, configuration, folder, steps_per_epoch)
     if hook is None:
         return _degraded("smdebug could not make its hook; its error is in the job's log")
-    hook.register_module(head)
+    shown = Shown(network)
+    hook.register_module(shown)
     hook.register_loss(loss)
-    return HookedDebugger(smdebug, hook)
+    return HookedDebugger(smdebug, hook, shown)
 
 
 def _degraded(problem: str) -> NoDebugger:

@@ -1,4 +1,4 @@
-"""The head: one linear layer on the backbone's features, and what turns both into a plain ResNet50 again.
+"""The head: one linear layer on the backbone's features, its training, and what turns both into a plain ResNet50 again.
 
 Runs in training jobs. Features are centred and brought to one size before the layer sees them, so that one range of learning rates suits
 every data set and backbone; when the model is saved, centre and size are folded into the layer's own weights.
@@ -6,12 +6,21 @@ every data set and backbone; when the model is saved, centre and size are folded
 
 import torch
 from torch import nn
+from torch.optim import AdamW
 
-from training.features import Features
+from training.dataset import Dataset, Features
+from training.examples import CachedFeatures
+from training.loop import Training, weigh_classes
+from training.memory import Parts
 from training.model import FEATURES
+from training.settings import Hyperparameters
+from training.stopping import Stopping
 
 TYPICAL_LENGTH = FEATURES**0.5 / 8
 """Length of an average feature vector as the layer sees it: chosen so that lr 0.001 still learns in few steps and 0.1 stays stable."""
+WEIGHT_DECAY = 0.1
+FEATURES_AT_ONCE = 4096
+"""A batch of features is small: the largest goes through as one."""
 
 
 class Head(nn.Module):
@@ -37,6 +46,22 @@ def build_head(classes: int, train: Features) -> Head:
     centre = train.values.mean(dim=0)
     lengths = (train.values - centre).norm(dim=1)
     return Head(classes, centre, (lengths.mean() / TYPICAL_LENGTH).clamp_min(1e-6))
+
+
+def head_training(dataset: Dataset, settings: Hyperparameters, stopping: Stopping | None = None) -> Training:
+    """Return the training of an untrained head on the data set's cached features."""
+    train, valid = dataset.features("train"), dataset.features("valid")
+    head = build_head(len(dataset.classes), train)
+    return Training(
+        network=head,
+        optimizer=AdamW(head.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY),
+        train=CachedFeatures(train),
+        valid=CachedFeatures(valid),
+        class_weights=weigh_classes(train.labels, len(dataset.classes), settings.class_weights),
+        settings=settings,
+        parts=Parts(FEATURES_AT_ONCE),
+        stopping=stopping or Stopping(),
+    )
 
 
 @torch.no_grad()

@@ -1,27 +1,67 @@
 """The two loops: one epoch of training, one evaluation; and the training that is made of them.
 
-Runs in training jobs. The best epoch by validation loss is what is kept.
+Runs in training jobs, for a head on cached features and for the network itself alike. The best epoch by validation loss is what is kept.
+Every loss that is reported is the mean a photo: it depends neither on the batch size nor on class weights.
 """
 
-import copy
+import hashlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 
-from training.debugger import Debugger
-from training.features import Features
-from training.head import Head
+from training.debugger import Debugger, NoDebugger
+from training.distributed import Processes
+from training.examples import Examples
+from training.memory import Parts
+from training.refusal import InputRefusedError
 from training.settings import Hyperparameters
+from training.stopping import StoppedError, Stopping
 
-WEIGHT_DECAY = 0.1
 LAST_LR = 0.01
 """Where the cosine ends, as a part of the first learning rate."""
+EVALUATED_AT_ONCE = 256
+"""Photos of an evaluation between two looks at whether the job has to end."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training is made of."""
+
+    network: nn.Module
+    """The inputs that `train` and `valid` hand out -> float32 logits [n, classes]; no layer of it behaves differently while training."""
+    optimizer: Optimizer
+    """With the learning rates of the first step."""
+    train: Examples
+    valid: Examples
+    class_weights: torch.Tensor
+    """float32 [classes]: how much a photo of each class counts while training."""
+    settings: Hyperparameters
+    parts: Parts
+    processes: Processes = field(default_factory=Processes)
+    stopping: Stopping = field(default_factory=Stopping)
+    debugger: Debugger = field(default_factory=NoDebugger)
+    loss: nn.CrossEntropyLoss = field(default_factory=nn.CrossEntropyLoss)
+    """Makes the loss that is reported, once a step and once an evaluation; what is minimised differs by the class weights."""
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Return what is trained, by name."""
+        return {name: parameter for name, parameter in self.network.named_parameters() if parameter.requires_grad}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return copies of what is trained, on the CPU."""
+        return {name: parameter.detach().cpu().clone() for name, parameter in self.parameters().items()}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Put such copies back."""
+        for name, parameter in self.parameters().items():
+            parameter.copy_(state[name])
 
 
 @dataclass(frozen=True)
@@ -39,71 +79,177 @@ class Epoch:
     seconds: float
 
 
-def fit(
-    head: Head,
-    loss: nn.Module,
-    train: Features,
-    valid: Features,
-    settings: Hyperparameters,
-    debugger: Debugger,
-    report: Callable[[Epoch, Epoch], None] = lambda _epoch, _best: None,
-) -> tuple[list[Epoch], Epoch]:
-    """Train the head in place and leave it as it was after its best epoch.
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    best_state: Mapping[str, torch.Tensor]
+    """What was trained, as it was after the best epoch; as it was at the start where there is none yet."""
+    history: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    stopped: bool = False
+    """Whether it was told to end before its last epoch."""
+
+
+def fit(training: Training, progress: Progress | None = None, after_epoch: Callable[[Progress], None] = lambda _progress: None) -> Progress:
+    """Train the network in place, and leave it as it was after its best epoch.
 
     Args:
-        report: called after each epoch with it and the best so far.
+        training: what is trained, and on what.
+        progress: where an earlier training ended, with network and optimizer as they were then; None begins.
+        after_epoch: called after each epoch.
 
-    Returns:
-        The history, and the best epoch.
+    Raises:
+        InputRefusedError: the loss is no number from the first epoch on.
     """
-    optimizer = AdamW(head.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY)
-    steps = settings.epochs * steps_per_epoch(train, settings.batch_size)
-    schedule = CosineAnnealingLR(optimizer, T_max=steps, eta_min=settings.lr * LAST_LR)
-    order = torch.Generator().manual_seed(settings.seed)
-    history: list[Epoch] = []
-    best, best_state = None, head.state_dict()
-    for number in range(1, settings.epochs + 1):
-        started = time.monotonic()
-        debugger.training()
-        trained = train_one_epoch(head, loss, train, settings.batch_size, optimizer, schedule, order)
-        debugger.evaluating()
-        judged = evaluate(head, loss, valid)
-        history.append(Epoch(number, *trained, *judged, seconds=time.monotonic() - started))
-        if best is None or history[-1].valid_loss < best.valid_loss:
-            best, best_state = history[-1], copy.deepcopy(head.state_dict())
-        report(history[-1], best)
-    head.load_state_dict(best_state)
-    return history, best or history[-1]
+    progress = progress or Progress(training.state())
+    try:
+        for number in range(len(progress.history) + 1, training.settings.epochs + 1):
+            epoch = _run_epoch(training, number)
+            if not math.isfinite(epoch.train_loss + epoch.valid_loss):
+                _give_up(epoch, progress)
+                break
+            progress.history.append(epoch)
+            if progress.best is None or epoch.valid_loss < progress.best.valid_loss:
+                progress.best, progress.best_state = epoch, training.state()
+            after_epoch(progress)
+    except StoppedError:
+        progress.stopped = True
+    training.restore(progress.best_state)
+    return progress
 
 
-def steps_per_epoch(train: Features, batch_size: int) -> int:
-    """Return how many batches cover the training photos, the last one possibly smaller."""
-    return math.ceil(len(train.labels) / batch_size)
+def _run_epoch(training: Training, number: int) -> Epoch:
+    started = time.monotonic()
+    training.debugger.training()
+    trained = train_one_epoch(training, number)
+    training.debugger.evaluating()
+    judged = evaluate(training, training.valid)
+    return Epoch(number, *trained, *judged, seconds=time.monotonic() - started)
 
 
-def train_one_epoch(
-    head: Head, loss: nn.Module, train: Features, batch_size: int, optimizer: Optimizer, schedule: LRScheduler, order: torch.Generator
-) -> tuple[float, float]:
+def _give_up(epoch: Epoch, progress: Progress) -> None:
+    """No later epoch brings parameters back that are no numbers."""
+    if progress.best is None:
+        raise InputRefusedError(f"the loss is no number in epoch {epoch.epoch}: the learning rate is too high for these photos; lower lr")
+    print(f"the loss is no number in epoch {epoch.epoch}: the training ends, and epoch {progress.best.epoch} is kept", flush=True)
+
+
+def train_one_epoch(training: Training, epoch: int) -> tuple[float, float]:
     """Go through all training photos once, shuffled; return the mean loss and the accuracy a photo, as they were at each step."""
-    head.train()
-    total, right = 0.0, 0
-    for batch in torch.split(torch.randperm(len(train.labels), generator=order), batch_size):
-        labels = train.labels[batch]
-        optimizer.zero_grad()
-        logits = head(train.values[batch])
-        value = loss(logits, labels)
-        value.backward()
-        optimizer.step()
-        schedule.step()
-        total += value.item() * len(batch)
-        right += int((logits.argmax(dim=1) == labels).sum())
-    return total / len(train.labels), right / len(train.labels)
+    labels, total, right = training.train.labels, 0.0, 0
+    batches = shuffled(len(labels), training.settings, epoch)
+    shares = [training.processes.share(batch) for batch in batches]
+    own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
+    for number, inputs in enumerate(training.train.batches(own, epoch)):
+        shown, share = labels[batches[number]], shares[number]
+        set_learning_rates(training.optimizer, ((epoch - 1) * len(batches) + number) / (training.settings.epochs * len(batches)))
+        own_logits = compute_gradients(training, inputs, labels[own[number]], training.class_weights[shown].sum())
+        training.processes.sum(*gradients(training))
+        logits = training.processes.collect(own_logits, share, len(shown)).cpu()
+        training.debugger.step()
+        total += training.loss(logits, shown).item() * len(shown)
+        right += int((logits.argmax(dim=1) == shown).sum())
+        training.optimizer.step()
+        stop_if_asked(training)
+    return total / len(labels), right / len(labels)
 
 
 @torch.no_grad()
-def evaluate(head: Head, loss: nn.Module, photos: Features) -> tuple[float, float]:
-    """Return the mean loss and the accuracy a photo; in one forward pass, so that the debugger sees one value an evaluation."""
-    head.eval()
-    logits = head(photos.values)
-    value: float = loss(logits, photos.labels).item()
-    return value, int((logits.argmax(dim=1) == photos.labels).sum()) / len(photos.labels)
+def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
+    """Return the mean loss and the accuracy a photo; the loss is taken once over all, so that the debugger sees one value an evaluation."""
+    count, processes = len(photos.labels), training.processes
+    batches = torch.split(torch.arange(count), EVALUATED_AT_ONCE * processes.size)
+    shares = [processes.share(batch) for batch in batches]
+    kept = []
+    for number, inputs in enumerate(photos.batches([batch[share] for batch, share in zip(batches, shares, strict=True)], epoch=0)):
+        kept.append(processes.collect(run_in_parts(training, inputs), shares[number], len(batches[number])).cpu())
+        stop_if_asked(training)
+    logits = torch.cat(kept)
+    training.debugger.step()
+    value: float = training.loss(logits, photos.labels).item()
+    return value, int((logits.argmax(dim=1) == photos.labels).sum()) / count
+
+
+def compute_gradients(training: Training, inputs: torch.Tensor, labels: torch.Tensor, total_weight: torch.Tensor) -> torch.Tensor:
+    """Leave in each parameter its gradient of the weighted mean loss; return the float32 logits [n, classes].
+
+    Args:
+        training: what is trained.
+        inputs: of the photos of a batch that this process computes.
+        labels: int64 [n], of the same photos.
+        total_weight: of the whole batch, over all processes.
+    """
+    weights = training.class_weights[labels] / total_weight
+
+    def attempt(at_once: int) -> torch.Tensor:
+        training.optimizer.zero_grad()
+        kept = [torch.zeros(0, len(training.class_weights), device=device_of(training))]
+        for start in range(0, len(labels), at_once):
+            part = slice(start, start + at_once)
+            logits = training.network(inputs[part])
+            losses = cross_entropy(logits, labels[part].to(logits.device), reduction="none")
+            torch.autograd.backward((losses * weights[part].to(logits.device)).sum())
+            kept.append(logits.detach())
+            if training.stopping.asked and training.processes.size == 1:
+                raise StoppedError
+        return torch.cat(kept)
+
+    return training.parts.run(attempt)
+
+
+def run_in_parts(training: Training, inputs: torch.Tensor) -> torch.Tensor:
+    """Return the float32 logits [n, classes] of some inputs."""
+
+    def attempt(at_once: int) -> torch.Tensor:
+        kept = [torch.zeros(0, len(training.class_weights), device=device_of(training))]
+        kept += [training.network(part) for part in torch.split(inputs, at_once) if len(part)]
+        return torch.cat(kept)
+
+    return training.parts.run(attempt)
+
+
+def gradients(training: Training) -> list[torch.Tensor]:
+    """Return the gradient of each parameter; zeros where this process had no photo of the batch."""
+    for parameter in training.parameters().values():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    return [parameter.grad for parameter in training.parameters().values() if parameter.grad is not None]
+
+
+def shuffled(photos: int, settings: Hyperparameters, epoch: int) -> tuple[torch.Tensor, ...]:
+    """Return the batches of an epoch, as indices; the order follows from seed and epoch alone."""
+    number = int.from_bytes(hashlib.sha256(f"{settings.seed}:{epoch}".encode()).digest()[:8], "big", signed=True)
+    return torch.split(torch.randperm(photos, generator=torch.Generator().manual_seed(number)), settings.batch_size)
+
+
+def steps_per_epoch(photos: int, batch_size: int) -> int:
+    """Return how many batches cover the training photos, the last one possibly smaller."""
+    return math.ceil(photos / batch_size)
+
+
+def set_learning_rates(optimizer: Optimizer, done: float) -> None:
+    """Set the rates of a step on a cosine from the first ones down; `done`: part of all steps that lies behind."""
+    factor = LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * done)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+def stop_if_asked(training: Training) -> None:
+    """End between two steps, in all processes at the same one."""
+    if training.processes.agree(training.stopping.asked, device_of(training)):
+        raise StoppedError
+
+
+def device_of(training: Training) -> torch.device:
+    """Return where the network computes."""
+    return next(training.network.parameters()).device
+
+
+def weigh_classes(labels: torch.Tensor, classes: int, mode: str) -> torch.Tensor:
+    """Return float32 [classes]: the square root of each class's rarity, 1 a photo on average, where `mode` is balanced; else ones."""
+    if mode == "none":
+        return torch.ones(classes)
+    counts = torch.bincount(labels, minlength=classes).float()
+    weights = counts.clamp_min(1).rsqrt()
+    return weights * counts.sum() / (weights * counts).sum()

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from training.contract import CHANNEL_PHOTOS, CHANNEL_WEIGHTS, CHECKPOINTS_FOLDER, DEBUG_OUTPUT, DEBUGGER_MODES, EPOCHS, REPORT
+from training.contract import (
+    CHANNEL_DATASET,
+    CHANNEL_PHOTOS,
+    CHANNEL_WEIGHTS,
+    CHECKPOINTS_FOLDER,
+    CLASS_WEIGHTS,
+    DEBUG_OUTPUT,
+    DEBUGGER_MODES,
+    EPOCHS,
+    REPORT,
+    RESUME,
+    TRAINABLE,
+)
 from training.refusal import InputRefusedError
 
 BASE = "/opt/ml"
@@ -21,12 +33,16 @@ class Hyperparameters:
     """What training.contract.HYPERPARAMETERS names, parsed and checked."""
 
     lr: float = 0.01
-    """Learning rate at the start; it falls to zero along a cosine."""
+    """Learning rate of the head at the start; it falls towards zero along a cosine."""
     batch_size: int = 64
     """Photos a step; a training set that is smaller is one batch."""
     epochs: int = EPOCHS
     seed: int = 42
-    """Draws the split and the order of the photos."""
+    """Draws the order of the photos and how they are cut."""
+    trainable: str = "head"
+    """One of training.contract.TRAINABLE."""
+    class_weights: str = "balanced"
+    """One of training.contract.CLASS_WEIGHTS."""
     debugger: str = "embedded"
     """One of training.contract.DEBUGGER_MODES."""
     evaluate_test: bool = False
@@ -37,7 +53,10 @@ class Hyperparameters:
 class Folders:
     """Where a job reads and writes."""
 
+    dataset: Path
+    """The prepared data set."""
     photos: Path
+    """The photos themselves: there only where the backbone is trained."""
     weights: Path
     model: Path
     """What becomes model.tar.gz."""
@@ -45,6 +64,8 @@ class Folders:
     """Mirrored to S3 while the job runs."""
     failure: Path
     """File whose text becomes the FailureReason."""
+    job: str = "job"
+    """The training job's name: jobs of one tuning job share the checkpoints' place in S3."""
 
     @property
     def debug_output(self) -> Path:
@@ -56,20 +77,27 @@ class Folders:
         """Where the report is written."""
         return self.checkpoints / REPORT
 
+    @property
+    def resume(self) -> Path:
+        """Where the job that is started again finds how far it had come."""
+        return self.checkpoints / RESUME / self.job
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Folders":
         """Read the SM_* variables; what is unset lies under SAGEMAKER_BASE_DIR, /opt/ml in the container."""
         base = Path(environment.get("SAGEMAKER_BASE_DIR", BASE))
         channel = {
             name: environment.get(f"SM_CHANNEL_{name.upper()}", str(base / "input/data" / name))
-            for name in (CHANNEL_PHOTOS, CHANNEL_WEIGHTS)
+            for name in (CHANNEL_DATASET, CHANNEL_PHOTOS, CHANNEL_WEIGHTS)
         }
         return cls(
+            dataset=Path(channel[CHANNEL_DATASET]),
             photos=Path(channel[CHANNEL_PHOTOS]),
             weights=Path(channel[CHANNEL_WEIGHTS]),
             model=Path(environment.get("SM_MODEL_DIR", str(base / "model"))),
             checkpoints=Path(environment.get("SM_CHECKPOINT_DIR", str(base / Path(CHECKPOINTS_FOLDER).relative_to(BASE)))),
             failure=base / "output" / "failure",
+            job=Path(environment.get("TRAINING_JOB_NAME", "")).name or "job",
         )
 
 
@@ -79,11 +107,13 @@ def parse_hyperparameters(arguments: Sequence[str]) -> Hyperparameters:
     Raises:
         InputRefusedError: an unknown name, or a value out of range; the text names it and what is allowed.
     """
-    parser = _Parser(prog="training/train.py", allow_abbrev=False, description="Train a head on the features of a frozen ResNet50.")
+    parser = _Parser(prog="training/train.py", allow_abbrev=False, description="Train a classifier on a prepared data set.")
     parser.add_argument("--lr", type=_number("lr", float, 0.0, 1.0, exclusive=True), default=Hyperparameters.lr, metavar="RATE")
     parser.add_argument("--batch_size", type=_number("batch_size", int, 1, 4096), default=Hyperparameters.batch_size, metavar="PHOTOS")
     parser.add_argument("--epochs", type=_number("epochs", int, 1, 1000), default=Hyperparameters.epochs, metavar="N")
     parser.add_argument("--seed", type=_number("seed", int, 0, 2**32 - 1), default=Hyperparameters.seed, metavar="N")
+    parser.add_argument("--trainable", type=_unquoted, choices=TRAINABLE, default=Hyperparameters.trainable)
+    parser.add_argument("--class_weights", type=_unquoted, choices=CLASS_WEIGHTS, default=Hyperparameters.class_weights)
     parser.add_argument("--debugger", type=_unquoted, choices=DEBUGGER_MODES, default=Hyperparameters.debugger)
     parser.add_argument("--evaluate_test", type=_truth, default=Hyperparameters.evaluate_test, metavar="true|false")
     return Hyperparameters(**vars(parser.parse_args(arguments)))

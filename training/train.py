@@ -1,14 +1,16 @@
-"""The training job: photos through a frozen ResNet50 once, a head trained on the features, the best epoch kept.
+"""The training job: a head on cached features, or the network itself, from a prepared data set; the best epoch becomes the artefact.
 
 Runs in SageMaker's PyTorch training image, started by its training toolkit, and anywhere else with the same folders:
 
     SAGEMAKER_BASE_DIR=folder python -m training.train --lr 0.01 --batch_size 64 --epochs 20 --evaluate_test true
 """
 
-import copy
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 if not __package__:  # started as a file: what lies beside `training` is imported from there, and nothing from inside it
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -18,27 +20,42 @@ from torch import nn
 from torch.nn.functional import linear
 
 from training.artefact import save_artefact
-from training.data import SPLITS, LeftOut, PhotoSets, find_photos, refuse_empty_classes, refuse_too_many_left_out
+from training.checkpoint import Checkpoints, spread
+from training.dataset import Dataset, open_dataset
 from training.debugger import attach_debugger
-from training.evaluate import evaluate_logits
-from training.features import Features, Processor, choose_processor, extract_features
-from training.head import build_head, join
-from training.loop import Epoch, fit, steps_per_epoch
+from training.distributed import Processes, join_processes, leave_processes, rank
+from training.evaluate import assess
+from training.examples import DecodedPhotos
+from training.features import choose_processor
+from training.finetune import FineTuned, fine_tuning
+from training.head import Head, head_training, join
+from training.loop import Epoch, Progress, Training, fit, steps_per_epoch
 from training.metrics import print_metrics
-from training.model import WeightsError, fold_batch_norm, load_backbone
-from training.preprocessing import Preprocessing
+from training.model import BackboneDescription, WeightsError, build_resnet50, fill, load_backbone
+from training.prediction import Model, logits, prepare_network
+from training.provenance import code_sha256, versions
 from training.refusal import InputRefusedError, write_failure
 from training.report import Report, write_report
 from training.settings import Folders, Hyperparameters, parse_hyperparameters
+from training.stopping import Stopping
 
 JUDGED = ("valid", "test")
 """Splits that the report judges the saved weights by."""
+JUDGED_AT_ONCE = 32
+"""Photos at once where the trained network itself is judged."""
+SECONDS_BETWEEN_ARTEFACTS = 60.0
+"""How old the artefact of a running job gets before a better model replaces it: it is what is left of a job that is killed."""
 
 
-def main(arguments: Sequence[str], folders: Folders) -> int:
+def main(arguments: Sequence[str], folders: Folders, stopping: Stopping | None = None) -> int:
     """Train; return the exit status. What the input makes impossible is said in one sentence, in the log and as the FailureReason."""
     try:
-        run(parse_hyperparameters(arguments), folders)
+        settings = parse_hyperparameters(arguments)
+        if settings.trainable == "head" and rank() > 0:
+            return 0  # a head takes seconds: one process trains it, the others that were started have nothing to do
+        processes = Processes() if settings.trainable == "head" else join_processes()
+        run(settings, folders, processes, stopping or Stopping())
+        leave_processes(processes)
     except (InputRefusedError, WeightsError) as error:
         write_failure(folders.failure, str(error))
         print(f"the job cannot go on: {error}", file=sys.stderr, flush=True)
@@ -46,70 +63,100 @@ def main(arguments: Sequence[str], folders: Folders) -> int:
     return 0
 
 
-def run(settings: Hyperparameters, folders: Folders) -> None:
-    """Load, build, loop, save."""
+def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopping: Stopping) -> None:
+    """Load, build, go on from a checkpoint, loop, save."""
     torch.manual_seed(settings.seed)
-    processor, preprocessing = choose_processor(), Preprocessing()
-    print(f"{settings} on {processor}", flush=True)
-
-    sets = find_photos(folders.photos, settings.seed)
+    dataset = open_dataset(folders.dataset)
     backbone, weights = load_backbone(folders.weights)
-    features, left_out = read_features(backbone, sets, preprocessing, processor, evaluate_test=settings.evaluate_test)
-    train, valid = features["train"], features["valid"]
+    refuse_other_weights(dataset, weights)
 
-    head, loss = build_head(len(sets.classes), train), nn.CrossEntropyLoss()
-    debugger = attach_debugger(settings.debugger, folders.debug_output, head, loss, steps_per_epoch(train, settings.batch_size))
-    history, best = fit(head, loss, train, valid, settings, debugger, report=print_epoch)
+    training, plain_state = build(settings, folders, dataset, backbone, processes, stopping)
+    checkpoints = Checkpoints(folders.resume, identity(settings, dataset, weights, processes))
+    progress = spread(training, checkpoints.load(training) if processes.rank == 0 else None)
+    if processes.rank > 0:
+        fit(training, progress)
+        return
+
+    steps = steps_per_epoch(len(training.train.labels), settings.batch_size)
+    debugger = attach_debugger(settings.debugger, folders.debug_output, training.network, training.loss, steps)
+    training = replace(training, debugger=debugger)
+    output = Output(folders.model, dataset, weights, settings, plain_state)
+    progress = fit(training, progress, after_epoch=lambda done: end_epoch(done, training, checkpoints, output))
     debugger.close()
-    metrics = {"best_epoch": best.epoch, "best_valid_loss": best.valid_loss, "best_valid_accuracy": best.valid_accuracy}
-
-    state = join(backbone, head)
-    evaluations = {}
-    if settings.evaluate_test:
-        evaluations = {split: evaluate_logits(logits(state, features[split]), features[split].labels, sets.classes) for split in JUDGED}
-        metrics |= {"test_loss": evaluations["test"].loss, "test_accuracy": evaluations["test"].accuracy}
-    print_metrics(**metrics)
-
-    description = save_artefact(folders.model, state, sets.classes, preprocessing, weights, settings, metrics)
-    if evaluations:
-        write_report(folders.report, Report(sets, left_out, history, best, evaluations, debugger, description))
+    finish(progress, output, folders, training)
+    if not progress.stopped:
+        checkpoints.remove()
 
 
-def read_features(
-    backbone: nn.Module, sets: PhotoSets, preprocessing: Preprocessing, processor: Processor, *, evaluate_test: bool
-) -> tuple[dict[str, Features], list[LeftOut]]:
-    """Return the features of train and valid, of test only where it is to be evaluated, and every file left out with its reason.
+def build(
+    settings: Hyperparameters, folders: Folders, dataset: Dataset, backbone: nn.Module, processes: Processes, stopping: Stopping
+) -> tuple[Training, Callable[[], dict[str, torch.Tensor]]]:
+    """Return the training, and what gives the state_dict of a plain ResNet50 with what it has learnt."""
+    processor = choose_processor()
+    print(f"{settings} on {processor}, {torch.get_num_threads()} threads, process {processes.rank + 1} of {processes.size}", flush=True)
+    if settings.trainable == "head":
+        training = head_training(dataset, settings, stopping)
+        return training, lambda: join(backbone, cast("Head", training.network))
+    training = fine_tuning(dataset, folders.photos, backbone, settings, processor, processes, stopping)
+    return training, cast("FineTuned", training.network).plain_state
+
+
+def refuse_other_weights(dataset: Dataset, weights: BackboneDescription) -> None:
+    """Refuse a backbone that is not the one whose features the data set holds.
 
     Raises:
-        InputRefusedError: too many files are unusable, or a class or a split is left without photos.
+        InputRefusedError: with both digests.
     """
-    folded = fold_batch_norm(copy.deepcopy(backbone))
-    features: dict[str, Features] = {}
-    left_out = list(sets.left_out)
-    for split in SPLITS if evaluate_test else ("train", "valid"):
-        features[split], unread = extract_features(folded, sets.splits[split], preprocessing, processor, Progress(split))
-        left_out += unread
-        if not features[split].photos:
-            raise InputRefusedError(f"no readable photo in {split}: add photos to it, or remove its folder so that it is cut from train")
-    for item in left_out:
-        print(f"left out {item.name!r}: {item.reason}", flush=True)
-    refuse_too_many_left_out(left_out, len(sets.left_out) + sum(map(len, sets.splits.values())))
-    refuse_empty_classes(sets.classes, features["train"].photos)
-    return features, left_out
+    if dataset.description.weights_sha256 != weights.sha256:
+        raise InputRefusedError(
+            f"the data set holds features of weights {dataset.description.weights_sha256}, but the weights channel has {weights.sha256}: "
+            "start a new execution, which prepares the photos with these weights"
+        )
 
 
-class Progress:
-    """Prints a line at each tenth of a split's photos."""
+def identity(settings: Hyperparameters, dataset: Dataset, weights: BackboneDescription, processes: Processes) -> dict[str, object]:
+    """Return everything that the result of the job follows from."""
+    return {
+        **asdict(settings),
+        "data_sha256": dataset.description.data_sha256,
+        "weights_sha256": weights.sha256,
+        "code_sha256": code_sha256(),
+        "processes": processes.size,
+        "versions": versions(),
+    }
 
-    def __init__(self, split: str) -> None:
-        """`split`: name for the log."""
-        self.split, self.tenths = split, 0
 
-    def __call__(self, done: int, total: int, seconds: float) -> None:
-        """Say how far the photos have come."""
-        if done * 10 // total > self.tenths:
-            self.tenths = done * 10 // total
-            print(f"{self.split}: {done} of {total} photos through the backbone, {done / max(seconds, 1e-9):.1f} a second", flush=True)
+@dataclass
+class Output:
+    """What becomes the artefact."""
+
+    model: Path
+    dataset: Dataset
+    weights: BackboneDescription
+    settings: Hyperparameters
+    plain_state: Callable[[], dict[str, torch.Tensor]]
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        """A job that ends soon writes its artefact once."""
+        self._saved_at, self._saved = self.clock(), 0
+
+    def refresh(self, progress: Progress, training: Training) -> None:
+        """Save the best model so far, unless it is saved already or another was a short time ago."""
+        if progress.best is None or self._saved == progress.best.epoch or self.clock() - self._saved_at < SECONDS_BETWEEN_ARTEFACTS:
+            return
+        latest = training.state()
+        training.restore(progress.best_state)
+        save_artefact(self.model, self.plain_state(), self.dataset, self.weights, self.settings, best_metrics(progress), check=False)
+        training.restore(latest)
+        self._saved_at, self._saved = self.clock(), progress.best.epoch
+
+
+def end_epoch(progress: Progress, training: Training, checkpoints: Checkpoints, output: Output) -> None:
+    """Say what the epoch brought, and make it outlive the process."""
+    print_epoch(progress.history[-1], cast("Epoch", progress.best))
+    checkpoints.save(training, progress)
+    output.refresh(progress, training)
 
 
 def print_epoch(epoch: Epoch, best: Epoch) -> None:
@@ -124,10 +171,43 @@ def print_epoch(epoch: Epoch, best: Epoch) -> None:
     )
 
 
-def logits(state: Mapping[str, torch.Tensor], photos: Features) -> torch.Tensor:
-    """Return float32 [n, classes], by the weights that are saved and with no hook looking on."""
-    return linear(photos.values, state["fc.weight"], state["fc.bias"])
+def best_metrics(progress: Progress) -> dict[str, float]:
+    """Return the figures of the best epoch, none before the first has ended."""
+    best = progress.best
+    return {"best_epoch": best.epoch, "best_valid_loss": best.valid_loss, "best_valid_accuracy": best.valid_accuracy} if best else {}
+
+
+def finish(progress: Progress, output: Output, folders: Folders, training: Training) -> None:
+    """Save the artefact of the best epoch; the final job judges it by the test photos first, once, and writes the report."""
+    state, metrics = output.plain_state(), best_metrics(progress)
+    if progress.stopped or progress.best is None or not output.settings.evaluate_test:
+        if progress.stopped:
+            print("the job was told to end: its best model so far is the artefact, and no test photo was looked at", flush=True)
+        print_metrics(**metrics)
+        save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, check=False)
+        return
+    judged = {split: judge(split, state, output, folders.photos) for split in JUDGED}
+    assessment = assess(judged, output.dataset)
+    metrics |= assessment.metrics()
+    print_metrics(**metrics)
+    description = save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, assessment.temperature)
+    write_report(folders.report, Report(output.dataset, progress.history, progress.best, assessment, training.debugger, description))
+
+
+@torch.no_grad()
+def judge(split: str, state: Mapping[str, torch.Tensor], output: Output, photos: Path) -> torch.Tensor:
+    """Return float32 [n, classes] of a split, in manifest order: by the weights that are saved, in the precision that serves them."""
+    dataset = output.dataset
+    if output.settings.trainable == "head":
+        return linear(dataset.features(split).values, state["fc.weight"], state["fc.bias"])
+    network = fill(build_resnet50(output.weights.stride, len(dataset.classes)), dict(state), "the trained network")
+    model = Model(prepare_network(network), dataset.classes, dataset.preprocessing, temperature=1.0, name="")
+    examples = DecodedPhotos(photos, dataset.split(split), dataset.preprocessing)
+    batches = torch.split(torch.arange(len(examples.labels)), JUDGED_AT_ONCE)
+    return torch.cat([logits(model, dataset.preprocessing.scale(squares)) for squares in examples.batches(batches, epoch=0)])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Folders.from_environment()))
+    told = Stopping()
+    told.listen()
+    sys.exit(main(sys.argv[1:], Folders.from_environment(), told))

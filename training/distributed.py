@@ -1,0 +1,79 @@
+"""Several processes that train one network, each on its share of every batch: one a GPU, started by torchrun on AWS and here.
+
+Runs in training jobs that train the backbone. Every sum over photos is taken over all processes, so the result is that of one process,
+but for the rounding of sums in another order.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Who takes part."""
+
+    rank: int = 0
+    """This process; 0 writes and reports."""
+    size: int = 1
+
+    def share(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return the places in a batch that this process computes: every size-th."""
+        return torch.arange(self.rank, len(batch), self.size)
+
+    def sum(self, *tensors: torch.Tensor) -> None:
+        """Add up float tensors over all processes, in place, as one message."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        distributed.all_reduce(flat)
+        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+    def collect(self, rows: torch.Tensor, places: torch.Tensor, count: int) -> torch.Tensor:
+        """Return [count, k] of which every process gives the rows [n, k] at its places."""
+        if self.size == 1:
+            return rows
+        whole = torch.zeros(count, rows.shape[1], dtype=rows.dtype, device=rows.device)
+        whole[places.to(rows.device)] = rows
+        self.sum(whole)
+        return whole
+
+    def agree(self, flag: bool, device: torch.device) -> bool:
+        """Return whether any process says so."""
+        if self.size == 1:
+            return flag
+        said = torch.tensor([float(flag)], device=device)
+        self.sum(said)
+        return bool(said.item())
+
+    def copy(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process what process 0 has, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+
+def join_processes(environment: Mapping[str, str] = os.environ) -> Processes:
+    """Meet the other processes where torchrun started several; each takes the GPU of its number where there are GPUs."""
+    size = int(environment.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Processes()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(environment["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return Processes(distributed.get_rank(), size)
+
+
+def rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Return this process's number among those that torchrun started."""
+    return int(environment.get("RANK", "0"))
+
+
+def leave_processes(processes: Processes) -> None:
+    """End what join_processes began."""
+    if processes.size > 1:
+        distributed.destroy_process_group()
