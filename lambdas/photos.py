@@ -44,6 +44,8 @@ class Photos:
     counts: Mapping[str, Mapping[str, int]]
     left_out: int
     """Files outside any class folder, and documents."""
+    bytes: int = 0
+    """Of all objects under the prefix together."""
     sha256: str = ""
     """Over the name below the prefix, ETag and size of every object: another one where any photo is new, changed, renamed or gone."""
 
@@ -66,10 +68,11 @@ class Photos:
 def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
     """Counts the files under the prefix, however many there are; folders that PrepareDataset would not take raise NoUsableData."""
     folders: Counter[Folder] = Counter()
-    documents = 0
+    documents = size = 0
     digest = hashlib.sha256()
     for entry in objects(s3, bucket, prefix):
         key = entry["Key"]
+        size += entry["Size"]
         digest.update(json.dumps([key.removeprefix(prefix), entry["ETag"], entry["Size"]]).encode())
         parts = tuple(part for part in key.removeprefix(prefix).split("/") if part)
         seen = tuple(takewhile(lambda part: not is_ignored(part), parts))
@@ -77,7 +80,7 @@ def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
         documents += is_document
         folders[seen[: len(parts) - 1]] += seen == parts and not is_document
     where, inner = step_inside(f"s3://{bucket}/{prefix}", folders)
-    return replace(arrange(where, inner, documents), sha256=digest.hexdigest())
+    return replace(arrange(where, inner, documents), bytes=size, sha256=digest.hexdigest())
 
 
 def objects(s3: Any, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:

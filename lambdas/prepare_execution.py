@@ -8,6 +8,7 @@ and answers with the document that `Plan` describes.
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -27,6 +28,8 @@ from lambdas.weights import TORCHVISION_RESNET50, stage_weights
 
 GPU_SERVING_HOST = "al2-ami-sagemaker-inference-gpu-3-1"
 """Host image of a GPU endpoint: the serving image holds CUDA 12.9, which never starts on the CUDA 13 host."""
+
+LEAST_VOLUME_GB = 50
 
 WRITTEN = ("weights", "prepared", "executions")
 """Folders of the bucket that are no photos."""
@@ -83,6 +86,8 @@ class Plan:
     """Whether that is there already."""
     prepare_image: str
     prepare_instance_type: str
+    volume_gb: int
+    """Disk of processing and training jobs: the photos must lie on it, beside what the job writes."""
     training_image: str
     training_instance_type: str
     training_instance_count: int
@@ -126,7 +131,7 @@ def prepare(event: Mapping[str, Any], settings: Settings, s3: Any, open_url: Ope
     dataset = ingredients(asked, settings, photos.sha256, weights).prefix
     start = datetime.fromisoformat(event["start_time"])
     planned = plan(asked, settings, prefix, dataset, str(event["execution_arn"]), start)
-    return replace(planned, prepared=is_prepared(s3, settings.bucket, dataset, start))
+    return replace(planned, prepared=is_prepared(s3, settings.bucket, dataset, start), volume_gb=volume_gb(photos.bytes))
 
 
 def ingredients(asked: ExecutionInput, settings: Settings, photos_sha256: str, weights: Mapping[str, str]) -> Ingredients:
@@ -142,7 +147,7 @@ def ingredients(asked: ExecutionInput, settings: Settings, photos_sha256: str, w
 
 
 def plan(asked: ExecutionInput, settings: Settings, prefix: str, dataset: str, execution_arn: str, start: datetime) -> Plan:
-    """The plan of an execution whose data set is not prepared: the same execution always gets the same plan."""
+    """The plan of an execution with few photos, not prepared: the same execution always gets the same plan."""
     stamp = start.strftime("%y%m%d%H%M%S")
     run = f"{settings.project}-{stamp}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:4]}"
     return Plan(
@@ -155,6 +160,7 @@ def plan(asked: ExecutionInput, settings: Settings, prefix: str, dataset: str, e
         prepared=False,
         prepare_image=settings.training_image(asked.prepare.instance_type),
         prepare_instance_type=asked.prepare.instance_type,
+        volume_gb=volume_gb(0),
         training_image=settings.training_image(asked.instance_type),
         training_instance_type=asked.instance_type,
         training_instance_count=asked.instance_count,
@@ -180,6 +186,11 @@ def plan(asked: ExecutionInput, settings: Settings, prefix: str, dataset: str, e
         endpoint_instance_count=asked.endpoint.instance_count,
         production_variant={"InferenceAmiVersion": GPU_SERVING_HOST} if uses_gpu(asked.endpoint.instance_type) else {},
     )
+
+
+def volume_gb(photo_bytes: int) -> int:
+    """Room for the photos, a tenth more for features and file system, and 20 GB for weights, checkpoints and artefact; at least 50 GB."""
+    return max(LEAST_VOLUME_GB, math.ceil(11 * photo_bytes / 10**10) + 20)
 
 
 def is_distributed(asked: ExecutionInput) -> bool:

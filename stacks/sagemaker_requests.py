@@ -21,7 +21,6 @@ TUNING_JOB_NAME = f"$plan.tuning_job_prefix & {ATTEMPT}"
 TRAINING_JOB_NAME = f"$plan.run & '-train-' & {ATTEMPT}"
 TRAINING_OUTPUT = "$plan.output & '/training'"
 
-VOLUME_GB = 50
 LONGEST_PREPARATION_SECONDS = 24 * 3600
 LONGEST_TRAINING_SECONDS = 24 * 3600
 LONGEST_SPOT_SECONDS = LONGEST_TRAINING_SECONDS + 6 * 3600
@@ -62,7 +61,11 @@ def create_processing_job() -> Request:
             ]
         },
         "ProcessingResources": {
-            "ClusterConfig": {"InstanceType": jsonata("$plan.prepare_instance_type"), "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GB}
+            "ClusterConfig": {
+                "InstanceType": jsonata("$plan.prepare_instance_type"),
+                "InstanceCount": 1,
+                "VolumeSizeInGB": jsonata("$plan.volume_gb"),
+            }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": LONGEST_PREPARATION_SECONDS},
         "Environment": dict(contract.ENVIRONMENT),
@@ -174,7 +177,7 @@ def training() -> Request:
         "ResourceConfig": {
             "InstanceType": jsonata("$plan.training_instance_type"),
             "InstanceCount": jsonata("$plan.training_instance_count"),
-            "VolumeSizeInGB": VOLUME_GB,
+            "VolumeSizeInGB": jsonata("$plan.volume_gb"),
         },
         "StoppingCondition": jsonata(stopping_condition()),
         "Environment": dict(contract.ENVIRONMENT),

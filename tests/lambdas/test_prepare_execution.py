@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.execution_input import ExecutionInput, InvalidExecutionInput
-from lambdas.photos import NoUsableData
-from lambdas.prepare_execution import Plan, Settings, data_prefix, plain, plan, prepare
+from lambdas.photos import NoUsableData, count_photos
+from lambdas.prepare_execution import Plan, Settings, data_prefix, plain, plan, prepare, volume_gb
 from lambdas.prepared import MOST_AGE
 from tests.lambdas.fake_s3 import FakeS3, error
 
@@ -46,6 +46,7 @@ def test_the_document_of_a_default_execution() -> None:
         "prepared": False,
         "prepare_image": "training-cpu",
         "prepare_instance_type": "ml.m5.2xlarge",
+        "volume_gb": 50,
         "training_image": "training-cpu",
         "training_instance_type": "ml.m5.2xlarge",
         "training_instance_count": 1,
@@ -176,6 +177,15 @@ def test_a_data_set_that_the_bucket_is_about_to_forget_is_prepared_again(younger
     s3 = FakeS3(in_bucket())
     s3.modified = datetime(2026, 11, 22, 16, tzinfo=UTC) - MOST_AGE + younger
     assert prepare(event(), SETTINGS, s3, no_web).prepared is prepared
+
+
+@pytest.mark.parametrize(("photo_bytes", "gb"), [(0, 50), (27 * 10**9, 50), (28 * 10**9, 51), (200 * 10**9, 240)])
+def test_the_jobs_have_room_for_the_photos(photo_bytes: int, gb: int) -> None:
+    assert volume_gb(photo_bytes) == gb
+
+
+def test_the_photos_of_the_data_prefix_are_what_takes_room() -> None:
+    assert count_photos(FakeS3(PHOTOS | WEIGHTS), "bucket", "data/").bytes == len(PHOTOS)
 
 
 def test_what_else_lies_beside_a_data_set_does_not_matter() -> None:
