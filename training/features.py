@@ -43,10 +43,11 @@ class Processor:
 
 
 def choose_processor() -> Processor:
-    """Return the GPU where there is one; bfloat16 only where the hardware multiplies it: on a CPU without AMX it is slower than float32."""
+    """Return the GPU where there is one; bfloat16 only where the hardware multiplies it: elsewhere it is slower than float32."""
     if torch.cuda.is_available():
         return Processor(torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False))
-    return Processor(torch.device("cpu"), bool(torch.cpu.get_capabilities().get("amx_bf16", False)))
+    able = torch.cpu.get_capabilities()
+    return Processor(torch.device("cpu"), bool(able.get("amx_bf16", False) or able.get("avx512_bf16", False)))
 
 
 @dataclass(frozen=True)
