@@ -14,9 +14,11 @@ from training.settings import Folders, Hyperparameters, parse_hyperparameters
 
 def test_the_program_accepts_exactly_the_hyperparameters_of_the_contract() -> None:
     assert {field.name for field in fields(Hyperparameters)} == set(contract.HYPERPARAMETERS)
-    values = {"lr": "0.02", "batch_size": "32", "epochs": "3", "seed": "1", "debugger": "off", "evaluate_test": "true"}
+    values = {"lr": "0.02", "batch_size": "32", "epochs": "3", "seed": "1", "trainable": "all"}
+    values |= {"class_weights": "none", "debugger": "off", "evaluate_test": "true"}
     parsed = parse_hyperparameters([part for name in contract.HYPERPARAMETERS for part in (f"--{name}", values[name])])
-    assert parsed == Hyperparameters(lr=0.02, batch_size=32, epochs=3, seed=1, debugger="off", evaluate_test=True)
+    rest = {"trainable": "all", "class_weights": "none", "debugger": "off", "evaluate_test": True}
+    assert parsed == Hyperparameters(lr=0.02, batch_size=32, epochs=3, seed=1, **rest)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.123456789, 1234567.5, 1e-9])
@@ -48,6 +50,8 @@ def test_a_metric_the_contract_does_not_name_is_refused() -> None:
         (["--batch_size", "1.5"], "whole number"),
         (["--epochs", "1001"], "from 1 to 1000"),
         (["--evaluate_test", "yes"], "true and false"),
+        (["--trainable", "tail"], "choose from"),
+        (["--class_weights", "yes"], "choose from"),
         (["--batch", "16"], "unrecognized"),
     ],
 )

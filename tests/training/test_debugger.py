@@ -34,10 +34,14 @@ for _ in range({epochs}):
     debugger.training()
     for _ in range({steps}):
         optimizer.zero_grad()
-        loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1])).backward()
+        logits = head(torch.randn(5, 4))
+        nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0, 1])).backward()
+        debugger.step()
+        loss(logits.detach(), torch.tensor([0, 1, 2, 0, 1]))
         optimizer.step()
     debugger.evaluating()
     with torch.no_grad():
+        debugger.step()
         loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1]))
 debugger.close()
 {spoil}
