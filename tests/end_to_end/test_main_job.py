@@ -154,7 +154,7 @@ def test_the_photos_are_prepared_once(demo: Demo) -> None:
     states, functions = demo.target.client("stepfunctions"), demo.target.client("lambda")
     done = states.describe_execution(executionArn=demo.record["execution_arn"])
     names = [function["FunctionName"] for function in functions.list_functions()["Functions"]]
-    (name,) = [each for each in names if "PrepareExecution" in each]
+    (name,) = [each for each in names if each.endswith("prepare-execution")]
     event = {"input": json.loads(done["input"]), "execution_arn": done["executionArn"], "start_time": done["startDate"].isoformat()}
     plans = [
         json.loads(
