@@ -22,7 +22,7 @@ class Processes:
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
         """Return the places in a batch that this process computes: every size-th."""
-        return torch.arange(self.rank, len(batch), self.size)
+        return torch.arange(len(batch))[self.rank :: self.size]
 
     def sum(self, *tensors: torch.Tensor) -> None:
         """Add up float tensors over all processes, in place, as one message."""

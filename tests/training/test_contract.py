@@ -17,8 +17,7 @@ def test_the_program_accepts_exactly_the_hyperparameters_of_the_contract() -> No
     values = {"lr": "0.02", "batch_size": "32", "epochs": "3", "seed": "1", "trainable": "all"}
     values |= {"class_weights": "none", "debugger": "off", "evaluate_test": "true"}
     parsed = parse_hyperparameters([part for name in contract.HYPERPARAMETERS for part in (f"--{name}", values[name])])
-    rest = {"trainable": "all", "class_weights": "none", "debugger": "off", "evaluate_test": True}
-    assert parsed == Hyperparameters(lr=0.02, batch_size=32, epochs=3, seed=1, **rest)
+    assert parsed == Hyperparameters(0.02, 32, 3, 1, trainable="all", class_weights="none", debugger="off", evaluate_test=True)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.123456789, 1234567.5, 1e-9])

@@ -11,7 +11,17 @@ from torch.optim import SGD, AdamW
 from training.dataset import Features
 from training.examples import CachedFeatures
 from training.head import WEIGHT_DECAY, Head, build_head, join
-from training.loop import Training, compute_gradients, evaluate, fit, gradients, set_learning_rates, shuffled, steps_per_epoch, weigh_classes
+from training.loop import (
+    Training,
+    compute_gradients,
+    evaluate,
+    fit,
+    gradients,
+    set_learning_rates,
+    shuffled,
+    steps_per_epoch,
+    weigh_classes,
+)
 from training.memory import Parts
 from training.model import FEATURES
 from training.refusal import InputRefusedError
@@ -120,7 +130,7 @@ def test_what_does_not_fit_is_done_again_in_smaller_parts(capsys: pytest.Capture
         assert isinstance(head, Head)
         progress = fit(dataclasses.replace(training, network=Hungry(head, memory), parts=Parts(30)))
         losses.append([(epoch.train_loss, epoch.valid_loss) for epoch in progress.history])
-    assert torch.allclose(*map(torch.tensor, losses), atol=1e-5)
+    assert torch.allclose(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-5)
     assert "done again with 7 photos at once" in capsys.readouterr().out
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import Job, job_folders, run_quietly, save_classes
+from tests.training.conftest import Job, describe_weights, job_folders, run_quietly
 from training.artefact import load_artefact
 from training.compatibility import import_smdebug
 from training.contract import METRICS, OBJECTIVE_METRIC
-from training.data import find_photos
-from training.inference import logits, model_fn
+from training.dataset import open_dataset
+from training.inference import model_fn
+from training.prediction import logits
 from training.preprocessing import read_photo
 from training.rules.status import RULE_NAMES
 
@@ -48,17 +49,16 @@ def test_the_report_agrees_with_itself(finished: Job) -> None:
     matrix = torch.tensor(evaluation["confusion_matrix"])
     assert matrix.sum().item() == sum(data["photos"]["test"].values()) == 6
     assert evaluation["test_accuracy"] == pytest.approx(matrix.diagonal().sum().item() / 6)
-    assert data["test_photos"] == sorted(photo.name for photo in find_photos(finished.folders.photos, seed=3).splits["test"])
+    assert data["test_photos"] == [photo.name for photo in open_dataset(finished.folders.dataset).split("test")]
     assert data["left_out"] == [{"file": "red/no_photo.jpg", "reason": "it is none of JPEG, PNG, WEBP, GIF, BMP, TIFF"}]
     assert [epoch["epoch"] for epoch in history] == list(range(1, 13))
-    assert "left out 'red/no_photo.jpg'" in finished.log
 
 
 def test_the_served_model_says_of_the_test_photos_what_training_said(finished: Job) -> None:
     """Features and head while training, one folded network while serving: the same loss, and the logits of the plain network."""
     model = model_fn(str(finished.folders.model))
-    photos = find_photos(finished.folders.photos, seed=3).splits["test"]
-    pixels = torch.stack([model.preprocessing(read_photo(photo.file)) for photo in photos])
+    photos = open_dataset(finished.folders.dataset).split("test")
+    pixels = torch.stack([model.preprocessing(read_photo(finished.folders.photos / photo.name)) for photo in photos])
     with torch.inference_mode():
         served, plain = logits(model, pixels), load_artefact(finished.folders.model).network(pixels)
     assert torch.allclose(served, plain, atol=1e-4, rtol=1e-4)
@@ -72,7 +72,7 @@ def test_train_and_eval_losses_are_read_back_by_smdebug(finished: Job) -> None:
 
     trial = create_trial(str(finished.folders.debug_output))
     losses = trial.tensor("CrossEntropyLoss_output_0")
-    assert losses.steps(mode=modes.TRAIN) == list(range(12 * math.ceil(21 / 8)))
+    assert losses.steps(mode=modes.TRAIN) == list(range(12 * math.ceil(18 / 8)))
     saved = [float(losses.value(step, mode=modes.EVAL)) for step in losses.steps(mode=modes.EVAL)]
     assert saved == pytest.approx([epoch["valid_loss"] for epoch in read(finished, "history")], abs=1e-6)
     gradient = trial.tensor("gradient/Head_fc.weight")
@@ -104,54 +104,73 @@ def test_the_page_needs_nothing_beside_it(finished: Job) -> None:
     assert not re.search(r"<script|src=|href=|@import|url\(", page)
 
 
-def test_a_tuning_job_prints_no_test_figure_and_leaves_no_report(tmp_path: Path, weights: Path) -> None:
-    folders = job_folders(tmp_path, save_classes(tmp_path / "photos", 4, ("blue", "red")), weights)
+def test_a_tuning_job_needs_no_photos_prints_no_test_figure_and_leaves_no_report(tmp_path: Path, prepared: Path, weights: Path) -> None:
+    folders = job_folders(tmp_path, prepared, weights, tmp_path / "no photos")
     status, log = run_quietly(["--epochs", "2", "--batch_size", "512", "--debugger", "off"], folders)
-    assert status == 0
-    assert "test:" not in log
-    assert not folders.checkpoints.exists()
-    assert load_artefact(folders.model).classes == ("blue", "red")
-
-
-def test_a_tuning_job_accepts_the_photos_that_the_final_job_accepts(tmp_path: Path, weights: Path) -> None:
-    """Two of 22 files are no photos: less than a tenth, though more than a tenth of those that are not for the test."""
-    photos = save_classes(tmp_path / "photos", 10, ("blue", "red"))
-    for number in range(2):
-        (photos / "red" / f"note{number}.jpg").write_text("hello")
-    folders = job_folders(tmp_path, photos, weights)
-    status, log = run_quietly(["--epochs", "1", "--debugger", "off"], folders)
     assert status == 0, log
+    assert "test:" not in log
+    assert not [file for file in folders.checkpoints.rglob("*") if file.is_file()]
+    assert load_artefact(folders.model).classes == ("blue", "green", "red")
+
+
+def test_the_same_seed_gives_the_same_artefact(tmp_path: Path, prepared: Path, weights: Path) -> None:
+    contents = []
+    for name, seed in (("first", "1"), ("second", "1"), ("third", "2")):
+        folders = job_folders(tmp_path / name, prepared, weights, tmp_path)
+        assert run_quietly(["--epochs", "2", "--batch_size", "8", "--debugger", "off", "--seed", seed], folders)[0] == 0
+        contents.append((folders.model / "model.safetensors").read_bytes())
+    assert contents[0] == contents[1] != contents[2]
 
 
 @pytest.mark.parametrize(
-    ("classes", "arguments", "sentence"),
+    ("arguments", "sentence"),
     [
-        (("blue",), [], "at least 2 classes, got 1: blue"),
-        ((), [], "no photos"),
-        (("blue", "red"), ["--lr", "7"], "--lr: got '7', allowed is a number above 0, up to 1"),
-        (("blue", "red"), ["--momentum", "0.9"], "unrecognized arguments: --momentum"),
-        (("blue", "red"), ["--debugger", "managed"], "choose from"),
+        (["--lr", "7"], "--lr: got '7', allowed is a number above 0, up to 1"),
+        (["--momentum", "0.9"], "unrecognized arguments: --momentum"),
+        (["--debugger", "managed"], "choose from"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_in_a_sentence(
-    tmp_path: Path, weights: Path, classes: tuple[str, ...], arguments: list[str], sentence: str
+    tmp_path: Path, prepared: Path, weights: Path, arguments: list[str], sentence: str
 ) -> None:
-    folders = job_folders(tmp_path, save_classes(tmp_path / "photos", 3, classes), weights)
+    folders = job_folders(tmp_path, prepared, weights, tmp_path)
     status, _ = run_quietly(arguments, folders)
     assert status == 1
     assert sentence in folders.failure.read_text()
     assert not folders.model.exists()
 
 
-def test_weights_that_are_not_the_described_ones_are_refused(tmp_path: Path, weights: Path) -> None:
-    changed = tmp_path / "weights"
-    changed.mkdir()
-    (changed / "resnet50.pth").symlink_to(weights / "resnet50.pth")
-    described = json.loads((weights / "resnet50.json").read_text()) | {"sha256": "0" * 64}
-    (changed / "resnet50.json").write_text(json.dumps(described))
-    folders = job_folders(tmp_path, save_classes(tmp_path / "photos", 3, ("blue", "red")), changed)
+def test_a_data_set_that_is_not_there_is_named(tmp_path: Path, weights: Path) -> None:
+    folders = job_folders(tmp_path, tmp_path / "nothing", weights, tmp_path)
+    assert run_quietly([], folders)[0] == 1
+    assert "lacks dataset.json" in folders.failure.read_text()
+
+
+def other_weights(folder: Path, weights: Path, **changes: str) -> Path:
+    """The same file with a byte more, and its description."""
+    folder.mkdir()
+    (folder / "resnet50.pth").write_bytes((weights / "resnet50.pth").read_bytes() + b"\0")
+    return describe_weights(folder, **changes)
+
+
+def test_weights_that_are_not_the_described_ones_are_refused(tmp_path: Path, prepared: Path, weights: Path) -> None:
+    folders = job_folders(tmp_path, prepared, other_weights(tmp_path / "weights", weights, sha256="0" * 64), tmp_path)
     assert run_quietly([], folders)[0] == 1
     assert "changed or cut short" in folders.failure.read_text()
+
+
+def test_weights_that_did_not_make_the_features_are_refused(tmp_path: Path, prepared: Path, weights: Path) -> None:
+    folders = job_folders(tmp_path, prepared, other_weights(tmp_path / "weights", weights), tmp_path)
+    assert run_quietly([], folders)[0] == 1
+    assert "start a new execution" in folders.failure.read_text()
+
+
+def test_of_several_processes_one_trains_a_head(tmp_path: Path, prepared: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    folders = job_folders(tmp_path, prepared, weights, tmp_path)
+    assert run_quietly([], folders) == (0, "")
+    assert not folders.model.exists()
 
 
 def test_the_program_starts_as_a_file_from_anywhere(tmp_path: Path) -> None:

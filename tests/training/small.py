@@ -1,0 +1,67 @@
+"""Fine-tuning small enough for a test: the prepared photos, but 32 pixels a side. Also the program of one of several processes.
+
+torchrun --nproc_per_node 2 tests/training/small.py <data set> <photos> <weights> <output>
+"""
+
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from training.checkpoint import spread
+from training.dataset import Dataset, open_dataset
+from training.distributed import Processes, join_processes, leave_processes
+from training.features import Processor
+from training.finetune import fine_tuning
+from training.loop import Progress, Training, fit
+from training.model import load_backbone
+from training.preprocessing import Preprocessing
+from training.settings import Hyperparameters
+from training.stopping import Stopping
+from training.tensors import write_tensors
+
+SMALL = Preprocessing(resize=36, crop=32)
+SETTINGS = Hyperparameters(lr=1e-4, batch_size=17, epochs=2, trainable="last_stage", debugger="off")
+"""18 training photos: the last batch is one photo, so the second of two processes has none of it."""
+
+
+def small_dataset(folder: Path) -> Dataset:
+    dataset = open_dataset(folder)
+    return replace(dataset, description=replace(dataset.description, preprocessing=SMALL.to_json()))
+
+
+def small_training(dataset: Path, photos: Path, weights: Path, processes: Processes | None = None, **settings: Any) -> Training:
+    return fine_tuning(
+        small_dataset(dataset),
+        photos,
+        load_backbone(weights)[0],
+        replace(SETTINGS, **settings),
+        Processor(torch.device("cpu"), bfloat16=False),
+        processes or Processes(),
+        Stopping(),
+    )
+
+
+def losses(progress: Progress) -> list[dict[str, float]]:
+    return [{name: value for name, value in asdict(epoch).items() if name != "seconds"} for epoch in progress.history]
+
+
+def main(dataset: Path, photos: Path, weights: Path, output: Path) -> None:
+    processes = join_processes()
+    training = small_training(dataset, photos, weights, processes)
+    if processes.rank > 0:  # what process 0 begins with counts
+        training.restore({name: value + 1 for name, value in training.state().items()})
+    progress = fit(training, spread(training, None))
+    (output / f"{processes.rank}.json").write_text(json.dumps(losses(progress)), encoding="utf-8")
+    write_tensors(output / f"{processes.rank}.safetensors", training.state())
+    leave_processes(processes)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
