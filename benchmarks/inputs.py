@@ -4,6 +4,7 @@ Used by the scripts beside it. A data set is `chess`, or a folder or zip of phot
 data sets lie in local mode's home.
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -52,10 +53,17 @@ def weights_channel() -> Path:
 
 def prepared_dataset(name: str) -> Dataset:
     """The data set as PrepareDataset makes it; made once for the same photos and code."""
-    kept = home() / "benchmarks" / "prepared" / f"{title(name)}-{code_sha256()[:16]}"
+    photos = photos_of(name)
+    kept = home() / "benchmarks" / "prepared" / f"{title(name)}-{digest_of_names(photos)[:16]}-{code_sha256()[:16]}"
     if not kept.is_dir():
-        prepare_into(kept, photos_of(name))
+        prepare_into(kept, photos)
     return open_dataset(kept)
+
+
+def digest_of_names(folder: Path) -> str:
+    """The digest of the names and sizes of all files below."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return hashlib.sha256(repr([(str(file.relative_to(folder)), file.stat().st_size) for file in files]).encode()).hexdigest()
 
 
 def prepare_into(kept: Path, photos: Path) -> None:

@@ -8,6 +8,7 @@ Every run is written down as it ends, and a second call goes on where the first 
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from benchmarks.inputs import copy_used, photos_of, prepared_dataset, say, title
 from benchmarks.results import REPOSITORY, write_result
 from benchmarks.side_by_side.measured_process import run_measured
 from cli.target import home
+from training.provenance import code_sha256
 
 HERE = Path(__file__).parent
 PEERS = ("fastai", "lightning", "timm")
@@ -28,9 +30,9 @@ TOOLS = ("whippet", *PEERS)
 WHAT = (
     "Each run is one process (and its children) from start to exit, imports included: photos to test accuracy. Whippet is its head mode "
     "with default settings, its data set prepared anew in every run. fastai: `vision_learner(…).fine_tune(1)`. Lightning: frozen body, "
-    "linear head, 2 epochs, AdamW. timm: whole network, 1 epoch, AdamW with "
-    "cosine schedule. No tool was tuned. Files that Whippet excludes as "
-    "duplicates or unreadable are given to none. Wall and CPU seconds and peak memory (proportional set size of the process tree, sampled "
+    "linear head, 2 epochs, AdamW. timm: whole network, 1 epoch, AdamW with cosine schedule. No tool was "
+    "tuned; each computes in the precision that it chooses by itself. Files that Whippet excludes as duplicates or unreadable are given to "
+    "none. Wall and CPU seconds and peak memory (proportional set size of the process tree, sampled "
     "every 0.5 s) are medians over seeds, accuracies mean ± standard deviation."
 )
 
@@ -47,8 +49,12 @@ def main(arguments: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             dataset = prepared_dataset(name)
             photos = copy_used(dataset, photos_of(name), Path(scratch), options.photos_a_class)
-            wanted = [{"data": title(name), "photos_a_class": options.photos_a_class, "seed": seed} for seed in range(options.seeds)]
-            runs = {tool: [once(record, {**run, "tool": tool}, pythons[tool], photos, weights) for run in wanted] for tool in options.tools}
+            same = {"data": title(name), "data_sha256": dataset.description.data_sha256, "photos_a_class": options.photos_a_class}
+            runs: dict[str, list[dict[str, Any]]] = {tool: [] for tool in options.tools}
+            for seed in range(options.seeds):
+                for tool in options.tools:
+                    run = {**same, "tool": tool, "code_sha256": code_of(tool), "seed": seed}
+                    runs[tool].append(once(record, run, pythons[tool], photos, weights))
         measured[title(name)] = {tool: summarise(found) for tool, found in runs.items()}
     print(write_result("side_by_side", {"seeds": options.seeds, "data_sets": measured}, describe(measured, options)))
 
@@ -73,6 +79,13 @@ def peer_python(peer: str, folder: Path) -> str:
         run_measured([str(python), "-m", "pip", "install", "--quiet", "--requirement", str(wanted)])
         stamp.write_text(wanted.read_text(encoding="utf-8"), encoding="utf-8")
     return str(python)
+
+
+def code_of(tool: str) -> str:
+    """The digest of what a run depends on: a run of other code is no longer the same."""
+    files = [HERE / f"with_{tool}.py", HERE / "shared_parts.py", HERE / f"requirements-{tool}.txt"]
+    content = b"".join(file.read_bytes() for file in files if file.is_file())
+    return hashlib.sha256(content + (code_sha256().encode() if tool == "whippet" else b"")).hexdigest()
 
 
 def once(record: Path, run: dict[str, Any], python: str, photos: Path, weights: Path) -> dict[str, Any]:

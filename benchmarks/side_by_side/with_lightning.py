@@ -17,7 +17,7 @@ import lightning  # isort: skip
 from torchvision import datasets, transforms  # isort: skip
 
 EPOCHS = 2
-BATCH = 32
+BATCH = 16
 LR = 0.001
 WORKERS = 2
 NORMALISE = [transforms.ToTensor(), transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
