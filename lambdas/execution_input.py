@@ -135,7 +135,10 @@ class ExecutionInput:
     """`balanced`: photos of rare classes count more while training; `none`: all count the same."""
 
     input_mode: str = "File"
-    """`File`: training jobs download the photos first; `FastFile`: they read them as they go. Only where the backbone is trained."""
+    """`File`: each machine of a training job downloads all photos first; `FastFile`: it reads those that it needs as it goes.
+
+    Only where the backbone is trained; `FastFile` unless `File` is asked for where several machines share a job.
+    """
 
     debugger: str = "embedded"
     """`embedded`: the final training job saves tensors and judges its rules; `off`: it does not."""
@@ -155,16 +158,17 @@ class ExecutionInput:
         given = known_keys(document, cls, "")
         machine = instance_type(given, "instance_type", cls.instance_type)
         trainable = one_of(given, "trainable", cls.trainable, TRAINABLE)
+        machines = training_instances(given, trainable)
         return cls(
             data=text(given, "data", cls.data),
             epochs=whole_number(given, "epochs", cls.epochs, 1, 1000),
             seed=whole_number(given, "seed", cls.seed, 0, 2**31 - 1),
             instance_type=machine,
-            instance_count=training_instances(given, trainable),
+            instance_count=machines,
             spot=yes_or_no(given, "spot", cls.spot),
             trainable=trainable,
             class_weights=one_of(given, "class_weights", cls.class_weights, CLASS_WEIGHTS),
-            input_mode=photo_input_mode(given, trainable),
+            input_mode=photo_input_mode(given, trainable, machines),
             debugger=debugger_mode(given),
             prepare=Preparation.parse(given.get("prepare", {}), machine),
             tuning=Tuning.parse(given.get("tuning", {})),
@@ -242,9 +246,9 @@ def training_instances(given: Mapping[str, Any], trainable: str) -> int:
     return count
 
 
-def photo_input_mode(given: Mapping[str, Any], trainable: str) -> str:
-    """How training jobs get the photos, where they get them at all."""
-    mode = one_of(given, "input_mode", ExecutionInput.input_mode, INPUT_MODES)
+def photo_input_mode(given: Mapping[str, Any], trainable: str, machines: int) -> str:
+    """How training jobs get the photos, where they get them at all; several machines need not download each photo several times."""
+    mode = one_of(given, "input_mode", "FastFile" if machines > 1 else ExecutionInput.input_mode, INPUT_MODES)
     if mode != ExecutionInput.input_mode and trainable == "head":
         raise InvalidExecutionInput(
             f'input_mode must be "File" where trainable is "head", got {shown(mode)}: such training jobs read features and no photos; '

@@ -13,6 +13,8 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
+from lambdas.execution_input import shown
+
 SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 """Folder name in small letters -> split; PrepareDataset and `whippet upload` know the same names."""
 
@@ -24,6 +26,9 @@ DOCUMENTS = {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xml", ".
 
 MAX_LEFT_OUT = 0.10
 """Largest part of the files that PrepareDataset leaves out as no photos."""
+
+MOST_NAME_BYTES = 255
+"""Longest name of a file or folder that Linux takes."""
 
 LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside it"
 
@@ -44,8 +49,10 @@ class Photos:
     counts: Mapping[str, Mapping[str, int]]
     left_out: int
     """Files outside any class folder, and documents."""
+    files: int = 0
+    """Objects under the prefix, litter and documents included: what a job finds that downloads it."""
     bytes: int = 0
-    """Of all objects under the prefix together."""
+    """Of all of them together."""
     sha256: str = ""
     """Over the name below the prefix, ETag and size of every object: another one where any photo is new, changed, renamed or gone."""
 
@@ -66,27 +73,38 @@ class Photos:
 
 
 def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
-    """Counts the files under the prefix, however many there are; folders that PrepareDataset would not take raise NoUsableData."""
+    """Counts the files under the prefix, however many there are; what PrepareDataset could not get or take raises NoUsableData."""
     folders: Counter[Folder] = Counter()
-    documents = size = 0
+    documents = files = size = 0
     digest = hashlib.sha256()
     for entry in objects(s3, bucket, prefix):
         key = entry["Key"]
-        size += entry["Size"]
-        digest.update(json.dumps([key.removeprefix(prefix), entry["ETag"], entry["Size"]]).encode())
-        parts = tuple(part for part in key.removeprefix(prefix).split("/") if part)
+        name = key.removeprefix(prefix)
+        files, size = files + 1, size + entry["Size"]
+        digest.update(json.dumps([name, entry["ETag"], entry["Size"]]).encode())
+        parts = tuple(name.split("/"))
+        require_file_name(key, parts)
         seen = tuple(takewhile(lambda part: not is_ignored(part), parts))
         is_document = seen == parts and PurePosixPath(key).suffix.lower() in DOCUMENTS
         documents += is_document
         folders[seen[: len(parts) - 1]] += seen == parts and not is_document
     where, inner = step_inside(f"s3://{bucket}/{prefix}", folders)
-    return replace(arrange(where, inner, documents), bytes=size, sha256=digest.hexdigest())
+    return replace(arrange(where, inner, documents), files=files, bytes=size, sha256=digest.hexdigest())
 
 
 def objects(s3: Any, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
     """Every object under the prefix, in the order of their keys, but the placeholders of folders."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from (entry for entry in page.get("Contents", []) if not entry["Key"].endswith("/"))
+
+
+def require_file_name(key: str, parts: Folder) -> None:
+    """Raises NoUsableData for an object that cannot become a file below a job's folder."""
+    if any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > MOST_NAME_BYTES for part in parts):
+        raise NoUsableData(
+            f"the object key {shown(key)} cannot be a file name, so no job could download it: it has an empty part, '.' or '..', "
+            f"or one of more than {MOST_NAME_BYTES} bytes; rename or delete the object"
+        )
 
 
 def is_ignored(name: str) -> bool:

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -22,16 +22,21 @@ from urllib.request import urlopen
 import boto3
 
 from lambdas.execution_input import ExecutionInput, InvalidExecutionInput, shown, uses_gpu
-from lambdas.photos import count_photos, require_usable
-from lambdas.prepared import Ingredients, is_prepared
+from lambdas.photos import NoUsableData, Photos, count_photos, require_usable
+from lambdas.prepared import PREFIX as PREPARED
+from lambdas.prepared import Ingredients, find_prepared
 from lambdas.weights import TORCHVISION_RESNET50, stage_weights
 
 GPU_SERVING_HOST = "al2-ami-sagemaker-inference-gpu-3-1"
 """Host image of a GPU endpoint: the serving image holds CUDA 12.9, which never starts on the CUDA 13 host."""
 
 LEAST_VOLUME_GB = 50
+MOST_VOLUME_GB = 16_384
+"""Largest disk that SageMaker gives a job."""
+PREPARED_BYTES = 10_000
+"""What a job keeps on its disk of each photo beside the photo: features, a thumbnail, its line in the manifest."""
 
-WRITTEN = ("weights", "prepared", "executions")
+WRITTEN = ("weights", PREPARED.rstrip("/"), "executions")
 """Folders of the bucket that are no photos."""
 
 OpenUrl = Callable[[str], AbstractContextManager[IO[bytes]]]
@@ -43,8 +48,8 @@ class Settings:
 
     bucket: str
     project: str
-    source_archive: str
-    """Object key of what the jobs run."""
+    preparation_code: str
+    """Hash of the code that PrepareDataset runs."""
     training_image_cpu: str
     training_image_gpu: str
     serving_image_cpu: str
@@ -52,11 +57,11 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """BUCKET, PROJECT, SOURCE_ARCHIVE and the four images; a missing one is a KeyError, a fault of the deployment."""
+        """BUCKET, PROJECT, PREPARATION_CODE and the four images; a missing one is a KeyError, a fault of the deployment."""
         return cls(
             bucket=environment["BUCKET"],
             project=environment["PROJECT"],
-            source_archive=environment["SOURCE_ARCHIVE"],
+            preparation_code=environment["PREPARATION_CODE"],
             training_image_cpu=environment["TRAINING_IMAGE_CPU"],
             training_image_gpu=environment["TRAINING_IMAGE_GPU"],
             serving_image_cpu=environment["SERVING_IMAGE_CPU"],
@@ -66,6 +71,16 @@ class Settings:
     def training_image(self, instance_type: str) -> str:
         """The image of processing and training jobs on such a machine."""
         return self.training_image_gpu if uses_gpu(instance_type) else self.training_image_cpu
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the data set of an execution belongs, and where it is."""
+
+    folder: str
+    """`prepared-data-sets/<key>/`"""
+    present: str
+    """The folder in there that an earlier execution left, empty where it is to be made."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +96,21 @@ class Plan:
     output: str
     """`s3://<bucket>/executions/<run>`"""
     dataset: str
-    """`s3://<bucket>/prepared/<key>`"""
+    """`s3://<bucket>/prepared-data-sets/<key>/<run>`, the run that prepared it or this one."""
     prepared: bool
     """Whether that is there already."""
+    photo_files: str
+    photo_bytes: str
+    """How many objects the data prefix holds, and their bytes together: what PrepareDataset must find."""
     prepare_image: str
     prepare_instance_type: str
-    volume_gb: int
-    """Disk of processing and training jobs: the photos must lie on it, beside what the job writes."""
+    prepare_volume_gb: int
+    """Disk of the processing job: the photos must lie on it, beside what the job writes."""
     training_image: str
     training_instance_type: str
     training_instance_count: int
+    training_volume_gb: int
+    """Disk of a training job, which may need no photos, or read them as it goes."""
     torch_distributed: str
     """`true` where a training job is one process for each GPU or machine, which the training toolkit then starts."""
     spot: bool
@@ -127,11 +147,12 @@ def prepare(event: Mapping[str, Any], settings: Settings, s3: Any, open_url: Ope
     prefix = data_prefix(asked.data, settings.bucket)
     photos = count_photos(s3, settings.bucket, prefix)
     require_usable(photos)
+    require_room(photos)
     weights = stage_weights(s3, settings.bucket, TORCHVISION_RESNET50, open_url)
-    dataset = ingredients(asked, settings, photos.sha256, weights).prefix
+    folder = ingredients(asked, settings, photos.sha256, weights).prefix
     start = datetime.fromisoformat(event["start_time"])
-    planned = plan(asked, settings, prefix, dataset, str(event["execution_arn"]), start)
-    return replace(planned, prepared=is_prepared(s3, settings.bucket, dataset, start), volume_gb=volume_gb(photos.bytes))
+    present = find_prepared(s3, settings.bucket, folder, start)
+    return plan(asked, settings, photos, Prepared(folder, present), str(event["execution_arn"]), start)
 
 
 def ingredients(asked: ExecutionInput, settings: Settings, photos_sha256: str, weights: Mapping[str, str]) -> Ingredients:
@@ -140,30 +161,33 @@ def ingredients(asked: ExecutionInput, settings: Settings, photos_sha256: str, w
         photos_sha256=photos_sha256,
         weights_sha256=weights["sha256"],
         weights_stride=weights["stride"],
-        source_archive=settings.source_archive,
+        code=settings.preparation_code,
         image=settings.training_image(asked.prepare.instance_type),
         seed=asked.seed,
     )
 
 
-def plan(asked: ExecutionInput, settings: Settings, prefix: str, dataset: str, execution_arn: str, start: datetime) -> Plan:
-    """The plan of an execution with few photos, not prepared: the same execution always gets the same plan."""
+def plan(asked: ExecutionInput, settings: Settings, photos: Photos, prepared: Prepared, execution_arn: str, start: datetime) -> Plan:
+    """The same execution always gets the same plan."""
     stamp = start.strftime("%y%m%d%H%M%S")
     run = f"{settings.project}-{stamp}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:4]}"
     return Plan(
         run=run,
         tuning_job_prefix=f"{settings.project}-{stamp}-",
-        photos=f"s3://{settings.bucket}/{prefix}",
+        photos=f"s3://{settings.bucket}/{data_prefix(asked.data, settings.bucket)}",
         weights=f"s3://{settings.bucket}/weights/",
         output=f"s3://{settings.bucket}/executions/{run}",
-        dataset=f"s3://{settings.bucket}/{dataset.removesuffix('/')}",
-        prepared=False,
+        dataset=f"s3://{settings.bucket}/{prepared.present.removesuffix('/') or prepared.folder + run}",
+        prepared=bool(prepared.present),
+        photo_files=str(photos.files),
+        photo_bytes=str(photos.bytes),
         prepare_image=settings.training_image(asked.prepare.instance_type),
         prepare_instance_type=asked.prepare.instance_type,
-        volume_gb=volume_gb(0),
+        prepare_volume_gb=volume_gb(photos.files, photos.bytes),
         training_image=settings.training_image(asked.instance_type),
         training_instance_type=asked.instance_type,
         training_instance_count=asked.instance_count,
+        training_volume_gb=volume_gb(photos.files, photos.bytes if downloads_photos(asked) else 0),
         torch_distributed=str(is_distributed(asked)).lower(),
         spot=asked.spot,
         trainable=asked.trainable,
@@ -188,9 +212,28 @@ def plan(asked: ExecutionInput, settings: Settings, prefix: str, dataset: str, e
     )
 
 
-def volume_gb(photo_bytes: int) -> int:
-    """Room for the photos, a tenth more for features and file system, and 20 GB for weights, checkpoints and artefact; at least 50 GB."""
-    return max(LEAST_VOLUME_GB, math.ceil(11 * photo_bytes / 10**10) + 20)
+def volume_gb(photos: int, photo_bytes: int) -> int:
+    """Room for the photos and a tenth more, for what is prepared of each, and 20 GB for all else; at least 50 GB.
+
+    `photo_bytes`: of those that the job downloads, which may be none of them.
+    """
+    return max(LEAST_VOLUME_GB, math.ceil((11 * photo_bytes + 10 * PREPARED_BYTES * photos) / 10**10) + 20)
+
+
+def downloads_photos(asked: ExecutionInput) -> bool:
+    """Whether a training job holds all photos on its disk."""
+    return asked.trainable != "head" and asked.input_mode == "File"
+
+
+def require_room(photos: Photos) -> None:
+    """Raises NoUsableData for photos that no job's disk holds; the processing job's is the largest."""
+    needed = volume_gb(photos.files, photos.bytes)
+    if needed > MOST_VOLUME_GB:
+        raise NoUsableData(
+            f"the {photos.files:,} files under {photos.where} are {photos.bytes / 10**9:,.0f} GB, so the processing job would need a disk "
+            f"of {needed:,} GB, and SageMaker gives at most {MOST_VOLUME_GB:,}; scale the photos down (the network sees 224 pixels), "
+            "or use fewer"
+        )
 
 
 def is_distributed(asked: ExecutionInput) -> bool:

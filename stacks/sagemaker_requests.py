@@ -32,7 +32,8 @@ PROCESSING = "/opt/ml/processing"
 EXIT_MESSAGE = "/opt/ml/output/message"
 """The file whose first 1,024 characters become a processing job's ExitMessage."""
 UNUSED_FOLDER = "/opt/ml/unused"
-"""Nothing is ever written there, so mirroring it costs nothing."""
+"""Nothing is ever written there, so mirroring it costs nothing. To leave CheckpointConfig out where no job needs it, all that stands around
+it would have to be one expression: only a whole object can be computed, and no check of the requests reads into an expression."""
 
 
 def jsonata(expression: str) -> str:
@@ -64,13 +65,12 @@ def create_processing_job() -> Request:
             "ClusterConfig": {
                 "InstanceType": jsonata("$plan.prepare_instance_type"),
                 "InstanceCount": 1,
-                "VolumeSizeInGB": jsonata("$plan.volume_gb"),
+                "VolumeSizeInGB": jsonata("$plan.prepare_volume_gb"),
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": LONGEST_PREPARATION_SECONDS},
-        "Environment": dict(contract.ENVIRONMENT),
         "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True},
-        "RoleArn": "${TrainingRoleArn}",
+        "RoleArn": "${PreparationRoleArn}",
         "Tags": tags(),
     }
 
@@ -85,7 +85,8 @@ def start_script() -> str:
 def prepare_arguments() -> list[str]:
     """The program's options, each followed by its value."""
     inputs, outputs = f"{PROCESSING}/input", f"{PROCESSING}/output"
-    values = (f"{inputs}/photos", f"{inputs}/weights", f"{outputs}/dataset", f"{outputs}/report", EXIT_MESSAGE, jsonata("$plan.seed"))
+    folders = (f"{inputs}/photos", f"{inputs}/weights", f"{outputs}/dataset", f"{outputs}/report")
+    values = (*folders, EXIT_MESSAGE, *(jsonata(f"$plan.{name}") for name in ("seed", "photo_files", "photo_bytes")))
     return [each for pair in zip(contract.PREPARE_OPTIONS, values, strict=True) for each in pair]
 
 
@@ -177,7 +178,7 @@ def training() -> Request:
         "ResourceConfig": {
             "InstanceType": jsonata("$plan.training_instance_type"),
             "InstanceCount": jsonata("$plan.training_instance_count"),
-            "VolumeSizeInGB": jsonata("$plan.volume_gb"),
+            "VolumeSizeInGB": jsonata("$plan.training_volume_gb"),
         },
         "StoppingCondition": jsonata(stopping_condition()),
         "Environment": dict(contract.ENVIRONMENT),

@@ -39,11 +39,12 @@ REASON = (
     " $reason := $told.ExitMessage ? $told.ExitMessage"
     " : $told.FailureReason ? $told.FailureReason : $told.errorMessage ? $told.errorMessage"
     " : $status ? 'it ended as ' & $status & ($told.SecondaryStatus ? ' (' & $told.SecondaryStatus & ')' : '')"
+    " & ($told.ProcessingJobStatus = 'Stopped' ? ', by its time limit or by somebody' : '')"
     " : $cause != '' ? $cause : 'no reason was given';"
     " $substring($reason, 0, 1500))"
 )
 """Why a task failed: what the program said at its end, the reason inside a job's description, a Lambda function's message, or the
-error's own text."""
+error's own text. A processing job that reaches its time limit is described as one that somebody stopped."""
 
 
 def optimised(action: str) -> str:

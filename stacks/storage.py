@@ -1,7 +1,7 @@
 """Storage: the one bucket that holds the photos, the weights and what every execution leaves.
 
-Runs at synth. Its folders: `data/` (photos), `weights/`, `prepared/<key>/` (prepared data sets), `executions/<run>/` (artefacts, tensors,
-reports).
+Runs at synth. Its folders: `data/` (photos), `weights/`, `prepared-data-sets/<key>/<run>/`, `executions/<run>/` (artefacts,
+tensors, reports).
 """
 
 from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
@@ -35,7 +35,7 @@ class Storage(Construct):
                     abort_incomplete_multipart_upload_after=Duration.days(7),
                     expired_object_delete_marker=True,
                 ),
-                s3.LifecycleRule(id="ForgetPreparedDataSets", prefix="prepared/", expiration=Duration.days(PREPARED_DAYS)),
+                s3.LifecycleRule(id="ForgetPreparedDataSets", prefix="prepared-data-sets/", expiration=Duration.days(PREPARED_DAYS)),
             ],
         )
         assert self.bucket.policy is not None, "enforce_ssl makes one"

@@ -15,12 +15,14 @@ from stacks.configuration import Config
 from stacks.function import Function
 from stacks.images import Images
 from stacks.permissions import acknowledge, allow, resource_arn
-from stacks.source_archive import SourceArchive
+from stacks.source_archive import SourceArchive, preparation_code
 from stacks.state_machine import definition
 from stacks.storage import Storage
 
 ARCHIVE_SUFFIX = ".gz"
 """How CDK names the source archive in the bootstrap bucket, after its hash; the assets of Lambda functions end in .zip."""
+
+WRITE = ["s3:PutObject", "s3:AbortMultipartUpload"]
 
 
 class Workflow(Construct):
@@ -33,6 +35,7 @@ class Workflow(Construct):
         self.images = Images(self, "Images", config=config)
         self.source_archive = SourceArchive(self, "SourceArchive")
         self.prepare_execution = self.add_prepare_execution()
+        self.preparation_role = self.add_preparation_role()
         self.training_role = self.add_training_role()
         self.hosting_role = self.add_hosting_role()
         self.role = self.add_role()
@@ -57,7 +60,7 @@ class Workflow(Construct):
             environment={
                 "BUCKET": bucket.bucket_name,
                 "PROJECT": self.config.project,
-                "SOURCE_ARCHIVE": self.source_archive.asset.s3_object_key,
+                "PREPARATION_CODE": preparation_code(),
                 "TRAINING_IMAGE_CPU": self.images.training_cpu,
                 "TRAINING_IMAGE_GPU": self.images.training_gpu,
                 "SERVING_IMAGE_CPU": self.images.serving_cpu,
@@ -72,32 +75,46 @@ class Workflow(Construct):
             bucket.arn_for_objects("weights/*"),
             why_wildcard="The description there names the file.",
         )
-        descriptions = bucket.arn_for_objects("prepared/*/dataset.json")
+        descriptions = bucket.arn_for_objects("prepared-data-sets/*/dataset.json")
         allow(function.role, ["s3:GetObject"], descriptions, why_wildcard="Each prepared data set has a folder of its own there.")
         return function
 
+    def add_preparation_role(self) -> iam.Role:
+        """The processing job alone writes prepared data sets, and the summary of what it found."""
+        role = iam.Role(self, "PreparationRole", assumed_by=sagemaker())
+        self.allow_inputs(role)
+        bucket = self.storage.bucket
+        data_sets, summaries = bucket.arn_for_objects("prepared-data-sets/*"), bucket.arn_for_objects("executions/*/prepare/*")
+        allow(role, WRITE, data_sets, why_wildcard="Each prepared data set has a folder of its own there.")
+        allow(role, WRITE, summaries, why_wildcard="Each execution has a folder of its own there.")
+        allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/ProcessingJobs")
+        return role
+
     def add_training_role(self) -> iam.Role:
-        """A processing or training job reads photos, weights, its code and prepared data sets; it writes those, and under `executions/`."""
+        """A training job leaves what it makes under `executions/`; a data set that it reads it cannot change."""
         role = iam.Role(self, "TrainingRole", assumed_by=sagemaker())
+        self.allow_inputs(role)
+        executions = self.storage.bucket.arn_for_objects("executions/*")
+        allow(role, WRITE, executions, why_wildcard="Each execution has a folder of its own there.")
+        allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/TrainingJobs")
+        return role
+
+    def allow_inputs(self, role: iam.Role) -> None:
+        """A processing or training job reads photos, weights, prepared data sets and its code."""
         bucket, asset = self.storage.bucket, self.source_archive.asset
         asset_bucket = f"arn:{Aws.PARTITION}:s3:::{asset.s3_bucket_name}"
         allow(role, ["s3:ListBucket", "s3:GetBucketLocation"], bucket.bucket_arn)
         allow(role, ["s3:GetObject"], bucket.arn_for_objects("*"), why_wildcard="The photos may lie under any prefix of the bucket.")
-        leave = ["s3:PutObject", "s3:AbortMultipartUpload"]
-        allow(role, leave, bucket.arn_for_objects("executions/*"), why_wildcard="Each execution has a folder of its own there.")
-        allow(role, leave, bucket.arn_for_objects("prepared/*"), why_wildcard="Each prepared data set has a folder of its own there.")
         older = "The archive's name is a hash, and an execution that is running while the stack is deployed goes on with the older archive."
         allow(role, ["s3:GetObject"], f"{asset_bucket}/*{ARCHIVE_SUFFIX}", why_wildcard=older)
         allow(role, ["s3:ListBucket"], asset_bucket, conditions={"StringLike": {"s3:prefix": f"*{ARCHIVE_SUFFIX}"}})
-        allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
-        return role
 
     def add_hosting_role(self) -> iam.Role:
         """An endpoint reads its artefact."""
         role = iam.Role(self, "HostingRole", assumed_by=sagemaker())
         artefacts = self.storage.bucket.arn_for_objects("executions/*")
         allow(role, ["s3:GetObject"], artefacts, why_wildcard="Each execution leaves its artefact in a folder of its own.")
-        allow_image_and_logs(role, self.images.serving_repositories, "/aws/sagemaker/Endpoints/*")
+        allow_image_and_logs(role, self.images.serving_repositories, "/aws/sagemaker/Endpoints", "/*")
         return role
 
     def add_role(self) -> iam.Role:
@@ -107,7 +124,7 @@ class Workflow(Construct):
         acknowledge(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray and the delivery of vended logs know no resource.")
         allow_sagemaker(role, self.config.project)
         allow_waiting_for_jobs(role)
-        passed = [self.training_role.role_arn, self.hosting_role.role_arn]
+        passed = [self.preparation_role.role_arn, self.training_role.role_arn, self.hosting_role.role_arn]
         allow(role, ["iam:PassRole"], *passed, conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})
         return role
 
@@ -143,6 +160,7 @@ class Workflow(Construct):
             "Project": self.config.project,
             "PrepareExecutionArn": self.prepare_execution.function.function_arn,
             "PrepareExecutionLogGroup": self.prepare_execution.log_group.log_group_name,
+            "PreparationRoleArn": self.preparation_role.role_arn,
             "TrainingRoleArn": self.training_role.role_arn,
             "HostingRoleArn": self.hosting_role.role_arn,
             "SourceArchiveUri": self.source_archive_uri,
@@ -155,17 +173,18 @@ def sagemaker() -> iam.IPrincipal:
     return iam.ServicePrincipal("sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}})
 
 
-def allow_image_and_logs(role: iam.Role, repositories: list[str], *log_groups: str) -> None:
-    """What SageMaker does in the role's name around any container: pulls the image, writes the log, counts."""
+def allow_image_and_logs(role: iam.Role, repositories: list[str], kind: str, groups_below: str = "") -> None:
+    """What SageMaker does in the role's name around any container: pulls the image, writes the log, counts.
+
+    `kind`: the namespace of the metrics, and the log group unless `groups_below` says that it has several.
+    """
     if repositories:
         allow(role, ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], *repositories)
         allow(role, ["ecr:GetAuthorizationToken"], "*", why_wildcard="The token is the registry's, not an image's.")
-    groups = [resource_arn(role, "logs", f"log-group:{log_group}") for log_group in log_groups]
-    written = [arn for group in groups for arn in (group, f"{group}:*")]
+    group = resource_arn(role, "logs", f"log-group:{kind}{groups_below}")
     write = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    allow(role, write, *written, why_wildcard="SageMaker names streams after jobs, a group after its endpoint.")
-    namespaces = [f"/aws/sagemaker/{kind}" for kind in ("ProcessingJobs", "TrainingJobs", "Endpoints")]
-    count = {"StringEquals": {"cloudwatch:namespace": [*namespaces, "AWS/SageMaker"]}}
+    allow(role, write, group, f"{group}:*", why_wildcard="SageMaker names streams after jobs, a group after its endpoint.")
+    count = {"StringEquals": {"cloudwatch:namespace": [kind, "AWS/SageMaker"]}}
     allow(role, ["cloudwatch:PutMetricData"], "*", conditions=count, why_wildcard="CloudWatch knows no resource; the namespace is limited.")
 
 

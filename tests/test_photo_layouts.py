@@ -1,16 +1,19 @@
-"""The same folders of photos through the three rooms that read them: the upload, PrepareExecution, PrepareDataset. Run: `make test`.
+"""The same folders of photos through the rooms that read them: the upload, PrepareExecution, a job's download, PrepareDataset.
 
-The rooms cannot import each other, so each has the rules of its own; here they are held against each other.
+The rooms cannot import each other, so each has the rules of its own; here they are held against each other. Run: `make test`.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.errors import RefusedError
 from cli.photo_folder import read_photo_folder
 from lambdas.photos import NoUsableData, count_photos, require_usable
+from local.objects import DownloadError, relative_name
 from tests.lambdas.fake_s3 import FakeS3
 from tests.training.conftest import save_photo
 from training.prepare import find_splittable
@@ -110,3 +113,28 @@ def test_what_the_processing_job_refuses_is_refused_before_it(tmp_path: Path, la
         find_splittable(tree(tmp_path, layout, photo), 1, Summary())
     with pytest.raises(NoUsableData):
         prepared(layout)
+
+
+def is_refused_at_once(name: str) -> bool:
+    try:
+        count_photos(FakeS3({f"data/{name}": b"x"}), "bucket", "data/")
+    except NoUsableData as refused:
+        return "cannot be a file name" in str(refused)
+    return False
+
+
+def is_refused_by_the_download(name: str) -> bool:
+    try:
+        relative_name(f"data/{name}", "data/")
+    except DownloadError:
+        return True
+    return False
+
+
+PARTS = st.sampled_from(["", ".", "..", "...", ".a", "a..b", "x" * 255, "x" * 256, "é" * 127, "é" * 128, "1.jpg"]) | st.text(max_size=3)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=3).map("/".join).filter(lambda name: name and not name.endswith("/")))
+def test_a_key_that_the_download_refuses_is_refused_before_it(name: str) -> None:
+    """Keys that end in a slash are placeholders of folders, which are not downloaded."""
+    assert is_refused_at_once(name) == is_refused_by_the_download(name)

@@ -1,6 +1,6 @@
-"""The names the training job promises to those who request it: channels, hyperparameters, metric lines, folders.
+"""The names the jobs promise to those who request them: options, channels, hyperparameters, metric lines, folders.
 
-Runs anywhere, with the standard library alone: the stacks import it to write requests, the training job to honour them.
+Runs anywhere, with the standard library alone: the stacks import it to write requests, the processing and training jobs to honour them.
 """
 
 PROGRAM = "training/train.py"
@@ -9,8 +9,9 @@ PROGRAM = "training/train.py"
 PREPARE_PROGRAM = "training/prepare.py"
 """The script that the processing job starts, as a path inside the source archive."""
 
-PREPARE_OPTIONS = ("--photos", "--weights", "--dataset", "--report", "--message", "--seed")
-"""Its options: four folders, the file that becomes the job's ExitMessage, and the seed of the split."""
+PREPARE_OPTIONS = ("--photos", "--weights", "--dataset", "--report", "--message", "--seed", "--files", "--bytes")
+"""Its options: four folders, the file that becomes the job's ExitMessage, the seed of the split, and the number of files that the photos
+folder must hold and their bytes together. The last two may be left out."""
 
 DATASET_DESCRIPTION = "dataset.json"
 """File of a prepared data set that names every other one with its length: {"files": {name: {"bytes", "sha256"}}, …}."""
@@ -19,7 +20,7 @@ CHANNEL_DATASET = "dataset"
 """Channel with the prepared data set: manifest, features, a few photos to check the endpoint with."""
 
 CHANNEL_PHOTOS = "photos"
-"""Channel with the class folders, or train/valid/test folders of class folders; only where the backbone is trained."""
+"""Channel with the class folders, or train/valid/test folders of class folders; in training jobs only where the backbone is trained."""
 
 CHANNEL_WEIGHTS = "weights"
 """Channel with the backbone: one JSON description and the state_dict file that it names."""
@@ -70,7 +71,7 @@ DEBUGGER_MODES = ("embedded", "off")
 """`embedded`: the job hooks itself and judges its rules; `off`: no tensor is saved."""
 
 ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
-"""Environment of every training job: smdebug's generated messages load under protobuf 4 and later only so."""
+"""Environment of training jobs, which alone use smdebug: its generated messages load under protobuf 4 and later only so."""
 
 METRIC_PREFIX = "[metric]"
 """What every metric line starts with."""

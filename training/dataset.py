@@ -34,7 +34,7 @@ THUMBNAILS = "thumbnails.safetensors"
 CHECK_FOLDER = "check"
 SPLITS = ("train", "valid", "test")
 
-AGAIN = "delete its folder under prepared/ in the bucket, and the next execution prepares it again"
+AGAIN = "delete its folder under prepared-data-sets/ in the bucket, and the next execution prepares it again"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ class FakeS3:
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.largest_part = 0
         self.modified = datetime(2026, 11, 1, tzinfo=UTC)
-        """When every object was last written."""
+        """When every object was last written, but for those in `modified_at`."""
+        self.modified_at: dict[str, datetime] = {}
 
     def get_paginator(self, name: str) -> "FakeS3":
         assert name == "list_objects_v2"
@@ -33,7 +34,8 @@ class FakeS3:
 
     def entry(self, key: str) -> dict[str, Any]:
         body = self.objects[key]
-        return {"Key": key, "Size": len(body), "ETag": f'"{hashlib.md5(body).hexdigest()}"', "LastModified": self.modified}  # noqa: S324
+        modified = self.modified_at.get(key, self.modified)
+        return {"Key": key, "Size": len(body), "ETag": f'"{hashlib.md5(body).hexdigest()}"', "LastModified": modified}  # noqa: S324
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         if Key not in self.objects:

@@ -59,6 +59,19 @@ def test_what_is_given_is_taken_and_the_rest_stays() -> None:
     assert parsed.tuning.batch_size == (16, 64)
 
 
+@pytest.mark.parametrize(
+    ("asked", "mode"),
+    [
+        ({"trainable": "all"}, "File"),
+        ({"trainable": "all", "instance_count": 2}, "FastFile"),
+        ({"trainable": "all", "instance_count": 2, "input_mode": "File"}, "File"),
+        ({"trainable": "all", "input_mode": "FastFile"}, "FastFile"),
+    ],
+)
+def test_several_machines_share_the_photos_unless_asked_otherwise(asked: dict[str, Any], mode: str) -> None:
+    assert ExecutionInput.parse(asked).input_mode == mode
+
+
 def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
     assert ExecutionInput.parse({"tuning": {"max_jobs": 2}}).tuning.max_parallel_jobs == 2
 

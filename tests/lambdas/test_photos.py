@@ -2,6 +2,7 @@
 
 import pytest
 
+from lambdas.execution_input import shown
 from lambdas.photos import NoUsableData, Photos, count_photos, require_usable
 from tests.lambdas.fake_s3 import FakeS3
 
@@ -79,6 +80,16 @@ def test_many_files_that_are_no_photos_are_refused() -> None:
 def test_what_file_managers_leave_behind_is_no_photo() -> None:
     found = photos(*class_of("rook", 3), "rook/.DS_Store", "rook/Thumbs.db", "__MACOSX/rook/._1.jpg", ".git/config/x/.y", "rook/")
     assert found.counts == {"": {"rook": 3}}
+
+
+@pytest.mark.parametrize("name", ["rook//1.jpg", "/1.jpg", "./rook/1.jpg", "rook/../1.jpg", ".git/../x", f"rook/{'é' * 128}", "rook/.."])
+def test_a_key_that_no_job_can_download_is_named(name: str) -> None:
+    sentence = refusal(*class_of("rook", 3), *class_of("king", 3), name)
+    assert sentence.startswith(f"the object key {shown(f'data/{name}')} cannot be a file name, so no job could download it")
+
+
+def test_placeholders_of_folders_are_no_files_however_they_are_called() -> None:
+    require_usable(photos(*class_of("rook", 3), *class_of("king", 3), "rook/", "rook//", "../"))
 
 
 def test_an_empty_prefix_is_refused() -> None:

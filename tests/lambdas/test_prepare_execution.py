@@ -12,15 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.execution_input import ExecutionInput, InvalidExecutionInput
-from lambdas.photos import NoUsableData, count_photos
-from lambdas.prepare_execution import Plan, Settings, data_prefix, plain, plan, prepare, volume_gb
+from lambdas.photos import NoUsableData, Photos, count_photos
+from lambdas.prepare_execution import (
+    MOST_VOLUME_GB,
+    Plan,
+    Prepared,
+    Settings,
+    data_prefix,
+    plain,
+    plan,
+    prepare,
+    require_room,
+    volume_gb,
+)
 from lambdas.prepared import MOST_AGE
 from tests.lambdas.fake_s3 import FakeS3, error
 
-SETTINGS = Settings("bucket", "whippet", "0a1b.gz", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu")
+SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu")
 PHOTOS = {f"data/{name}/{number}.jpg": b"x" for name in ("king", "rook") for number in range(3)}
 DESCRIPTION = {"file": "w.pth", "sha256": "0" * 64, "stride": "v1", "source": "a friend"}
 WEIGHTS = {"weights/resnet50.json": json.dumps(DESCRIPTION).encode(), "weights/w.pth": b"x"}
+FOUND = Photos("s3://bucket/data/", {}, 0)
 ARN = "arn:aws:states:us-east-1:000000000000:execution:whippet:first"
 
 
@@ -44,12 +56,15 @@ def test_the_document_of_a_default_execution() -> None:
         "output": f"s3://bucket/executions/{run}",
         "dataset": made["dataset"],
         "prepared": False,
+        "photo_files": "6",
+        "photo_bytes": "6",
         "prepare_image": "training-cpu",
         "prepare_instance_type": "ml.m5.2xlarge",
-        "volume_gb": 50,
+        "prepare_volume_gb": 50,
         "training_image": "training-cpu",
         "training_instance_type": "ml.m5.2xlarge",
         "training_instance_count": 1,
+        "training_volume_gb": 50,
         "torch_distributed": "false",
         "spot": False,
         "trainable": "head",
@@ -72,7 +87,7 @@ def test_the_document_of_a_default_execution() -> None:
         "endpoint_instance_count": 1,
         "production_variant": {},
     }
-    assert re.fullmatch(r"s3://bucket/prepared/[0-9a-f]{32}", made["dataset"])
+    assert re.fullmatch(rf"s3://bucket/prepared-data-sets/[0-9a-f]{{32}}/{run}", made["dataset"])
 
 
 def test_the_same_execution_gets_the_same_plan() -> None:
@@ -83,8 +98,8 @@ def test_the_same_execution_gets_the_same_plan() -> None:
 
 def test_two_executions_of_one_second_get_different_runs() -> None:
     now = datetime(2026, 11, 22, 16, tzinfo=UTC)
-    runs = {plan(ExecutionInput(), SETTINGS, "data/", "prepared/0/", f"{ARN}-{number}", now).run for number in range(5)}
-    assert len(runs) == 5
+    made = [plan(ExecutionInput(), SETTINGS, FOUND, Prepared("prepared-data-sets/0/", ""), f"{ARN}-{number}", now) for number in range(5)]
+    assert len({each.run for each in made}) == len({each.dataset for each in made}) == 5
 
 
 def made_of(objects: dict[str, bytes], settings: Settings = SETTINGS, **asked: Any) -> Plan:
@@ -93,7 +108,8 @@ def made_of(objects: dict[str, bytes], settings: Settings = SETTINGS, **asked: A
 
 
 PLAIN = made_of(PHOTOS | WEIGHTS)
-KEY = PLAIN.dataset.removeprefix("s3://bucket/")
+KEY = PLAIN.dataset.removeprefix("s3://bucket/").removesuffix(PLAIN.run)
+EARLIER = f"{KEY}an-earlier-run"
 
 
 def other_weights(**changed: str) -> dict[str, bytes]:
@@ -109,7 +125,7 @@ def other_weights(**changed: str) -> dict[str, bytes]:
         ({key.replace("king/1", "king/7"): body for key, body in PHOTOS.items()} | WEIGHTS, SETTINGS, {}),
         (other_weights(sha256="1" * 64), SETTINGS, {}),
         (other_weights(stride="v1.5"), SETTINGS, {}),
-        (PHOTOS | WEIGHTS, replace(SETTINGS, source_archive="2c3d.gz"), {}),
+        (PHOTOS | WEIGHTS, replace(SETTINGS, preparation_code="2c3d"), {}),
         (PHOTOS | WEIGHTS, replace(SETTINGS, training_image_cpu="newer"), {}),
         (PHOTOS | WEIGHTS, SETTINGS, {"seed": 7}),
         (PHOTOS | WEIGHTS, SETTINGS, {"prepare": {"instance_type": "ml.g5.xlarge"}}),
@@ -138,12 +154,12 @@ def test_the_same_photos_under_another_prefix_are_the_same_data_set() -> None:
     assert made_of(moved | WEIGHTS, data="flowers/").dataset == PLAIN.dataset
 
 
-def in_bucket(**changed: bytes | None) -> dict[str, bytes]:
+def in_bucket(folder: str = EARLIER, **changed: bytes | None) -> dict[str, bytes]:
     """A bucket with the data set, but for these files; None takes one away."""
     files = {"manifest.jsonl": b"lines", "check/0.jpg": b"photo"}
     written: dict[str, bytes | None] = {**files, "dataset.json": described(files)}
     written |= {{"manifest": "manifest.jsonl", "description": "dataset.json"}[name]: body for name, body in changed.items()}
-    return PHOTOS | WEIGHTS | {f"{KEY}/{name}": body for name, body in written.items() if body is not None}
+    return PHOTOS | WEIGHTS | {f"{folder}/{name}": body for name, body in written.items() if body is not None}
 
 
 def described(files: dict[str, bytes]) -> bytes:
@@ -151,7 +167,38 @@ def described(files: dict[str, bytes]) -> bytes:
 
 
 def test_a_data_set_that_is_there_is_found() -> None:
-    assert made_of(in_bucket()) == replace(PLAIN, prepared=True)
+    assert made_of(in_bucket()) == replace(PLAIN, prepared=True, dataset=f"s3://bucket/{EARLIER}")
+
+
+def chosen(objects: dict[str, bytes], modified_at: dict[str, datetime]) -> str:
+    """Of the data set that an execution with these objects reads."""
+    s3 = FakeS3(objects)
+    s3.modified_at = modified_at
+    return prepare(event(), SETTINGS, s3, no_web).dataset.removeprefix("s3://bucket/")
+
+
+def test_of_several_that_are_whole_the_newest_is_taken() -> None:
+    """Executions that started together prepared one each; which is the newest is not a matter of their names."""
+    objects = in_bucket(f"{KEY}a") | in_bucket(f"{KEY}b") | in_bucket(f"{KEY}c")
+    for newest in "abc":
+        modified_at = {key: datetime(2026, 11, 2, tzinfo=UTC) for key in objects if key.startswith(f"{KEY}{newest}/")}
+        assert chosen(objects, modified_at) == f"{KEY}{newest}"
+
+
+def test_an_older_one_is_taken_where_the_newest_is_not_whole() -> None:
+    objects = in_bucket(f"{KEY}a") | in_bucket(f"{KEY}b", manifest=b"cut")
+    assert chosen(objects, {f"{KEY}b/dataset.json": datetime(2026, 11, 2, tzinfo=UTC)}) == f"{KEY}a"
+
+
+def test_files_of_two_data_sets_never_make_one() -> None:
+    halves = in_bucket(f"{KEY}a", manifest=None) | in_bucket(f"{KEY}b", description=None)
+    assert made_of(halves) == PLAIN
+
+
+def test_a_data_set_is_written_where_nothing_is() -> None:
+    """Another execution with the same photos may be writing at the same moment."""
+    other = prepare({**event(), "execution_arn": f"{ARN}-2"}, SETTINGS, FakeS3(PHOTOS | WEIGHTS), no_web)
+    assert (other.dataset.rpartition("/")[0], other.dataset != PLAIN.dataset) == (PLAIN.dataset.rpartition("/")[0], True)
 
 
 @pytest.mark.parametrize(
@@ -179,28 +226,45 @@ def test_a_data_set_that_the_bucket_is_about_to_forget_is_prepared_again(younger
     assert prepare(event(), SETTINGS, s3, no_web).prepared is prepared
 
 
-@pytest.mark.parametrize(("photo_bytes", "gb"), [(0, 50), (27 * 10**9, 50), (28 * 10**9, 51), (200 * 10**9, 240)])
-def test_the_jobs_have_room_for_the_photos(photo_bytes: int, gb: int) -> None:
-    assert volume_gb(photo_bytes) == gb
+@pytest.mark.parametrize(
+    ("photos", "photo_bytes", "gb"),
+    [(0, 0, 50), (0, 27 * 10**9, 50), (0, 28 * 10**9, 51), (0, 200 * 10**9, 240), (10**7, 200 * 10**9, 340), (10**7, 0, 120)],
+)
+def test_the_jobs_have_room_for_the_photos_and_for_what_is_made_of_each(photos: int, photo_bytes: int, gb: int) -> None:
+    assert volume_gb(photos, photo_bytes) == gb
 
 
-def test_the_photos_of_the_data_prefix_are_what_takes_room() -> None:
-    assert count_photos(FakeS3(PHOTOS | WEIGHTS), "bucket", "data/").bytes == len(PHOTOS)
+def test_photos_that_no_disk_holds_are_refused() -> None:
+    most = (MOST_VOLUME_GB - 20) * 10**10 // 11
+    require_room(Photos("s3://bucket/data/", {}, 0, files=0, bytes=most))
+    with pytest.raises(NoUsableData) as refused:
+        require_room(Photos("s3://bucket/data/", {}, 0, files=2 * 10**9, bytes=10**9))
+    assert str(refused.value) == (
+        "the 2,000,000,000 files under s3://bucket/data/ are 1 GB, so the processing job would need a disk of 20,022 GB, and SageMaker "
+        "gives at most 16,384; scale the photos down (the network sees 224 pixels), or use fewer"
+    )
+
+
+def test_what_a_job_downloads_is_counted_with_all_that_is_no_photo() -> None:
+    """But without the placeholders of folders, which become no file."""
+    litter = {"data/king/Thumbs.db": b"xxx", "data/king/labels.csv": b"xx", "data/.DS_Store": b"x", "data/king/": b""}
+    found = count_photos(FakeS3(PHOTOS | WEIGHTS | litter), "bucket", "data/")
+    assert (found.files, found.bytes) == (len(PHOTOS) + 3, len(PHOTOS) + 6)
 
 
 def test_what_else_lies_beside_a_data_set_does_not_matter() -> None:
-    assert made_of(in_bucket() | {f"{KEY}/check/9.jpg": b"from a job that was stopped"}).prepared
+    assert made_of(in_bucket() | {f"{EARLIER}/check/9.jpg": b"from a job that was stopped"}).prepared
 
 
 def test_a_refused_look_at_a_data_set_is_no_missing_one() -> None:
     class Denied(FakeS3):
         def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
-            if Key.startswith("prepared/"):
+            if Key.startswith("prepared-data-sets/"):
                 raise error("AccessDenied", 403)
             return super().get_object(Bucket, Key)
 
     with pytest.raises(ClientError, match="AccessDenied"):
-        prepare(event(), SETTINGS, Denied(PHOTOS | WEIGHTS), no_web)
+        prepare(event(), SETTINGS, Denied(in_bucket()), no_web)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +313,8 @@ def test_the_data_may_be_named_in_several_ways(data: str) -> None:
         ("s3://bucket", "data must name a prefix"),
         ("a//b", "data must name a prefix"),
         ("../x", "data must name a prefix"),
-        ("executions/x", 'data must not lie under "weights/", "prepared/", "executions/", which the executions write'),
-        ("prepared", "data must not lie under"),
+        ("executions/x", 'data must not lie under "weights/", "prepared-data-sets/", "executions/", which the executions write'),
+        ("prepared-data-sets", "data must not lie under"),
     ],
 )
 def test_data_elsewhere_is_refused(data: str, sentence: str) -> None:
@@ -266,7 +330,7 @@ PROJECTS = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 def test_names_are_valid_whatever_the_project(project: str, arn: str, moment: Any) -> None:
     """The longest name that a state makes of each, against the API's own limits."""
     settings = Settings("bucket", project, "", "", "", "", "")
-    made = plan(ExecutionInput(), settings, "data/", "prepared/0/", arn, moment)
+    made = plan(ExecutionInput(), settings, FOUND, Prepared("prepared-data-sets/0/", ""), arn, moment)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", f"{made.tuning_job_prefix}0123abcd")
     for state in ("prepare", "train"):
         assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", f"{made.run}-{state}-0123abcd")

@@ -153,6 +153,7 @@ SUBSTITUTED = {
     "Project": "whippet",
     "PrepareExecutionArn": "arn:aws:lambda:us-east-1:000000000000:function:whippet-prepare-execution",
     "PrepareExecutionLogGroup": "/aws/lambda/whippet-prepare-execution",
+    "PreparationRoleArn": "arn:aws:iam::000000000000:role/preparation",
     "TrainingRoleArn": "arn:aws:iam::000000000000:role/training",
     "HostingRoleArn": "arn:aws:iam::000000000000:role/hosting",
     "SourceArchiveUri": f"s3://assets/{'0123456789abcdef' * 4}.gz",

@@ -14,7 +14,7 @@ import pytest
 
 from lambdas.invoke_endpoint import PHOTO_TYPES
 from lambdas.prepare_execution import Settings
-from lambdas.prepared import MOST_AGE
+from lambdas.prepared import MOST_AGE, PREFIX
 from stacks.state_machine import EXECUTION_SECONDS, definition
 from tests.stacks.conftest import REPOSITORY, Synthesis, synthesise
 from tests.stacks.execution import SUBSTITUTED, filled_in
@@ -134,7 +134,7 @@ def test_a_bare_star_stands_only_where_aws_knows_no_resource(synthesis: Synthesi
 def test_roles_are_passed_to_sagemaker_only(synthesis: Synthesis) -> None:
     (passing,) = [each for each in statements(synthesis) if "iam:PassRole" in listed(each["Action"])]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
-    assert [list(each) for each in passing["Resource"]] == [["Fn::GetAtt"], ["Fn::GetAtt"]]
+    assert [list(each) for each in passing["Resource"]] == [["Fn::GetAtt"]] * 3
 
 
 SAGEMAKER = "arn:aws:sagemaker:us-east-1:000000000000"
@@ -189,7 +189,7 @@ def test_the_state_machine_may_not_touch_what_is_not_the_projects(synthesis: Syn
         assert not is_allowed(policy, action, f"{SAGEMAKER}:{resource}")
 
 
-def test_the_state_machine_may_wait_for_jobs_call_its_function_and_pass_two_roles(synthesis: Synthesis) -> None:
+def test_the_state_machine_may_wait_for_jobs_call_its_function_and_pass_three_roles(synthesis: Synthesis) -> None:
     policy = statements_of(synthesis, "WorkflowStateMachineRole")
     for kind in ("Processing", "Tuning", "Training"):
         rule = f"arn:aws:events:us-east-1:000000000000:rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule"
@@ -197,13 +197,14 @@ def test_the_state_machine_may_wait_for_jobs_call_its_function_and_pass_two_role
             assert is_allowed(policy, action, rule)
     substituted = synthesis.resource("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
     assert is_allowed(policy, "lambda:InvokeFunction", concrete(substituted["PrepareExecutionArn"]))
-    for role in ("TrainingRoleArn", "HostingRoleArn"):
+    for role in ("PreparationRoleArn", "TrainingRoleArn", "HostingRoleArn"):
         assert is_allowed(policy, "iam:PassRole", concrete(substituted[role]))
 
 
-def test_a_training_job_may_read_the_archive_of_an_older_deployment(synthesis: Synthesis) -> None:
+@pytest.mark.parametrize("role", ["WorkflowPreparationRole", "WorkflowTrainingRole"])
+def test_a_job_may_read_the_archive_of_an_older_deployment(synthesis: Synthesis, role: str) -> None:
     """An execution that was started before the deployment asks for it, and for nothing else of that bucket."""
-    policy = statements_of(synthesis, "WorkflowTrainingRole")
+    policy = statements_of(synthesis, role)
     archive = concrete(synthesis.template["Outputs"]["SourceArchiveUri"]["Value"]).replace("s3://", "arn:aws:s3:::")
     bucket, _, key = archive.partition("/")
     for name in (key, f"{'0' * 64}.gz"):
@@ -213,33 +214,49 @@ def test_a_training_job_may_read_the_archive_of_an_older_deployment(synthesis: S
     assert fnmatchcase(key, listing["Condition"]["StringLike"]["s3:prefix"])
 
 
-def test_a_processing_job_may_write_its_data_set_and_its_log(synthesis: Synthesis) -> None:
-    policy = statements_of(synthesis, "WorkflowTrainingRole")
+WRITTEN_FILES = (
+    "data/rook/1.jpg",
+    "weights/resnet50.pth",
+    "prepared-data-sets/0a1b/run/dataset.json",
+    "executions/run/prepare/summary.json",
+    "executions/run/training/job/model.tar.gz",
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "written", "kind", "log_group"),
+    [
+        ("Preparation", WRITTEN_FILES[2:4], "ProcessingJobs", "ProcessingJobs"),
+        ("Training", WRITTEN_FILES[3:], "TrainingJobs", "TrainingJobs"),
+        ("Hosting", (), "Endpoints", "Endpoints/whippet"),
+    ],
+)
+def test_each_container_may_write_its_own_files_log_and_metrics_only(
+    synthesis: Synthesis, role: str, written: tuple[str, ...], kind: str, log_group: str
+) -> None:
+    policy = statements_of(synthesis, f"Workflow{role}Role")
     (bucket,) = synthesis.resources("AWS::S3::Bucket")
-    for folder in ("prepared/0a1b/dataset.json", "executions/run/prepare/summary.json"):
-        assert is_allowed(policy, "s3:PutObject", f"{bucket}/{folder}")
-    for folder in ("data/rook/1.jpg", "weights/resnet50.pth"):
-        assert not is_allowed(policy, "s3:PutObject", f"{bucket}/{folder}")
-    for kind in ("ProcessingJobs", "TrainingJobs"):
-        stream = f"arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/{kind}:log-stream:whippet-1/algo-1"
-        assert is_allowed(policy, "logs:PutLogEvents", stream)
+    assert [file for file in WRITTEN_FILES if is_allowed(policy, "s3:PutObject", f"{bucket}/{file}")] == list(written)
+    groups = ("ProcessingJobs", "TrainingJobs", "Endpoints/whippet")
+    streams = {group: f"arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/{group}:log-stream:x/algo-1" for group in groups}
+    assert [group for group, stream in streams.items() if is_allowed(policy, "logs:PutLogEvents", stream)] == [log_group]
     (counting,) = [each for each in policy if each["Action"] == "cloudwatch:PutMetricData"]
-    assert "/aws/sagemaker/ProcessingJobs" in counting["Condition"]["StringEquals"]["cloudwatch:namespace"]
+    assert counting["Condition"]["StringEquals"]["cloudwatch:namespace"] == [f"/aws/sagemaker/{kind}", "AWS/SageMaker"]
 
 
 def test_the_first_state_may_read_what_a_data_set_says_of_itself_and_nothing_else_of_it(synthesis: Synthesis) -> None:
     policy = statements_of(synthesis, "WorkflowPrepareExecutionRole")
     (bucket,) = synthesis.resources("AWS::S3::Bucket")
-    assert is_allowed(policy, "s3:GetObject", f"{bucket}/prepared/0a1b/dataset.json")
-    assert not is_allowed(policy, "s3:GetObject", f"{bucket}/prepared/0a1b/manifest.jsonl")
-    assert not is_allowed(policy, "s3:PutObject", f"{bucket}/prepared/0a1b/dataset.json")
+    assert is_allowed(policy, "s3:GetObject", f"{bucket}/prepared-data-sets/0a1b/run/dataset.json")
+    assert not is_allowed(policy, "s3:GetObject", f"{bucket}/prepared-data-sets/0a1b/run/manifest.jsonl")
+    assert not is_allowed(policy, "s3:PutObject", f"{bucket}/prepared-data-sets/0a1b/run/dataset.json")
 
 
 def test_prepared_data_sets_go_in_the_end_and_are_not_begun_with_shortly_before(synthesis: Synthesis) -> None:
-    """An execution may take as long as its state machine lets it."""
+    """An execution may take as long as its state machine lets it; failed, it may be redriven within 14 days, and takes as long again."""
     rules = synthesis.resource("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
-    (kept,) = [rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == "prepared/"]
-    assert (timedelta(days=kept) - MOST_AGE).total_seconds() > EXECUTION_SECONDS
+    (kept,) = [rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == PREFIX]
+    assert timedelta(days=kept) - MOST_AGE > timedelta(days=14, seconds=2 * EXECUTION_SECONDS)
 
 
 def test_the_log_role_of_the_account_stays_with_all_it_may_do(synthesis: Synthesis) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lambdas.execution_input import ExecutionInput
-from lambdas.prepare_execution import Settings, plan
+from lambdas.photos import Photos
+from lambdas.prepare_execution import Prepared, Settings, plan
 from stacks.endpoint_states import CHECK_SECONDS, MOST_CHECKS, MOST_REMOVALS
 from stacks.state_machine import TRAINING_SECONDS, definition
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
@@ -28,10 +29,14 @@ IN_PROGRESS = TaskError("SageMaker.SageMakerException", 'Cannot update in-progre
 ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
 
 
-def planned(asked: dict[str, Any], prepared: bool = False) -> dict[str, Any]:
+PHOTOS = Photos("s3://whippet-data/data/", {}, 0, files=20, bytes=10**12)
+PREPARED = "prepared-data-sets/0a1b/"
+
+
+def planned(asked: dict[str, Any], present: str = "") -> dict[str, Any]:
     start = datetime(2026, 11, 22, 16, tzinfo=UTC)
-    made = plan(ExecutionInput.parse(asked), SETTINGS, "data/", "prepared/0a1b/", "arn:aws:states:execution:1", start)
-    return {**json.loads(json.dumps(made, default=vars)), "prepared": prepared}
+    made = plan(ExecutionInput.parse(asked), SETTINGS, PHOTOS, Prepared(PREPARED, present), "arn:aws:states:execution:1", start)
+    return dict(json.loads(json.dumps(made, default=vars)))
 
 
 class FakeSageMaker:
@@ -137,7 +142,7 @@ def test_the_output_says_what_was_made_and_where() -> None:
     folder = f"s3://whippet-data/executions/{run_name}/training/{job}"
     assert output == {
         "run": run_name,
-        "dataset": "s3://whippet-data/prepared/0a1b/",
+        "dataset": f"s3://whippet-data/{PREPARED}{run_name}/",
         "tuning_job": output["tuning_job"],
         "training_job": job,
         "best": {"lr": 0.0123, "batch_size": 64, "objective": 0.51},
@@ -207,9 +212,11 @@ def test_jobs_and_models_are_isolated() -> None:
 
 
 def test_a_data_set_that_is_prepared_is_not_prepared_again() -> None:
-    done = run(invoke=[{"Payload": planned({}, prepared=True)}])
+    done = run(invoke=[{"Payload": planned({}, present=f"{PREPARED}an-earlier-run/")}])
     assert done.error == ""
     assert asked_for(done, "createProcessingJob.sync") == []
+    for request in training_requests(done):
+        assert channels(request)["dataset"] == (f"s3://whippet-data/{PREPARED}an-earlier-run/", "File")
 
 
 def test_the_processing_job_starts_the_program_with_its_options() -> None:
@@ -223,6 +230,7 @@ def test_the_processing_job_starts_the_program_with_its_options() -> None:
     named = {**{name: inputs[name] for name in ("photos", "weights")}, **outputs}
     assert {name: options[f"--{name}"] for name in named} == {name: each["LocalPath"] for name, each in named.items()}
     assert (options["--message"], options["--seed"]) == ("/opt/ml/output/message", "7")
+    assert (options["--files"], options["--bytes"]) == ("20", "1000000000000")
     archive = SUBSTITUTED["SourceArchiveName"]
     assert f"{inputs['code']['LocalPath']}/{archive} " in entrypoint[2]
     assert entrypoint[2].endswith(f'{contract.PREPARE_PROGRAM} "$@"')
@@ -248,10 +256,28 @@ def test_what_is_prepared_is_what_training_jobs_read() -> None:
     done = run()
     (preparation,) = asked_for(done, "createProcessingJob.sync")
     (dataset, report) = (each["S3Output"] for each in preparation["ProcessingOutputConfig"]["Outputs"])
-    assert (dataset["S3Uri"], dataset["S3UploadMode"]) == ("s3://whippet-data/prepared/0a1b", "EndOfJob")
+    assert (dataset["S3Uri"], dataset["S3UploadMode"]) == (f"s3://whippet-data/{PREPARED}{done.output['run']}", "EndOfJob")
     assert (report["S3Uri"], report["S3UploadMode"]) == (f"s3://whippet-data/executions/{done.output['run']}/prepare", "Continuous")
     for request in training_requests(done):
-        assert channels(request)["dataset"] == ("s3://whippet-data/prepared/0a1b/", "File")
+        assert channels(request)["dataset"] == (f"s3://whippet-data/{PREPARED}{done.output['run']}/", "File")
+
+
+def test_only_jobs_that_download_the_photos_have_room_for_them() -> None:
+    asked: list[dict[str, Any]] = [{"trainable": "all"}, {"trainable": "all", "input_mode": "FastFile"}, {}]
+    sizes = []
+    for each in asked:
+        done = run(each)
+        (preparation,) = asked_for(done, "createProcessingJob.sync")
+        assert preparation["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"] == 1121
+        sizes.append([request["ResourceConfig"]["VolumeSizeInGB"] for request in training_requests(done)])
+    assert sizes == [[1121, 1121], [50, 50], [50, 50]]
+
+
+def test_the_processing_job_has_a_role_of_its_own() -> None:
+    done = run()
+    (preparation,) = asked_for(done, "createProcessingJob.sync")
+    assert preparation["RoleArn"] == SUBSTITUTED["PreparationRoleArn"]
+    assert {request["RoleArn"] for request in training_requests(done)} == {SUBSTITUTED["TrainingRoleArn"]}
 
 
 def training_requests(execution: Execution) -> list[dict[str, Any]]:
@@ -323,7 +349,7 @@ def test_a_processing_job_that_refuses_its_photos_is_quoted() -> None:
     ("described", "reason"),
     [
         ({"FailureReason": "AlgorithmError: out of memory"}, "AlgorithmError: out of memory. Log:"),
-        ({}, "it ended as Stopped. Log:"),
+        ({}, "it ended as Stopped, by its time limit or by somebody. Log:"),
     ],
 )
 def test_a_processing_job_without_a_message_still_gives_a_reason(described: dict[str, str], reason: str) -> None:
