@@ -25,6 +25,7 @@ REPRODUCED = {
     "processing outputs": "Continuous: every 3 seconds and at any end; EndOfJob: when the job completed, not when it failed or was stopped",
     "search": "Bayesian is Optuna's TPE, Random and Grid are what they say; AWS does not publish its own search",
     "statuses": "statuses, secondary statuses, failure reasons and error names follow AWS's wording",
+    "processing time limit": "a job over its MaxRuntimeInSeconds is Stopped; FailureReason says MaxRuntimeExceeded, a wording of our own",
     "stopping": "SIGTERM, then SIGKILL: after 30 seconds, where AWS waits 120",
     "times": "BillableTimeInSeconds is the running time; nothing is billed",
     "spot": "EnableManagedSpotTraining with a CheckpointConfig runs as an ordinary job, which nobody interrupts",

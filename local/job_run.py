@@ -48,6 +48,11 @@ class JobRun(ABC):
         self.folder = folder
         self.base = folder / "ml"
 
+    @property
+    def limit_s(self) -> int:
+        """The seconds that the job's process may run."""
+        return int(self._job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_LIMIT_S))
+
     def stop(self, reason: str = "Stopped") -> None:
         """Ask the job to end, for `reason` Stopped or MaxRuntimeExceeded: SIGTERM, and SIGKILL to what is left after the grace time."""
         self._stop_reason = self._stop_reason or reason
@@ -104,10 +109,9 @@ class JobRun(ABC):
 
     def _watch(self, process: subprocess.Popen[str], ended: threading.Event) -> None:
         """End the job when it is told to stop or its time is up."""
-        limit = self._job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_LIMIT_S)
         began = time.monotonic()
         while not ended.wait(0.1):
-            if time.monotonic() - began > limit:
+            if time.monotonic() - began > self.limit_s:
                 self.stop("MaxRuntimeExceeded")
             if self._stopping.is_set():
                 end_processes(lambda: [] if ended.is_set() else session_of(process.pid), STOP_GRACE_S)

@@ -14,9 +14,22 @@ from typing import Any
 from local.image_environment import ImageEnvironment
 from local.objects import ChannelCache
 from local.processes import ProcessBook
+from local.short_links import link_folder
 
 OPT_ML = "/opt/ml"
 REASON_LIMIT = 1024
+# /opt/ml where a path begins. What is joined to something before it is the end of another path, such as ${P}/opt/ml, ~/opt/ml,
+# */opt/ml and "$P"/opt/ml; r"/opt/ml" and ${P:-/opt/ml} are not. The folder's name ends there: /opt/ml2 and /opt/ml.bak are others,
+# while the full stop after a sentence's last word is not of the name.
+_OPT_ML_PATH = re.compile(
+    rf"""
+    (?<! [\w/.}})\]*?~] ) (?<! [^:]- )
+    (?: (?<! [\w}})\]*?~]["'] ) | (?<= (?<![\w$])[bfru]["'] ) )
+    {OPT_ML}
+    (?! [\w-] | \.(?! [\s"'`,;:)] | $ ) )
+    """,
+    re.VERBOSE,
+)
 # What a job inherits from the machine: where programs and certificates are and how pip reaches an index. Nothing of AWS.
 INHERITED = (
     "LANG",
@@ -45,6 +58,7 @@ class JobTools:
     processes: ProcessBook
     aws: Mapping[str, str]
     clock: Callable[[], float] = time.time
+    links: Path = field(default_factory=link_folder)
 
 
 @dataclass
@@ -63,7 +77,7 @@ class Outcome:
 
 def translate(value: str, base: Path) -> str:
     """`value` with /opt/ml replaced by `base` wherever it is a path or begins one, also inside the text of a shell command."""
-    return re.sub(rf"(?<![\w/.-]){OPT_ML}(?![\w.-])", lambda _match: str(base), value)
+    return _OPT_ML_PATH.sub(lambda _match: str(base), value)
 
 
 def usable_cores() -> int:

@@ -1,6 +1,6 @@
 """S3 objects as a job sees them: prefixes downloaded into folders, folders mirrored back under a prefix.
 
-Runs in the SageMaker plane, for training jobs and model servers. Keys come from anybody, so each is checked before it
+Runs in the SageMaker plane, for processing jobs, training jobs and model servers. Keys come from anybody, so each is checked before it
 becomes a file name: no object can land outside the folder it is downloaded to.
 """
 

@@ -35,6 +35,7 @@ from local.own_machine import Application, for_own_machine
 from local.processes import ProcessBook
 from local.processing_jobs import ProcessingJobs
 from local.shapes import ServiceError, service_model, shaped, validate
+from local.short_links import drop_links
 from local.store import Store
 from local.tags import Tags
 from local.training_jobs import TrainingJobs
@@ -70,6 +71,7 @@ class Plane:
         for prefix in ("job-", "server-"):
             processes.stop_all(prefix, grace_s=2.0)
         _drop_left_over(folder)
+        drop_links(tools.links, folder)
         store = Store(folder / "state")
         training_jobs, models = TrainingJobs(store, tools), Models(store)
         configs = EndpointConfigs(store, models)

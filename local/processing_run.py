@@ -5,10 +5,7 @@ here: what ContainerEntrypoint and ContainerArguments say is started, with /opt/
 """
 
 import json
-import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from local.job_logs import JobLog
 from local.job_run import LONGEST_TAIL, JobRun
 from local.job_tools import Document, JobTools, Outcome, container_environment, host_document
 from local.objects import Mirror
+from local.short_links import shell_safe
 
 # What processingjobconfig.json holds of the job's document.
 CONFIGURATION = (
@@ -40,7 +38,7 @@ class ProcessingJobRun(JobRun):
 
     def _run(self, log: JobLog) -> Outcome:
         self.base.mkdir(parents=True)
-        with shell_safe(self.base) as self.base:
+        with shell_safe(self.base, self._tools.links) as self.base:
             self._make_folders()
             for each in self._job.get("ProcessingInputs", ()):
                 source = each["S3Input"]
@@ -108,7 +106,7 @@ class ProcessingJobRun(JobRun):
     def _ended(self, code: int, message: str, log: JobLog) -> Outcome:
         if self._stop_reason:
             log.write(f"{self._name} was stopped: {self._stop_reason}")
-            return Outcome("Stopped")
+            return Outcome("Stopped", self._limit_reason())
         if code != 0:
             told = (
                 f"ExitMessage and the log stream {log.stream}"
@@ -117,6 +115,12 @@ class ProcessingJobRun(JobRun):
             )
             return self._failed(f"AlgorithmError: see {told}, exit code: {code}", log)
         return Outcome()
+
+    def _limit_reason(self) -> str:
+        """What FailureReason says of a stop: a processing job has no secondary status to tell a time limit from a call."""
+        if self._stop_reason != "MaxRuntimeExceeded":
+            return ""
+        return f"MaxRuntimeExceeded: the processing job ran longer than its MaxRuntimeInSeconds, {self.limit_s}"
 
 
 def read_exit_message(file: Path) -> str:
@@ -132,15 +136,3 @@ def read_exit_message(file: Path) -> str:
         if not rest or error.reason != "unexpected end of data":
             raise
         return start[: error.start].decode()
-
-
-@contextmanager
-def shell_safe(base: Path) -> Iterator[Path]:
-    """`base`, or a link to it, under a name that needs no quotes: translated paths stand in the text of shell commands."""
-    if re.fullmatch(r"[\w/.,:@%+=-]+", str(base), flags=re.ASCII):
-        yield base
-        return
-    with tempfile.TemporaryDirectory(prefix="whippet-") as folder:
-        link = Path(folder) / "ml"
-        link.symlink_to(base, target_is_directory=True)
-        yield link

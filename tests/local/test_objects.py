@@ -1,5 +1,6 @@
 """S3 objects as files: key names, the shared channel cache and mirrors."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,37 @@ def test_names_of_any_kind_come_through_s3_and_back_as_they_are(local: Local, tm
     assert files == {name: name.encode() for name in STRANGE_NAMES}
     Mirror(local.client("s3"), channel, f"s3://{local.bucket}/strange-again").sync()
     assert sorted(local.keys("strange-again/")) == sorted(f"strange-again/{name}" for name in STRANGE_NAMES)
+
+
+def test_a_file_that_is_emptied_is_emptied_in_s3_and_is_restored_empty(local: Local, tmp_path: Path) -> None:
+    """A job that has no more use for a checkpoint cannot delete its object; it can make it small."""
+    job, later = tmp_path / "job", tmp_path / "later"
+    job.mkdir()
+    later.mkdir()
+    checkpoint = job / "even.safetensors"
+    checkpoint.write_bytes(b"x" * 1000)
+    mirror = Mirror(local.client("s3"), job, f"s3://{local.bucket}/emptied")
+    mirror.sync()
+    os.truncate(checkpoint, 0)
+    mirror.sync()
+    assert [item.size for item in list_objects(local.client("s3"), local.bucket, "emptied/")] == [0]
+    again = Mirror(local.client("s3"), later, f"s3://{local.bucket}/emptied")
+    again.restore()
+    assert (later / "even.safetensors").read_bytes() == b""
+    (later / "even.safetensors").write_bytes(b"epoch 1")
+    again.sync()
+    assert [item.size for item in list_objects(local.client("s3"), local.bucket, "emptied/")] == [7]
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_restored_file_that_is_cut_short_or_emptied_is_sent(tmp_path: Path, size: int) -> None:
+    s3 = FakeS3()
+    s3.objects = {"mirror/a.bin": b"epoch 1"}
+    mirror = Mirror(s3, tmp_path, "s3://b/mirror")
+    mirror.restore()
+    os.truncate(tmp_path / "a.bin", size)
+    mirror.sync()
+    assert s3.objects == {"mirror/a.bin": b"epoch 1"[:size]}
 
 
 def test_a_file_whose_name_no_key_can_have_is_named(tmp_path: Path) -> None:

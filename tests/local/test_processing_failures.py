@@ -46,6 +46,32 @@ def run(folder: Path, program: str, s3: FakeS3 | None = None) -> tuple[dict[str,
     return jobs.wait("job", 30), s3.objects
 
 
+SLOW = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[3]).write_text(MESSAGE)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("message", ["", "half of the photos were read"])
+def test_a_job_over_its_time_limit_is_told_from_one_that_somebody_stopped(tmp_path: Path, message: str) -> None:
+    jobs = ProcessingJobs(Store(tmp_path / "state"), fake_tools(tmp_path, s3 := FakeS3()))
+    s3.objects["photos/rook/a.jpg"] = b"photo"
+    jobs.create(request(SLOW.replace("MESSAGE", repr(message)), StoppingCondition={"MaxRuntimeInSeconds": 1}))
+    job = jobs.wait("job", 30)
+    assert job["ProcessingJobStatus"] == "Stopped" and job.get("ExitMessage", "") == message
+    assert job["FailureReason"] == "MaxRuntimeExceeded: the processing job ran longer than its MaxRuntimeInSeconds, 1"
+
+
+def test_a_job_that_somebody_stopped_has_no_failure_reason(tmp_path: Path) -> None:
+    jobs = ProcessingJobs(Store(tmp_path / "state"), fake_tools(tmp_path, s3 := FakeS3()))
+    s3.objects["photos/rook/a.jpg"] = b"photo"
+    jobs.create(request(SLOW.replace("MESSAGE", "''")))
+    jobs.stop("job")
+    job = jobs.wait("job", 30)
+    assert job["ProcessingJobStatus"] == "Stopped" and "FailureReason" not in job
+
+
 WRITES = """
 import pathlib, sys
 dataset, report, message = map(pathlib.Path, sys.argv[1:])
@@ -71,6 +97,35 @@ def test_paths_in_the_text_of_a_shell_command_lead_to_the_job_whatever_its_folde
         ('tar -C "/opt/ml"', 'tar -C "/x"'),
         ("/opt/mlx /opt/ml.bak /opt/ml-2 s3://b/opt/ml/x", "/opt/mlx /opt/ml.bak /opt/ml-2 s3://b/opt/ml/x"),
         ("/opt/ml/a:/opt/ml/b", "/x/a:/x/b"),
+        ("--photos=/opt/ml/p >/opt/ml/o <(cat /opt/ml/i) {/opt/ml/a,/opt/ml/b}", "--photos=/x/p >/x/o <(cat /x/i) {/x/a,/x/b}"),
+        ("${P:-/opt/ml/p} ${P:=/opt/ml} ${P#/opt/ml/} $P:/opt/ml", "${P:-/x/p} ${P:=/x} ${P#/x/} $P:/x"),
+        ("open(r'/opt/ml/a'), open(f\"/opt/ml/{name}\")", "open(r'/x/a'), open(f\"/x/{name}\")"),
+        ('{"a": "/opt/ml/a", "b": ["/opt/ml"]}', '{"a": "/x/a", "b": ["/x"]}'),
+        ("cd /opt/ml.", "cd /x."),
+        ("It lies in /opt/ml. Look in '/opt/ml.'\n/opt/ml.\n", "It lies in /x. Look in '/x.'\n/x.\n"),
+        *(
+            (kept, kept)
+            for kept in (
+                "${P}/opt/ml/x",
+                "~/opt/ml/x",
+                "*/opt/ml/x",
+                "$P/opt/ml/x",
+                "../opt/ml",
+                "./opt/ml",
+                "a-/opt/ml",
+                "$(pwd)/opt/ml",
+                "[ab]/opt/ml",
+                "?/opt/ml",
+                '"$P"/opt/ml/x',
+                '"${P}"/opt/ml/x',
+                '"$r"/opt/ml/x',
+                "'dir'/opt/ml/x",
+                "/opt/ml..",
+                "/opt/ml.*",
+                "/opt/ml.$N",
+                "/x/opt/ml",
+            )
+        ),
     ],
 )
 def test_only_the_container_s_folder_is_translated(text: str, translated: str) -> None:
