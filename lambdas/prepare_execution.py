@@ -95,10 +95,10 @@ class Plan:
     weights: str
     output: str
     """`s3://<bucket>/executions/<run>`"""
-    dataset: str
-    """`s3://<bucket>/prepared-data-sets/<key>/<run>`, the run that prepared it or this one."""
-    prepared: bool
-    """Whether that is there already."""
+    datasets: str
+    """`s3://<bucket>/prepared-data-sets/<key>`, where each job that prepares the data set of this execution has a folder of its own."""
+    prepared: str
+    """The folder in there that an earlier one left, which this execution then reads; empty where there is none."""
     photo_files: str
     photo_bytes: str
     """How many objects the data prefix holds, and their bytes together: what PrepareDataset must find."""
@@ -177,8 +177,8 @@ def plan(asked: ExecutionInput, settings: Settings, photos: Photos, prepared: Pr
         photos=f"s3://{settings.bucket}/{data_prefix(asked.data, settings.bucket)}",
         weights=f"s3://{settings.bucket}/weights/",
         output=f"s3://{settings.bucket}/executions/{run}",
-        dataset=f"s3://{settings.bucket}/{prepared.present.removesuffix('/') or prepared.folder + run}",
-        prepared=bool(prepared.present),
+        datasets=f"s3://{settings.bucket}/{prepared.folder.removesuffix('/')}",
+        prepared=f"s3://{settings.bucket}/{prepared.present.removesuffix('/')}" if prepared.present else "",
         photo_files=str(photos.files),
         photo_bytes=str(photos.bytes),
         prepare_image=settings.training_image(asked.prepare.instance_type),

@@ -1,8 +1,8 @@
 """Prepared data sets in the bucket: what one depends on, and whether an earlier execution left the one that this execution needs.
 
 Runs inside `prepare_execution`. The same photos, weights, code, seed and image make the same data set, so its folder is named after them:
-`prepared-data-sets/<32 hex digits>/`. Each execution that prepares it writes a folder of its own in there, named after its run, so that no
-two ever write the same object. A folder is whole where its dataset.json is there with every file that it names, at its length.
+`prepared-data-sets/<32 hex digits>/`. Each job that prepares it writes a folder of its own in there, named after the job, so that no two
+ever write the same object. A folder is whole where its dataset.json is there with every file that it names, at its length.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Ingredients:
 
 
 def find_prepared(s3: Any, bucket: str, prefix: str, now: datetime) -> str:
-    """The newest folder `<prefix><run>/` that is whole and stays for as long as an execution may take; empty where there is none."""
+    """The newest folder `<prefix><job>/` that is whole and stays for as long as an execution may take; empty where there is none."""
     folders = {folder: files for folder, files in listing(s3, bucket, prefix).items() if DESCRIPTION in files}
     for folder in sorted(folders, key=lambda each: (folders[each][DESCRIPTION]["LastModified"], each), reverse=True):
         if is_whole(folders[folder], described_files(s3, bucket, folder), now):
@@ -76,10 +76,10 @@ def described_files(s3: Any, bucket: str, folder: str) -> Mapping[str, int]:
 
 
 def listing(s3: Any, bucket: str, prefix: str) -> Mapping[str, Files]:
-    """Folder `<prefix><run>/` -> its files; a data set has few, and few are made of the same photos before the bucket forgets them."""
+    """Folder `<prefix><job>/` -> its files; a data set has few, and few are made of the same photos before the bucket forgets them."""
     folders: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
-            run, _, name = entry["Key"].removeprefix(prefix).partition("/")
-            folders[f"{prefix}{run}/"][name] = entry
+            job, _, name = entry["Key"].removeprefix(prefix).partition("/")
+            folders[f"{prefix}{job}/"][name] = entry
     return folders

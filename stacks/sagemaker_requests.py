@@ -57,7 +57,7 @@ def create_processing_job() -> Request:
         ],
         "ProcessingOutputConfig": {
             "Outputs": [
-                processing_output("dataset", jsonata("$plan.dataset"), "EndOfJob"),
+                processing_output("dataset", jsonata(f"$plan.datasets & '/' & {PROCESSING_JOB_NAME}"), "EndOfJob"),
                 processing_output("report", jsonata("$plan.output & '/prepare'"), "Continuous"),
             ]
         },
@@ -204,7 +204,7 @@ def hyperparameters(**values: str) -> dict[str, str]:
 def channels() -> str:
     """Expression for the channels; the photos themselves are needed only where the backbone is trained."""
     always = [
-        channel(contract.CHANNEL_DATASET, jsonata("$plan.dataset & '/'")),
+        channel(contract.CHANNEL_DATASET, jsonata("$dataset & '/'")),
         channel(contract.CHANNEL_WEIGHTS, jsonata("$plan.weights")),
         channel(contract.CHANNEL_CODE, "${SourceArchiveUri}"),
     ]

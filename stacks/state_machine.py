@@ -87,15 +87,20 @@ def prepare_execution() -> State:
         "TimeoutSeconds": LAMBDA_SECONDS,
         "Retry": [retry([*LAMBDA_TRANSIENT, "WeightsDownloadInterrupted"])],
         "Catch": [catch(failure("PrepareExecution", log="'${PrepareExecutionLogGroup}'"))],
-        "Assign": {"plan": jsonata("$states.result.Payload"), "checks": 0, "endpoint_served": "nothing"},
+        "Assign": {
+            "plan": jsonata("$states.result.Payload"),
+            "dataset": jsonata("$states.result.Payload.prepared"),
+            "checks": 0,
+            "endpoint_served": "nothing",
+        },
         "Output": {},
         "Next": "IsDatasetPrepared",
     }
 
 
 def is_dataset_prepared() -> State:
-    """The same photos, weights, code and seed give the same data set, so an earlier execution's will do."""
-    return choice(("$plan.prepared", "TuneHyperparameters"), default="PrepareDataset")
+    """The same photos, weights, code, seed and image give the same data set, so an earlier execution's will do."""
+    return choice(("$plan.prepared != ''", "TuneHyperparameters"), default="PrepareDataset")
 
 
 def prepare_dataset() -> State:
@@ -109,6 +114,7 @@ def prepare_dataset() -> State:
         "TimeoutSeconds": PREPARATION_SECONDS,
         "Retry": [retry(INTEGRATION_TRANSIENT)],
         "Catch": [catch(failed, errors=("States.Timeout",), to="StopProcessingJob"), catch(failed)],
+        "Assign": {"dataset": jsonata("$plan.datasets & '/' & $states.result.ProcessingJobName")},
         "Output": {},
         "Next": "TuneHyperparameters",
     }
@@ -231,7 +237,7 @@ def execution_done() -> State:
     """Says what the execution made and where."""
     output = {
         "run": jsonata("$plan.run"),
-        "dataset": jsonata("$plan.dataset & '/'"),
+        "dataset": jsonata("$dataset & '/'"),
         "tuning_job": jsonata("$tuning_job"),
         "training_job": jsonata("$training.job"),
         "best": {

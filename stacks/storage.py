@@ -1,6 +1,6 @@
 """Storage: the one bucket that holds the photos, the weights and what every execution leaves.
 
-Runs at synth. Its folders: `data/` (photos), `weights/`, `prepared-data-sets/<key>/<run>/`, `executions/<run>/` (artefacts,
+Runs at synth. Its folders: `data/` (photos), `weights/`, `prepared-data-sets/<key>/<job>/`, `executions/<run>/` (artefacts,
 tensors, reports).
 """
 

@@ -54,8 +54,8 @@ def test_the_document_of_a_default_execution() -> None:
         "photos": "s3://bucket/data/",
         "weights": "s3://bucket/weights/",
         "output": f"s3://bucket/executions/{run}",
-        "dataset": made["dataset"],
-        "prepared": False,
+        "datasets": made["datasets"],
+        "prepared": "",
         "photo_files": "6",
         "photo_bytes": "6",
         "prepare_image": "training-cpu",
@@ -87,7 +87,7 @@ def test_the_document_of_a_default_execution() -> None:
         "endpoint_instance_count": 1,
         "production_variant": {},
     }
-    assert re.fullmatch(rf"s3://bucket/prepared-data-sets/[0-9a-f]{{32}}/{run}", made["dataset"])
+    assert re.fullmatch(r"s3://bucket/prepared-data-sets/[0-9a-f]{32}", made["datasets"])
 
 
 def test_the_same_execution_gets_the_same_plan() -> None:
@@ -99,7 +99,7 @@ def test_the_same_execution_gets_the_same_plan() -> None:
 def test_two_executions_of_one_second_get_different_runs() -> None:
     now = datetime(2026, 11, 22, 16, tzinfo=UTC)
     made = [plan(ExecutionInput(), SETTINGS, FOUND, Prepared("prepared-data-sets/0/", ""), f"{ARN}-{number}", now) for number in range(5)]
-    assert len({each.run for each in made}) == len({each.dataset for each in made}) == 5
+    assert len({each.run for each in made}) == 5
 
 
 def made_of(objects: dict[str, bytes], settings: Settings = SETTINGS, **asked: Any) -> Plan:
@@ -108,8 +108,8 @@ def made_of(objects: dict[str, bytes], settings: Settings = SETTINGS, **asked: A
 
 
 PLAIN = made_of(PHOTOS | WEIGHTS)
-KEY = PLAIN.dataset.removeprefix("s3://bucket/").removesuffix(PLAIN.run)
-EARLIER = f"{KEY}an-earlier-run"
+KEY = f"{PLAIN.datasets.removeprefix('s3://bucket/')}/"
+EARLIER = f"{KEY}an-earlier-job"
 
 
 def other_weights(**changed: str) -> dict[str, bytes]:
@@ -132,7 +132,7 @@ def other_weights(**changed: str) -> dict[str, bytes]:
     ],
 )
 def test_whatever_changes_a_data_set_gives_it_another_folder(objects: dict[str, bytes], settings: Settings, asked: dict[str, Any]) -> None:
-    assert made_of(objects, settings, **asked).dataset != PLAIN.dataset
+    assert made_of(objects, settings, **asked).datasets != PLAIN.datasets
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_whatever_changes_a_data_set_gives_it_another_folder(objects: dict[str, 
     ],
 )
 def test_whatever_does_not_leaves_it_where_it_is(objects: dict[str, bytes], asked: dict[str, Any]) -> None:
-    assert made_of(PHOTOS | WEIGHTS | objects, **asked).dataset == PLAIN.dataset
+    assert made_of(PHOTOS | WEIGHTS | objects, **asked).datasets == PLAIN.datasets
 
 
 def test_the_same_photos_under_another_prefix_are_the_same_data_set() -> None:
     moved = {key.replace("data/", "flowers/"): body for key, body in PHOTOS.items()}
-    assert made_of(moved | WEIGHTS, data="flowers/").dataset == PLAIN.dataset
+    assert made_of(moved | WEIGHTS, data="flowers/").datasets == PLAIN.datasets
 
 
 def in_bucket(folder: str = EARLIER, **changed: bytes | None) -> dict[str, bytes]:
@@ -167,14 +167,14 @@ def described(files: dict[str, bytes]) -> bytes:
 
 
 def test_a_data_set_that_is_there_is_found() -> None:
-    assert made_of(in_bucket()) == replace(PLAIN, prepared=True, dataset=f"s3://bucket/{EARLIER}")
+    assert made_of(in_bucket()) == replace(PLAIN, prepared=f"s3://bucket/{EARLIER}")
 
 
 def chosen(objects: dict[str, bytes], modified_at: dict[str, datetime]) -> str:
-    """Of the data set that an execution with these objects reads."""
+    """The folder that an execution with these objects reads."""
     s3 = FakeS3(objects)
     s3.modified_at = modified_at
-    return prepare(event(), SETTINGS, s3, no_web).dataset.removeprefix("s3://bucket/")
+    return prepare(event(), SETTINGS, s3, no_web).prepared.removeprefix("s3://bucket/")
 
 
 def test_of_several_that_are_whole_the_newest_is_taken() -> None:
@@ -193,12 +193,6 @@ def test_an_older_one_is_taken_where_the_newest_is_not_whole() -> None:
 def test_files_of_two_data_sets_never_make_one() -> None:
     halves = in_bucket(f"{KEY}a", manifest=None) | in_bucket(f"{KEY}b", description=None)
     assert made_of(halves) == PLAIN
-
-
-def test_a_data_set_is_written_where_nothing_is() -> None:
-    """Another execution with the same photos may be writing at the same moment."""
-    other = prepare({**event(), "execution_arn": f"{ARN}-2"}, SETTINGS, FakeS3(PHOTOS | WEIGHTS), no_web)
-    assert (other.dataset.rpartition("/")[0], other.dataset != PLAIN.dataset) == (PLAIN.dataset.rpartition("/")[0], True)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +217,7 @@ def test_a_data_set_that_is_not_whole_is_prepared_again(objects: dict[str, bytes
 def test_a_data_set_that_the_bucket_is_about_to_forget_is_prepared_again(younger: timedelta, prepared: bool) -> None:
     s3 = FakeS3(in_bucket())
     s3.modified = datetime(2026, 11, 22, 16, tzinfo=UTC) - MOST_AGE + younger
-    assert prepare(event(), SETTINGS, s3, no_web).prepared is prepared
+    assert prepare(event(), SETTINGS, s3, no_web).prepared == (f"s3://bucket/{EARLIER}" if prepared else "")
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_the_output_says_what_was_made_and_where() -> None:
     folder = f"s3://whippet-data/executions/{run_name}/training/{job}"
     assert output == {
         "run": run_name,
-        "dataset": f"s3://whippet-data/{PREPARED}{run_name}/",
+        "dataset": output["dataset"],
         "tuning_job": output["tuning_job"],
         "training_job": job,
         "best": {"lr": 0.0123, "batch_size": 64, "objective": 0.51},
@@ -154,6 +154,7 @@ def test_the_output_says_what_was_made_and_where() -> None:
         "debug_output": f"{folder}/debug-output/",
     }
     assert re.fullmatch(r"whippet-261122160000-[0-9a-f]{4}", run_name)
+    assert re.fullmatch(rf"s3://whippet-data/{PREPARED}{run_name}-prepare-[0-9a-f]{{8}}/", output["dataset"])
 
 
 @pytest.mark.parametrize(
@@ -212,11 +213,12 @@ def test_jobs_and_models_are_isolated() -> None:
 
 
 def test_a_data_set_that_is_prepared_is_not_prepared_again() -> None:
-    done = run(invoke=[{"Payload": planned({}, present=f"{PREPARED}an-earlier-run/")}])
+    done = run(invoke=[{"Payload": planned({}, present=f"{PREPARED}an-earlier-job/")}])
     assert done.error == ""
     assert asked_for(done, "createProcessingJob.sync") == []
+    assert done.output["dataset"] == f"s3://whippet-data/{PREPARED}an-earlier-job/"
     for request in training_requests(done):
-        assert channels(request)["dataset"] == (f"s3://whippet-data/{PREPARED}an-earlier-run/", "File")
+        assert channels(request)["dataset"] == (done.output["dataset"], "File")
 
 
 def test_the_processing_job_starts_the_program_with_its_options() -> None:
@@ -256,10 +258,10 @@ def test_what_is_prepared_is_what_training_jobs_read() -> None:
     done = run()
     (preparation,) = asked_for(done, "createProcessingJob.sync")
     (dataset, report) = (each["S3Output"] for each in preparation["ProcessingOutputConfig"]["Outputs"])
-    assert (dataset["S3Uri"], dataset["S3UploadMode"]) == (f"s3://whippet-data/{PREPARED}{done.output['run']}", "EndOfJob")
+    assert (dataset["S3Uri"], dataset["S3UploadMode"]) == (f"s3://whippet-data/{PREPARED}{preparation['ProcessingJobName']}", "EndOfJob")
     assert (report["S3Uri"], report["S3UploadMode"]) == (f"s3://whippet-data/executions/{done.output['run']}/prepare", "Continuous")
     for request in training_requests(done):
-        assert channels(request)["dataset"] == (f"s3://whippet-data/{PREPARED}{done.output['run']}/", "File")
+        assert channels(request)["dataset"] == (f"{dataset['S3Uri']}/", "File")
 
 
 def test_only_jobs_that_download_the_photos_have_room_for_them() -> None:
@@ -376,6 +378,15 @@ def test_a_redriven_execution_uses_no_name_twice() -> None:
     first, second = ({name for _, asked in way.requests for name in new_names(asked)} for way in ways)
     assert len(first) == len(second) == 5
     assert first & second == set()
+
+
+@pytest.mark.parametrize("redrives", [0, 1])
+def test_no_two_jobs_write_the_same_data_set(redrives: int) -> None:
+    """Neither a second try, nor a redriven execution, whose first job may still be uploading."""
+    throttled = [TaskError("SageMaker.AmazonSageMakerException", "Rate exceeded")]
+    tries = [Execution(MACHINE, FakeSageMaker(createProcessingJob=[*throttled]), {}, redrives=each).run() for each in {0, redrives}]
+    jobs = [job for each in tries for job in asked_for(each, "createProcessingJob.sync")]
+    assert len({job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] for job in jobs}) == len(jobs) == 2 * len(tries)
 
 
 def new_names(asked: dict[str, Any]) -> list[str]:
