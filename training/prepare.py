@@ -53,6 +53,10 @@ class Options:
     message: Path
     """File that gets a sentence where the input is refused."""
     seed: int
+    files: int | None = None
+    """How many files the photos folder holds, where that is known."""
+    bytes: int | None = None
+    """Of all of them together."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,7 +79,8 @@ def parse(arguments: Sequence[str]) -> Options:
     """Parse the command line; exits with the usage where it is wrong."""
     parser = argparse.ArgumentParser(prog="training/prepare.py", allow_abbrev=False, description="Prepare a data set for training jobs.")
     for option in PREPARE_OPTIONS:
-        parser.add_argument(option, type=int if option == "--seed" else Path, required=True)
+        number, optional = option in ("--seed", "--files", "--bytes"), option in ("--files", "--bytes")
+        parser.add_argument(option, type=int if number else Path, required=not optional)
     return Options(**vars(parser.parse_args(arguments)))
 
 
