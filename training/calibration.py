@@ -1,7 +1,8 @@
 """Whether a probability means what it says: the temperature that makes it so, and how far it is off.
 
 Runs in training jobs. A temperature divides all logits by one number (Guo et al. 2017, https://arxiv.org/abs/1706.04599): it never changes
-which class is the most probable, and is fitted on the validation photos, never on the test photos.
+which class is the most probable, and is fitted on the validation photos, never on the test photos. Where few of them are wrong they tell
+little of it, and the fit alone would call the model surer and surer: it is held towards 1, the more so the fewer photos speak against it.
 """
 
 import math
@@ -16,6 +17,10 @@ TEMPERATURES = (0.25, 4.0)
 """Range of the temperature: what lies outside says more of the validation split than of the model."""
 MIN_PHOTOS = 20
 """With fewer validation photos the temperature stays 1: it would be fitted to chance."""
+MIN_ERRORS = 5
+"""With fewer wrong validation photos the temperature is not below 1: only errors can tell that a model is not too unsure."""
+PRIOR_PHOTOS = 4.0
+"""How many photos' losses the pull towards 1 weighs: at 1, as much as knowing the logarithm of the temperature to one half."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _STEPS = 40
@@ -48,18 +53,34 @@ class Calibration:
 
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the temperature within TEMPERATURES at which the mean cross entropy of float [n, classes] is lowest; 1 for few photos.
+    """Return the temperature within TEMPERATURES at which the penalised loss of float [n, classes] is lowest; 1 for few photos.
 
     The loss has one valley over the logarithm of the temperature, so a golden-section search finds it, without a random draw.
     """
     if len(labels) < MIN_PHOTOS:
         return 1.0
-    precise = logits.double()
+    errors = int((logits.argmax(dim=1) != labels).sum())
+    least, most = TEMPERATURES
+    return _lowest(logits.double(), labels, 1.0 if errors < MIN_ERRORS else least, most)
+
+
+def penalised_loss(logits: torch.Tensor, labels: torch.Tensor, temperature: float) -> float:
+    """Return the summed cross entropy of float [n, classes] at a temperature, and the penalty for one that is not 1.
+
+    Both are convex in the factor 1 / temperature; the penalty is the Gamma distribution's that is densest at the factor 1.
+    """
+    factor = 1 / temperature
+    loss = cross_entropy(logits * factor, labels, reduction="sum").item()
+    return loss + PRIOR_PHOTOS * (factor - 1 - math.log(factor))
+
+
+def _lowest(logits: torch.Tensor, labels: torch.Tensor, least: float, most: float) -> float:
+    """Return the temperature of the lowest penalised loss within a range."""
 
     def loss(logarithm: float) -> float:
-        return cross_entropy(precise / math.exp(logarithm), labels).item()
+        return penalised_loss(logits, labels, math.exp(logarithm))
 
-    low, high = (math.log(limit) for limit in TEMPERATURES)
+    low, high = math.log(least), math.log(most)
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = loss(left), loss(right)
     for _ in range(_STEPS):

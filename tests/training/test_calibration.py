@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
-from training.calibration import BINS, TEMPERATURES, fit_temperature, measure_calibration
+from training.calibration import BINS, MIN_ERRORS, TEMPERATURES, fit_temperature, measure_calibration, penalised_loss
 
 
 def drawn(photos: int, classes: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,16 +24,52 @@ def test_no_other_temperature_has_a_lower_loss(temperature: float) -> None:
     logits, labels = drawn(300, seed=3)
     precise = (logits * temperature).double()
     fitted = fit_temperature(precise, labels)
-    losses = {tried: cross_entropy(precise / tried, labels).item() for tried in torch.linspace(*TEMPERATURES, 2000).tolist()}
-    assert cross_entropy(precise / fitted, labels).item() <= min(losses.values()) + 1e-12
+    losses = [penalised_loss(precise, labels, tried) for tried in torch.linspace(*TEMPERATURES, 2000).tolist()]
+    assert penalised_loss(precise, labels, fitted) <= min(losses) + 1e-9
 
 
 def test_a_range_keeps_the_temperature_sensible() -> None:
-    """Every photo right: the surer the better, without an end; every photo wrong: the less sure the better."""
-    right = torch.eye(4).repeat(10, 1)
-    labels = torch.arange(4).repeat(10)
-    assert fit_temperature(right, labels) == pytest.approx(TEMPERATURES[0], rel=1e-6)
-    assert fit_temperature(right * 9, (labels + 1) % 4) == pytest.approx(TEMPERATURES[1], rel=1e-6)
+    """Every photo wrong: the less sure the better, without an end."""
+    sure = 9 * torch.eye(4).repeat(10, 1)
+    assert fit_temperature(sure, (torch.arange(4).repeat(10) + 1) % 4) == pytest.approx(TEMPERATURES[1], rel=1e-6)
+
+
+def easy(photos: int, wrong: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two classes, each photo named with the probability 0.97, and so many of them wrongly."""
+    labels = torch.arange(photos) % 2
+    called = torch.where(torch.arange(photos) < wrong, 1 - labels, labels)
+    return 3.5 * torch.eye(2)[called], labels
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_two_easy_classes_do_not_make_a_model_surer(wrong: int) -> None:
+    """Of 30 photos at 0.97 one is wrong on average: none or one say nothing against temperature 1."""
+    assert fit_temperature(*easy(30, wrong)) == pytest.approx(1, abs=0.1)
+
+
+def test_a_model_that_is_sure_and_right_is_left_as_it_is() -> None:
+    logits = torch.eye(4).repeat(10, 1)
+    assert fit_temperature(logits, torch.arange(4).repeat(10)) == pytest.approx(1, abs=1e-6)
+
+
+def test_few_errors_can_only_make_a_model_less_sure() -> None:
+    """An unsure model that is nearly always right: with enough errors it is called surer."""
+    few, enough = ((0.3 * logits, labels) for logits, labels in (easy(200, MIN_ERRORS - 1), easy(200, MIN_ERRORS)))
+    assert fit_temperature(*few) == pytest.approx(1, abs=1e-6)
+    assert fit_temperature(*enough) < 0.6
+
+
+@pytest.mark.parametrize("photos", [30, 200])
+def test_a_model_too_sure_is_softened_for_few_errors_too(photos: int) -> None:
+    logits, labels = easy(photos, 4)
+    assert fit_temperature(3 * logits, labels) > 1.3
+
+
+def test_a_model_that_is_calibrated_stays_so_on_average() -> None:
+    """Other validation photos, other errors: none of a hundred draws of 30 photos leads far away."""
+    fitted = [fit_temperature(*drawn(30, classes=2, seed=seed)) for seed in range(100)]
+    assert max(fitted) < 2
+    assert min(fitted) > 0.5
 
 
 def test_few_photos_fit_no_temperature() -> None:
