@@ -7,6 +7,8 @@ Runs in the processing job, when all photos have been read.
 - Near duplicates: where the folders name the split, a photo that has one in an earlier split is kept out of its own, or the evaluation
   would ask what was learnt by heart; where the split is drawn, they are drawn together. Under two labels they are listed as suspicious.
 
+A photo that is itself kept out keeps out no other: test is settled once it is known what valid keeps.
+
 All pairs are compared: 256 multiplications a pair, which is little beside the 4 thousand million that the backbone needs a photo.
 """
 
@@ -97,11 +99,25 @@ def _settle_near(photos: Sequence[Inspected], kept: Sequence[int], previews: Pre
     search = _Search([photos[position] for position in kept])
     for one, other, distance in search.pairs(lambda rows: previews([kept[row] for row in rows])):
         found.near.append(_pair(photos[kept[one]], photos[kept[other]], distance))
-    for later, earlier in sorted(search.leaks.items()):
+    for later, earlier in sorted(_true_leaks(search.leaks, photos, kept, previews).items()):
         found.excluded.append(_leak(photos[kept[later]], photos[kept[earlier]]))
     roots = search.roots.tolist()
     size = Counter(roots)
     found.groups = {photos[position].photo.name: root for position, root in zip(kept, roots, strict=True) if size[root] > 1}
+
+
+def _true_leaks(leaks: dict[int, int], photos: Sequence[Inspected], kept: Sequence[int], previews: Previews) -> dict[int, int]:
+    """Return the leaks from photos that are used; whoever was only like one that leaks itself is compared with the rest of its split."""
+    doubtful = {later for later, earlier in leaks.items() if earlier in leaks}
+    if not doubtful:
+        return leaks
+    valid = SPLITS.index("valid")
+    rest = [row for row, position in enumerate(kept) if row in doubtful or (_rank(photos[position].photo) == valid and row not in leaks)]
+    search = _Search([photos[kept[row]] for row in rest])
+    for _ in search.pairs(lambda rows: previews([kept[rest[row]] for row in rows])):
+        pass  # it is the leaks that count
+    again = {rest[later]: rest[earlier] for later, earlier in search.leaks.items()}
+    return {later: earlier for later, earlier in leaks.items() if later not in doubtful} | again
 
 
 class _Search:
@@ -111,11 +127,11 @@ class _Search:
         self.roots = np.arange(len(photos))
         """The first photo of each one's group."""
         self.leaks: dict[int, int] = {}
-        """Photo of a later split -> one of an earlier split that it is a near duplicate of."""
+        """Photo of a later split -> one of the earliest split in which it has a near duplicate."""
         self._bits = np.frombuffer(b"".join(photo.bits for photo in photos), dtype=np.uint8).reshape(len(photos), -1)
         self._ranks = np.array([_rank(photo.photo) for photo in photos])
         self._labels = np.array([photo.photo.label for photo in photos])
-        self._leaked = np.zeros(len(photos), dtype=bool)
+        self._earliest = self._ranks.copy()
         self._doubted = np.zeros(len(photos), dtype=bool)
 
     def pairs(self, previews: Previews) -> Iterator[tuple[int, int, int]]:
@@ -153,7 +169,7 @@ class _Search:
         """Whether a pair would tie groups, show a leak, or two labels of a photo of which nothing of the kind is known."""
         tie = self.roots[one] != self.roots[other]
         rank_of_one, rank_of_other = self._ranks[one], self._ranks[other]
-        leak = ((rank_of_one < rank_of_other) & ~self._leaked[other]) | ((rank_of_one > rank_of_other) & ~self._leaked[one])
+        leak = (rank_of_one < self._earliest[other]) | (rank_of_other < self._earliest[one])
         doubt = (self._labels[one] != self._labels[other]) & ~(self._doubted[one] & self._doubted[other])
         return np.asarray(tie | leak | doubt)
 
@@ -163,8 +179,8 @@ class _Search:
             self.roots[self.roots == second] = first
         if self._ranks[one] != self._ranks[other]:
             earlier, later = sorted((one, other), key=lambda position: int(self._ranks[position]))
-            self.leaks.setdefault(later, earlier)
-            self._leaked[later] = True
+            if self._ranks[earlier] < self._earliest[later]:
+                self.leaks[later], self._earliest[later] = earlier, self._ranks[earlier]
         if self._labels[one] != self._labels[other]:
             self._doubted[[one, other]] = True
 

@@ -1,7 +1,8 @@
 """Which photo is for training, which for validation, which for the test: honoured where the folders say it, drawn where they do not.
 
 Runs in the processing job. A drawn split takes 15 % of each class for valid and 15 % for test. What a photo is drawn for depends on its
-name and the seed, so that adding photos moves few others; photos that are near duplicates of one another are drawn together.
+name and the seed, so that adding photos moves few others; photos that are near duplicates of one another are drawn together. Where that
+would leave a class without a photo in one of them, a group larger than the class's share goes there all the same.
 """
 
 import hashlib
@@ -51,15 +52,34 @@ def draw_splits(
     pool = [photo for photo in photos if photo.split in (None, "train")]
     counts = Counter(photo.label for photo in pool)
     _refuse_small_classes(counts, missing, classes)
+    groups_drawn = _in_drawn_order(pool, seed, groups)
     room = {split: {label: max(1, round(SHARE * count)) for label, count in counts.items()} for split in missing}
     drawn: dict[str, str] = {}
-    for members in _in_drawn_order(pool, seed, groups):
+    for members in groups_drawn:
         needed = Counter(photo.label for photo in members)
         split = next((split for split in missing if all(room[split][label] >= count for label, count in needed.items())), "train")
         for label, count in needed.items() if split in room else ():
             room[split][label] -= count
         drawn.update((photo.name, split) for photo in members)
+    for split in missing:
+        _fill_gaps(split, groups_drawn, drawn)
     return [drawn.get(photo.name) or str(photo.split) for photo in photos]
+
+
+def _fill_gaps(split: str, groups: Sequence[Sequence[Splittable]], drawn: dict[str, str]) -> None:
+    """Move the smallest group that training can spare to the split, for each class that has no photo there."""
+    here = Counter(photo.label for members in groups for photo in members if drawn[photo.name] == split)
+    learnt = Counter(photo.label for members in groups for photo in members if drawn[photo.name] == "train")
+    from_the_smallest = sorted(groups, key=len)  # of the same size, the first drawn
+    for label in sorted(learnt):
+        if here[label]:
+            continue
+        for members in from_the_smallest:
+            counts = Counter(photo.label for photo in members)
+            if label in counts and drawn[members[0].name] == "train" and all(learnt[own] > count for own, count in counts.items()):
+                drawn.update((photo.name, split) for photo in members)
+                here, learnt = here + counts, learnt - counts
+                break
 
 
 def _refuse_small_classes(counts: Mapping[int, int], missing: Sequence[str], classes: Sequence[str]) -> None:

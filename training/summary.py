@@ -28,6 +28,8 @@ from training.dataset import SPLITS, SUMMARY, Photo
 from training.duplicates import MAX_LISTED, Duplicates, NearPair
 from training.inspection import Inspected
 
+_UNKNOWN = {"valid": "it has no say in which model is the best", "test": "how well it is told apart is not measured"}
+
 
 @dataclass
 class Summary:
@@ -50,6 +52,16 @@ class Summary:
         counts = Counter((photo.split, photo.label) for photo in photos)
         self.photos = {split: {name: counts[split, label] for label, name in enumerate(self.classes)} for split in SPLITS}
         self.balance = _balance(self.photos["train"])
+
+    def warn_of_gaps(self) -> None:
+        """Warn of each class that has no photo in a split by which models are judged; to be called once the photos are counted."""
+        for name in self.classes:
+            gaps = [split for split in SPLITS[1:] if not self.photos[split][name]]
+            if gaps:
+                self.warnings.append(
+                    f"class {name!r} has no photo in {' and '.join(gaps)}: {' and '.join(_UNKNOWN[split] for split in gaps)}; "
+                    "add photos of it that are no copies of others"
+                )
 
     def tell(self, duplicates: Duplicates) -> None:
         """Say which photos are there more than once, and what is excluded for it."""

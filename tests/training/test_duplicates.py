@@ -151,3 +151,43 @@ def test_pictures_without_contrast_are_compared_all_the_same() -> None:
     assert difference_of(white, white) == 0
     assert difference_of(white, nearly) < 1
     assert difference_of(white, black) > 1
+
+
+def test_only_photos_that_are_used_keep_others_out() -> None:
+    """A burst: the valid photo is like one in train and like one in test, which are not like each other."""
+    originals = {"train/cat/1": scene(1), "valid/cat/1": scene(2), "test/cat/1": scene(3), "test/cat/2": scene(4)}
+    photos = Album(originals).photos
+    images = {photo.photo.name: photo for photo in photos}
+    first = np.frombuffer(images["train/cat/1"].bits, dtype=np.uint8)
+    bits = {}
+    for name, flipped in (("train/cat/1", 0), ("valid/cat/1", 2), ("test/cat/1", 4), ("test/cat/2", 1)):
+        changed = first.copy()
+        changed[:flipped] ^= 255  # eight bits each: two apart are near, four are not
+        bits[name] = changed.tobytes()
+    preview = torch.zeros(16, 16, 3, dtype=torch.uint8)
+    found = find_duplicates(
+        [replace(photo, bits=bits[photo.photo.name]) for photo in photos], lambda rows: preview.expand(len(rows), -1, -1, -1)
+    )
+    assert {item.name: item.reason.partition(" in ")[0] for item in found.excluded} == {
+        "valid/cat/1": "it is a near duplicate of 'train/cat/1'",
+        "test/cat/2": "it is a near duplicate of 'train/cat/1'",
+    }
+
+
+def test_a_photo_kept_out_for_one_reason_may_be_kept_out_for_another() -> None:
+    """The test photo resembles a valid photo that leaks, and one that is used."""
+    names = ("test/cat/1", "train/cat/1", "valid/cat/1", "valid/cat/2")
+    album = Album({name: scene(number) for number, name in enumerate(names)})
+    first = np.frombuffer(album.photos[0].bits, dtype=np.uint8)
+    photos = []
+    for photo, changed_bytes in zip(album.photos, ((), (0, 1, 2, 3), (0, 1), (14, 15)), strict=True):
+        own = first.copy()
+        own[list(changed_bytes)] ^= 255
+        photos.append(replace(photo, bits=own.tobytes()))
+    preview = torch.zeros(16, 16, 3, dtype=torch.uint8)
+    found = find_duplicates(photos, lambda rows: preview.expand(len(rows), -1, -1, -1))
+    reasons = {item.name: item.reason for item in found.excluded}
+    assert reasons == {
+        "valid/cat/1": "it is a near duplicate of 'train/cat/1' in train: valid must not show it",
+        "test/cat/1": "it is a near duplicate of 'valid/cat/2' in valid: test must not show it",
+    }

@@ -97,3 +97,20 @@ def test_a_group_too_large_for_a_share_is_for_training() -> None:
 def test_a_class_too_small_is_refused(layout: dict[str, int], sentence: str) -> None:
     with pytest.raises(InputRefusedError, match=sentence):
         drawn(found(layout))
+
+
+def test_a_large_group_overshoots_rather_than_leave_a_class_unjudged() -> None:
+    """Twelve photos in three groups of four: the share of two has no room for any."""
+    photos = found(dict.fromkeys(CLASSES, 12))
+    groups = {photo.name: index // 4 for index, photo in enumerate(photos)}
+    split = counts(drawn(photos, groups=groups))
+    assert {split[name, label] for name in ("train", "valid", "test") for label in CLASSES} == {4}
+
+
+def test_training_keeps_a_photo_of_each_class_that_a_group_holds() -> None:
+    """All of blue is in one group with one red photo: it stays, whatever the evaluation lacks."""
+    photos = found({"red": 20, "blue": 5, "green": 20})
+    groups = {photo.name: 1 for photo in photos if photo.label == 0} | {"red/3.png": 1}
+    split = counts(drawn(photos, groups=groups))
+    assert split["train", "blue"] == 5
+    assert all(split[name, "red"] for name in ("train", "valid", "test"))
