@@ -174,8 +174,8 @@ def _classes(placed: Iterable[tuple[str | None, str]], *, honoured: bool) -> tup
             learnt.add(name)
     if len(learnt) < 2:
         where = " in train" if honoured else ""
-        found = ", ".join(map(repr, sorted(learnt)))
-        raise InputRefusedError(f"a classifier needs at least 2 classes, got {len(learnt)}{where}: {found}. Upload {LAYOUTS}")
+        found = f"only {next(iter(learnt))!r}" if learnt else "none"
+        raise InputRefusedError(f"a classifier needs at least 2 classes, got {found}{where}. Upload {LAYOUTS}")
     if named - learnt:
         unknown = ", ".join(map(repr, sorted(named - learnt)[:10]))
         raise InputRefusedError(f"valid or test has classes that train lacks: {unknown}. Every class needs training photos")

@@ -5,11 +5,14 @@ Runs in SageMaker's PyTorch training image as a processing job, and anywhere els
     python -m training.prepare --photos folder --weights folder --dataset folder --report folder --message file --seed 42
 
 `dataset` gets what training/dataset.py describes: the same input gives the same bytes. `report` gets summary.json, of a failed job too.
+`--files 1000 --bytes 123456789`, which may be left out, say how many files lie in `photos`, and their length: with others it refuses.
 A photo that cannot be used is left out and listed with the reason. An input that cannot be used ends the job with a sentence in `message`,
-which SageMaker shows as the job's ExitMessage.
+which SageMaker shows as the job's ExitMessage; so does what stops the machine, and what nobody expected.
 """
 
 import argparse
+import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +30,7 @@ from training.dataset import SCHEMA_VERSION, SPLITS, SUMMARY, Description, Photo
 from training.dataset_files import data_sha256, write_description, write_photos
 from training.duplicates import Duplicates, find_duplicates
 from training.features import Processor, choose_processor, extract_features
-from training.inspection import Inspected
+from training.inspection import Inspected, MachineError
 from training.model import WeightsError, fold_batch_norm, load_backbone
 from training.preprocessing import Preprocessing
 from training.provenance import code_sha256
@@ -38,6 +41,8 @@ from training.summary import Summary, listed
 
 MAX_PRINTED = 100
 """Most files that the log names one by one."""
+DISK_ADVICE = "it holds the photos and what is made of them; give the job a larger volume, or name folders where there is more room"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -59,20 +64,37 @@ class Options:
     """Of all of them together."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Prepare; return the exit status. What the input makes impossible is said in one sentence, in the log and as the ExitMessage."""
+def main(arguments: Sequence[str], work: Callable[[Options, Summary], None] | None = None) -> int:
+    """Prepare; return the exit status. What makes it impossible is said in one sentence, in the log and as the ExitMessage.
+
+    `work`: what does it, in place of `prepare`.
+
+    Raises:
+        Exception: nobody expected it; the summary and the ExitMessage name it too.
+    """
     options = parse(arguments)
     summary = Summary()
     try:
-        prepare(options, summary)
-    except (InputRefusedError, WeightsError) as error:
-        summary.error = str(error)
-        write_failure(options.message, str(error))
-        print(f"the data set cannot be prepared: {error}", file=sys.stderr, flush=True)
-        return 1
-    finally:
+        (work or prepare)(options, summary)
         summary.write(options.report)
+    except (InputRefusedError, WeightsError, MachineError) as error:
+        return fail(str(error), options, summary)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return fail(f"the job's disk is full ({error.strerror}): {DISK_ADVICE}", options, summary)
+        fail(f"unexpected: {type(error).__name__}: {error}", options, summary)
+        raise
     return 0
+
+
+def fail(sentence: str, options: Options, summary: Summary) -> int:
+    """Tell why there is no data set, in the log, as the ExitMessage and in the summary; return the exit status."""
+    sentence = sentence.encode("utf-8", "backslashreplace").decode("utf-8")
+    print(f"the data set cannot be prepared: {sentence}", file=sys.stderr, flush=True)
+    summary.error = sentence
+    write_failure(options.message, sentence)
+    summary.write(options.report)
+    return 1
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -90,8 +112,10 @@ def prepare(options: Options, summary: Summary) -> None:
     Raises:
         InputRefusedError: no model could be trained on the photos, or the data set's folder is in use.
         WeightsError: the weights channel cannot be used.
+        MachineError: the disk does not give its files.
     """
     processor, preprocessing = choose_processor(), Preprocessing()
+    refuse_other_photos(options)
     found = find_splittable(options.photos, options.seed, summary)
     backbone, weights = load_backbone(options.weights)
     print(f"{len(found.photos)} files of {len(found.classes)} classes, on {processor}", flush=True)
@@ -105,6 +129,7 @@ def prepare(options: Options, summary: Summary) -> None:
         splits = draw_splits(used, summary.drawn_splits, found.classes, options.seed, duplicates.groups)
         photos = [manifest_entry(inspected[row], split) for row, split in zip(rows, splits, strict=True)]
         summary.count(photos)
+        summary.warn_of_gaps()
         refuse_empty_splits(photos)
         write_photos(options.dataset, photos, rows, spool, found.folder)
     summary.write(options.dataset)
@@ -133,6 +158,23 @@ def new_folder(folder: Path) -> Path:
     if any(folder.iterdir()):
         raise InputRefusedError(f"the folder for the data set, {str(folder)!r}, is not empty: name a new one, or empty it")
     return folder
+
+
+def refuse_other_photos(options: Options) -> None:
+    """Refuse a photos folder that does not hold what was counted when the execution started: the data set is kept under that count's key.
+
+    Raises:
+        InputRefusedError: with both counts.
+    """
+    if options.files is None and options.bytes is None:
+        return
+    lengths = [(Path(folder) / name).stat().st_size for folder, _, names in os.walk(options.photos) for name in names]
+    for what, got, counted in (("files", len(lengths), options.files), ("bytes", sum(lengths), options.bytes)):
+        if counted not in (None, got):
+            raise InputRefusedError(
+                f"the photos folder holds {got:,} {what}, but {counted:,} were counted when the execution started: "
+                "photos were added, replaced or deleted meanwhile; start the execution again"
+            )
 
 
 def find_splittable(folder: Path, seed: int, summary: Summary) -> FoundPhotos:

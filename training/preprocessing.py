@@ -5,6 +5,7 @@ The numbers travel in the artefact's model.json, so that a model is always serve
 """
 
 import io
+import math
 import struct
 import zlib
 from contextlib import AbstractContextManager, nullcontext
@@ -54,6 +55,10 @@ class PhotoError(Exception):
     """A file is not a photo that can be read; the text says why."""
 
 
+class PhotoMemoryError(PhotoError):
+    """The memory that is free just now does not hold the photo; the file itself may be sound."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a photo becomes a tensor."""
@@ -93,9 +98,19 @@ class Preprocessing:
         """Rebuild from model.json.
 
         Raises:
-            TypeError: a field is unknown or missing.
+            KeyError, TypeError: a field is unknown or missing.
+            ValueError: a value with which no photo could be shown to a network; the text names it.
         """
-        return cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+        made = cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+        made._refuse_nonsense()
+        return made
+
+    def _refuse_nonsense(self) -> None:
+        sizes, numbers = (self.crop, self.resize), (*self.mean, *self.std)
+        if any(type(size) is not int for size in sizes) or not 0 < self.crop <= self.resize:
+            raise ValueError(f"crop is {self.crop!r} and resize {self.resize!r}: whole numbers are needed, 0 < crop <= resize")
+        if (len(self.mean), len(self.std)) != (3, 3) or not all(math.isfinite(number) for number in numbers) or min(self.std) <= 0:
+            raise ValueError(f"mean is {self.mean} and std {self.std}: three finite numbers each are needed, and those of std above 0")
 
 
 def read_photo(source: bytes | Path) -> Image.Image:
@@ -114,7 +129,8 @@ def read_photo(source: bytes | Path) -> Image.Image:
                 upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
                 return _to_rgb(upright)
         except MemoryError as error:
-            raise PhotoError(f"it needs more memory than there is: {image.width} x {image.height} pixels in mode {image.mode}") from error
+            size = f"{image.width} x {image.height} pixels in mode {image.mode}"
+            raise PhotoMemoryError(f"it needs more memory than there is: {size}") from error
         except DAMAGE as error:
             raise PhotoError(f"it is damaged: {error}") from error
 
@@ -128,7 +144,7 @@ def _open(source: bytes | Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"it has more than {MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
-        raise PhotoError("it needs more memory than there is to read even its header") from error
+        raise PhotoMemoryError("it needs more memory than there is to read even its header") from error
     except DAMAGE as error:
         raise PhotoError(f"it is damaged: {error}") from error
     if image.width * image.height > MAX_PIXELS:

@@ -5,6 +5,7 @@ Runs in the processing job. Rows are numbered in the order in which they come; a
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -38,10 +39,11 @@ class Spool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Remove the folder and what is in it."""
-        for file in (self._features, self._previews, self._thumbnails):
-            file.close()
-        shutil.rmtree(self._folder)
+        """Remove the folder and what is in it, also where a full disk does not even let a file be closed."""
+        with ExitStack() as ending:
+            ending.callback(shutil.rmtree, self._folder)
+            for file in (self._features, self._previews, self._thumbnails):
+                ending.callback(file.close)
 
     def add(self, features: torch.Tensor, photos: Sequence[Seen]) -> None:
         """Append float32 [n, FEATURES], as float16, and the pictures of n photos.

@@ -72,10 +72,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, photos: Path, weights: Pa
     return base / "dataset"
 
 
-def prepare_quietly(photos: Path, weights: Path, base: Path, seed: int = 42) -> tuple[int, str]:
-    """Prepare `base/dataset` with its report in `base/report`; return the exit status and what was printed."""
+def prepare_quietly(photos: Path, weights: Path, base: Path, seed: int = 42, **numbers: int) -> tuple[int, str]:
+    """Prepare `base/dataset` with its report in `base/report`; return the exit status and what was printed. `numbers`: other options."""
     folders = {"photos": photos, "weights": weights, "dataset": base / "dataset", "report": base / "report", "message": base / "message"}
-    return quietly(prepare, [text for name, path in folders.items() for text in (f"--{name}", str(path))] + ["--seed", str(seed)])
+    options = {**folders, "seed": seed, **numbers}
+    return quietly(prepare, [text for name, value in options.items() for text in (f"--{name}", str(value))])
 
 
 def quietly(program: Callable[..., int], *arguments: object) -> tuple[int, str]:

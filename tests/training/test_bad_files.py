@@ -3,16 +3,20 @@
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tests.training.bad_files import bad_files, bombs, png_of
 from tests.training.conftest import save_classes
-from training.data import find_photos
+from training.data import LeftOut, find_photos
 from training.features import Processor, extract_features
+from training.inspection import MachineError, Seen, inspect
 from training.model import FEATURES
 from training.preprocessing import Preprocessing
 
@@ -83,6 +87,40 @@ def test_a_file_too_long_is_listed_unread(tmp_path: Path) -> None:
     with (tmp_path / "red" / "long.tif").open("wb") as file:
         file.truncate(10**12)
     assert "1,000,000,000,000 bytes long" in read(tmp_path)[1]["red/long.tif"]
+
+
+class LittleMemory(Preprocessing):
+    """Holds one photo at a time, and none of those whose memory is wanted by others."""
+
+    inside = 0
+
+    def cut(self, photo: Image.Image) -> torch.Tensor:
+        cls = type(self)
+        cls.inside += 1
+        try:
+            time.sleep(0.02)
+            if cls.inside > 1:
+                raise MemoryError
+            return super().cut(photo)
+        finally:
+            cls.inside -= 1
+
+
+def test_a_photo_for_which_there_was_no_memory_is_read_again_alone(tmp_path: Path) -> None:
+    found = find_photos(save_classes(tmp_path, 4))
+    with ThreadPoolExecutor(max_workers=6) as threads:
+        seen = list(threads.map(lambda photo: inspect(found.folder, photo, LittleMemory()), found.photos))
+    assert [type(item) for item in seen] == [Seen] * 12
+
+
+def test_a_file_that_must_not_be_read_is_listed_and_a_failing_disk_is_not(tmp_path: Path) -> None:
+    save_classes(tmp_path, 1)
+    photos = find_photos(tmp_path)
+    (tmp_path / "red" / "0.png").unlink()
+    assert inspect(tmp_path, photos.photos[-1], Preprocessing()) == LeftOut("red/0.png", "it cannot be read: No such file or directory")
+    (tmp_path / "red" / "0.png").symlink_to("/proc/self/mem")
+    with pytest.raises(MachineError, match="Input/output error, twice"):
+        inspect(tmp_path, photos.photos[-1], Preprocessing())
 
 
 def under_a_limit(folder: Path) -> None:

@@ -60,8 +60,10 @@ def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
     ("names", "sentence"),
     [
         ((), "no photos"),
-        (("red/1",), "at least 2 classes, got 1: 'red'"),
-        (("train/red/1", "valid/red/1"), "got 1 in train: 'red'"),
+        (("red/1",), r"at least 2 classes, got only 'red'\. Upload"),
+        (("train/red/1", "valid/red/1"), r"got only 'red' in train\. Upload"),
+        (("note.txt",), r"at least 2 classes, got none\. Upload"),
+        (("train/red/note.txt", "valid/red/1"), r"got none in train\. Upload"),
         (("train/red/1", "train/blue/1", "test/green/1"), "train lacks: 'green'"),
         (("train/red/1", "train/blue/1", "extra/red/1"), "no split: 'extra'"),
         (("train/1",), "'train/1' lies in no class folder"),

@@ -15,8 +15,9 @@ from tests.training.test_duplicates import again, scene
 from training.dataset import SPLITS, Photo, open_dataset
 from training.dataset_files import choose_check_photos
 from training.model import FEATURES, WeightsError
-from training.prepare import Progress
+from training.prepare import Options, Progress, main
 from training.spool import Spool
+from training.summary import Summary
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -201,3 +202,86 @@ def test_check_photos_show_many_classes_and_fit_into_a_request() -> None:
     assert [item.name for item in choose_check_photos(photos)] == ["0/0", "1/0", "2/0", "0/1", "1/1", "2/1", "0/2", "1/2"]
     photos = [photo("a", 0, 5_000_000), photo("b", 0), photo("c", 1, split="train")]
     assert [item.name for item in choose_check_photos(photos)] == ["b"]
+
+
+@pytest.mark.parametrize(("files", "more_bytes", "sentence"), [(30, 0, "holds 31 files, but 30 were counted"), (31, -1, "bytes, but ")])
+def test_photos_that_changed_meanwhile_are_refused(
+    tmp_path: Path, photos: Path, weights: Path, files: int, more_bytes: int, sentence: str
+) -> None:
+    length = sum(map(len, contents(photos).values()))
+    status, _ = prepare_quietly(photos, weights, tmp_path, files=files, bytes=length + more_bytes)
+    assert status == 1
+    message = (tmp_path / "message").read_text()
+    assert sentence in message
+    assert "photos were added, replaced or deleted meanwhile; start the execution again" in message
+
+
+def test_photos_that_are_as_they_were_counted_are_taken(tmp_path: Path, weights: Path) -> None:
+    """Hidden files are counted too: they are objects like any other."""
+    photos = save_classes(tmp_path / "photos", 3)
+    (photos / ".DS_Store").write_bytes(b"litter")
+    status, log = prepare_quietly(photos, weights, tmp_path, files=10, bytes=sum(map(len, contents(photos).values())))
+    assert status == 0, log
+
+
+def options_of(base: Path) -> list[str]:
+    folders = ("photos", "weights", "dataset", "report", "message")
+    return [*(text for name in folders for text in (f"--{name}", str(base / name))), "--seed", "1"]
+
+
+def test_what_nobody_expected_is_named_and_raised(tmp_path: Path) -> None:
+    def work(options: Options, summary: Summary) -> None:
+        summary.classes = ("cat", "dog")
+        raise LookupError("caf\udce9")
+
+    with pytest.raises(LookupError):
+        main(options_of(tmp_path), work)
+    assert (tmp_path / "message").read_text() == "unexpected: LookupError: caf\\udce9"
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert (summary["error"], summary["classes"]) == ("unexpected: LookupError: caf\\udce9", ["cat", "dog"])
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
+    def work(options: Options, summary: Summary) -> None:
+        Path("/dev/full").write_text("more than there is room for")
+
+    assert main(options_of(tmp_path), work) == 1
+    assert (tmp_path / "message").read_text().startswith("the job's disk is full (No space left on device)")
+
+
+def test_a_full_disk_leaves_no_spool_behind(tmp_path: Path) -> None:
+    """What is still to be written when the spool is left does not fit either."""
+
+    def fill() -> None:
+        with Spool(tmp_path / "spool") as spool, Path("/dev/full").open("wb") as full:
+            os.dup2(full.fileno(), spool._features.fileno())
+            spool.add(torch.zeros(1, FEATURES), [])
+
+    with pytest.raises(OSError, match="No space left"):
+        fill()
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_disk_that_fails_ends_the_job(tmp_path: Path, weights: Path) -> None:
+    """The start of a process's memory is a file that gives EIO."""
+    photos = save_classes(tmp_path / "photos", 5)
+    (photos / "red" / "broken.png").symlink_to("/proc/self/mem")
+    assert prepare_quietly(photos, weights, tmp_path)[0] == 1
+    assert "the disk does not give 'red/broken.png': Input/output error, twice" in (tmp_path / "message").read_text()
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["error"].startswith("the disk does not give")
+    assert not (tmp_path / "dataset" / "dataset.json").exists()
+
+
+def test_classes_that_cannot_be_judged_are_warned_of(tmp_path: Path, weights: Path) -> None:
+    """The only test photo of a dog is one that the model learns from."""
+    photos = tmp_path / "photos"
+    for split, count in (("train", 4), ("valid", 2), ("test", 2)):
+        save_classes(photos / split, count, ("cat", "dog"))
+    save_classes(photos / "train", 3, ("emu",))
+    for file in (photos / "test/dog").iterdir():
+        shutil.copy(photos / "train/dog/0.png", file)
+    status, log = prepare_quietly(photos, weights, tmp_path)
+    assert status == 0, log
+    dog, emu = json.loads((tmp_path / "dataset" / "summary.json").read_text())["warnings"]
+    assert dog.startswith("class 'dog' has no photo in test: how well it is told apart is not measured; ")
+    assert emu.startswith("class 'emu' has no photo in valid and test: it has no say in which model is the best and ")
