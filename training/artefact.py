@@ -3,7 +3,8 @@
 Runs in the training and serving images. Weights are named tensors and everything else is JSON, so reading runs nothing:
 
     model.safetensors   ResNet50 in torchvision's keys, float32
-    model.json          classes, preprocessing, backbone, temperature, hashes, hyperparameters, metrics, versions, what check/ must give
+    model.json          classes, preprocessing, backbone, temperature, hashes, data_set (what computed its features), hyperparameters,
+                        metrics, versions, what check/ must give
     check/              a few test photos as they are: the endpoint must answer what model.json says of them
     config.yaml         for the Ray Serve image: where its application is
     code/               this package, and `serve`, which starts the server without Ray
@@ -23,7 +24,7 @@ from torch import nn
 
 from training.dataset import CHECK_FOLDER, Dataset, digest_of
 from training.json_text import write_json
-from training.model import BackboneDescription, WeightsError, build_resnet50, fill
+from training.model import STRIDES, BackboneDescription, WeightsError, build_resnet50, fill
 from training.prediction import Model, prepare_network, probabilities
 from training.preprocessing import Preprocessing
 from training.provenance import code_sha256, versions
@@ -83,6 +84,8 @@ def save_artefact(
         WeightsError: what was written cannot be served.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.unfinished"):  # by a process that was killed while it wrote: it would travel with the model
+        left.unlink()
     description = {
         "schema_version": SCHEMA_VERSION,
         "classes": list(dataset.classes),
@@ -92,6 +95,7 @@ def save_artefact(
         "hyperparameters": asdict(settings),
         "metrics": dict(metrics),
         "hashes": {"data_sha256": dataset.description.data_sha256, "weights_sha256": weights.sha256, "code_sha256": code_sha256()},
+        "data_set": {"processor": dataset.description.processor},
         "training_job": os.environ.get("TRAINING_JOB_NAME", ""),
         "versions": versions(),
         "check_photos": [],
@@ -121,6 +125,8 @@ def load_artefact(folder: Path) -> Artefact:
         raise WeightsError(f"{DESCRIPTION} does not describe a model of this version: {error!r}") from error
     if not (math.isfinite(temperature) and temperature > 0):
         raise WeightsError(f"{DESCRIPTION}: the temperature is {temperature}; it must be a number above 0")
+    if stride not in STRIDES:
+        raise WeightsError(f"{DESCRIPTION}: stride is {stride!r}; allowed: {', '.join(STRIDES)}")
     state = _read_weights(folder / WEIGHTS, len(classes))
     return Artefact(fill(build_resnet50(stride, len(classes)), state, WEIGHTS), classes, preprocessing, temperature, description)
 

@@ -110,6 +110,7 @@ def test_the_description_says_where_the_model_comes_from(saved: Saved) -> None:
     assert written["hashes"]["data_sha256"] == saved.dataset.description.data_sha256
     assert written["hashes"]["weights_sha256"] == BACKBONE.sha256
     assert len(written["hashes"]["code_sha256"]) == 64
+    assert written["data_set"] == {"processor": "CPU, float32"}
 
 
 def test_the_weights_are_float32_in_torchvisions_keys(saved: Saved) -> None:
@@ -202,6 +203,7 @@ def test_missing_weights_are_named(copied: Path) -> None:
         ({"temperature": "warm"}, "does not describe a model"),
         ({"temperature": None}, "does not describe a model"),
         ({"backbone": {}}, "does not describe a model"),
+        ({"backbone": {"stride": "v2"}}, r"stride is 'v2'; allowed: v1, v1\.5"),
         ({"preprocessing": {"resize": 256}}, "does not describe a model"),
         ({"schema_version": 1}, "not of schema version 2: train again"),
         ({"classes": ["blue", "green"]}, "tells 3 classes apart, but model.json names 2"),
@@ -219,3 +221,34 @@ def test_what_is_no_description_is_refused(tmp_path: Path, content: str) -> None
     (tmp_path / DESCRIPTION).write_text(content, encoding="utf-8")
     with pytest.raises(WeightsError, match=r"model\.json"):
         load_artefact(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"resize": 0}, "0 < crop <= resize"),
+        ({"crop": -224}, "0 < crop <= resize"),
+        ({"crop": 224.5}, "whole numbers"),
+        ({"crop": 300}, "crop is 300 and resize 256"),
+        ({"mean": [0.5, 0.5]}, "three finite numbers"),
+        ({"mean": [0.5, 0.5, float("nan")]}, "three finite numbers"),
+        ({"std": [0.2, 0.2, 0]}, "above 0"),
+        ({"std": [0.2, float("inf"), 0.2]}, "three finite numbers"),
+        ({"std": ["a", "b", "c"]}, "does not describe a model"),
+    ],
+)
+def test_preprocessing_that_no_photo_could_go_through_is_refused(copied: Path, change: dict[str, Any], sentence: str) -> None:
+    fields = json.loads((copied / DESCRIPTION).read_text(encoding="utf-8"))
+    fields["preprocessing"] |= change
+    (copied / DESCRIPTION).write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(WeightsError, match=sentence):
+        load_artefact(copied)
+
+
+def test_what_a_killed_process_left_does_not_travel(saved: Saved, tmp_path: Path) -> None:
+    """Whoever is killed while writing leaves the unfinished file beside the whole one."""
+    for name in (WEIGHTS, DESCRIPTION):
+        (tmp_path / f".{name}.unfinished").write_bytes(b"half")
+    state = {key: value for key, value in saved.network.state_dict().items() if key.startswith("fc")}
+    save_artefact(tmp_path, state, saved.dataset, BACKBONE, Hyperparameters(), {}, check=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["code", "config.yaml", DESCRIPTION, WEIGHTS]
