@@ -40,7 +40,7 @@ def render_page(contents: Mapping[str, Any], best_epoch: int, description: Mappi
     evaluation, statuses = contents["evaluation"], contents["rule_statuses"]
     sections = (
         verdict(evaluation, statuses, best_epoch),
-        figures(evaluation),
+        figures(evaluation, description),
         _curves(contents["history"], best_epoch),
         _rules(statuses),
         calibration(evaluation),
@@ -79,7 +79,7 @@ def _rules(statuses: Sequence[Mapping[str, str]]) -> str:
     return f"<h2>Debugger rules</h2><table><tr><th>rule</th><th>status</th><th>details</th></tr>{rows}</table>"
 
 
-_PROVENANCE = ("hashes", "backbone", "preprocessing", "hyperparameters", "versions")
+_PROVENANCE = ("hashes", "data_set", "backbone", "preprocessing", "hyperparameters", "versions")
 
 
 def _provenance(description: Mapping[str, Any]) -> str:

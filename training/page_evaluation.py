@@ -23,16 +23,16 @@ def verdict(evaluation: Mapping[str, Any], statuses: Sequence[Mapping[str, str]]
     low, high = test["accuracy_interval"]
     issues = [status["RuleConfigurationName"] for status in statuses if status["RuleEvaluationStatus"] != "NoIssuesFound"]
     rules = f"Rules to look at: {', '.join(issues)}" if issues else ("No rule found an issue" if statuses else "The debugger was off")
-    beaten = "more than" if low > baseline else "not clearly more than"
+    beaten = "more than" if low > baseline else "less than" if high < baseline else "not clearly more or less than"
     return (
         f'<p class="verdict"><b>{percent(test["accuracy"])}</b> of {test["photos"]:,} test photos are named rightly: '
         f"of all photos like them, between {percent(low)} and {percent(high)} (95&nbsp;% interval), {beaten} the {percent(baseline)} "
-        f"that the better baseline reaches. Weights of epoch {best_epoch}. {escape(rules)}.</p>"
+        f"that the better baseline reaches on the same photos. Weights of epoch {best_epoch}. {escape(rules)}.</p>"
     )
 
 
-def figures(evaluation: Mapping[str, Any]) -> str:
-    """Return the figures of both splits, and what simpler answers reach."""
+def figures(evaluation: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    """Return the figures of both splits, what they were computed from, and what simpler answers reach; `description`: model.json."""
     test, valid = evaluation["test"], evaluation["valid"]
     rows = [
         ["photos", test["photos"], valid["photos"]],
@@ -47,8 +47,18 @@ def figures(evaluation: Mapping[str, Any]) -> str:
     ]
     baselines = [[_BASELINES.get(name, name), percent(value)] for name, value in evaluation["baselines"].items()]
     return (
-        f'<div class="side"><section><h2>Figures</h2>{table(("", "test", "validation"), rows)}</section>'
+        f'<div class="side"><section><h2>Figures</h2>{table(("", "test", "validation"), rows)}{_precision(description)}</section>'
         f"<section><h2>Baselines</h2>{table(('without training', 'test accuracy'), baselines)}</section></div>"
+    )
+
+
+def _precision(description: Mapping[str, Any]) -> str:
+    if description["hyperparameters"].get("trainable") != "head":
+        return ""
+    processor = description.get("data_set", {}).get("processor", "unknown")
+    return (
+        f"<p>Computed from the data set's features, which are float16 (made by: {escape(processor)}); the endpoint computes in float32, "
+        "so a photo on the edge may be named otherwise.</p>"
     )
 
 

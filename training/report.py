@@ -4,7 +4,7 @@ Runs in the final training job, which writes it under the checkpoints, so that i
 
     data.json            the data set's summary, and the names of the test photos
     history.json         one entry an epoch
-    evaluation.json      described by evaluation.schema.json beside this file
+    evaluation.json      described by training/evaluation.schema.json in the repository
     rule_statuses.json   what each debugger rule says
     check.json, check/   a few test photos and the probabilities that an endpoint must answer
     report.html          all of it to read

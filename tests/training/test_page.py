@@ -109,11 +109,25 @@ def test_the_best_epoch_and_the_verdicts_are_shown() -> None:
     assert "between 30.0% and 70.0%" in page
 
 
-@pytest.mark.parametrize(("low", "said"), [(0.3, "not clearly more than the 45.0%"), (0.46, "(95&nbsp;% interval), more than the 45.0%")])
-def test_a_baseline_counts_as_beaten_only_below_the_interval(low: float, said: str) -> None:
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((0.3, 0.7), "not clearly more or less than the 45.0%"),
+        ((0.46, 0.7), "(95&nbsp;% interval), more than the 45.0%"),
+        ((0.2, 0.44), "(95&nbsp;% interval), less than the 45.0%"),
+    ],
+)
+def test_a_baseline_is_compared_with_the_whole_interval(interval: tuple[float, float], said: str) -> None:
     judged = contents("piece")
-    judged["evaluation"]["test"] = split(0.5, (low, 0.7))
-    assert said in render_page(judged, 2, DESCRIPTION)
+    judged["evaluation"]["test"] = split(0.5, interval)
+    assert f"{said} that the better baseline reaches on the same photos" in render_page(judged, 2, DESCRIPTION)
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_what_a_head_was_judged_on_is_told(trainable: str) -> None:
+    description = DESCRIPTION | {"hyperparameters": {"trainable": trainable}, "data_set": {"processor": "CPU <1>, bfloat16"}}
+    page = render_page(contents("piece"), 2, description)
+    assert ("features, which are float16 (made by: CPU &lt;1&gt;, bfloat16)" in page) == (trainable == "head")
 
 
 def test_the_least_well_told_class_comes_first() -> None:
