@@ -246,8 +246,8 @@ def test_preprocessing_that_no_photo_could_go_through_is_refused(copied: Path, c
 
 
 def test_what_a_killed_process_left_does_not_travel(saved: Saved, tmp_path: Path) -> None:
-    """Whoever is killed while writing leaves the unfinished file beside the whole one."""
-    for name in (WEIGHTS, DESCRIPTION):
+    """Whoever is killed while writing leaves an unfinished file, here of a name that is not written again."""
+    for name in (WEIGHTS, DESCRIPTION, "model.of-another-version"):
         (tmp_path / f".{name}.unfinished").write_bytes(b"half")
     state = {key: value for key, value in saved.network.state_dict().items() if key.startswith("fc")}
     save_artefact(tmp_path, state, saved.dataset, BACKBONE, Hyperparameters(), {}, check=False)

@@ -145,6 +145,7 @@ def test_what_was_found_in_the_photos_is_told() -> None:
         "No folder named valid or test: drawn with seed 42",
         "30 to 4,000 high",
         "One photo under two labels",
+        "<li>piece</li>",  # a warning
     ):
         assert said in page
 
