@@ -31,6 +31,8 @@ class Checkpoints:
     def save(self, training: Training, progress: Progress) -> None:
         """Write the state after the latest epoch of `progress`."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(".*.unfinished"):  # of a run that was killed while it wrote
+            left.unlink()
         tensors = _pack(training, progress)
         metadata = {
             "identity": json.dumps(self.identity),
@@ -52,15 +54,24 @@ class Checkpoints:
         return Progress(_named(tensors, "best"), history, next((epoch for epoch in history if epoch.epoch == best), None))
 
     def remove(self) -> None:
-        """Forget all of it: the job is complete."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget all of it: the job is complete. SageMaker never deletes in S3 what is deleted here, so the files are emptied."""
+        for file in (self.folder / name for name in FILES):
+            if file.exists():
+                file.write_bytes(b"")
+
+    def drop_others(self) -> None:
+        """Delete what SageMaker brought of other jobs: those of one tuning job share their place in S3."""
+        for folder in self.folder.parent.glob("*"):
+            if folder != self.folder:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
-        """Return a checkpoint of this job that is whole, else None."""
-        if not (self.folder / name).exists():
+        """Return a checkpoint of this job that is whole, else None; an empty file is what a complete job leaves."""
+        file = self.folder / name
+        if not file.exists() or not file.stat().st_size:
             return None
         try:
-            tensors, metadata = read_tensors(self.folder / name)
+            tensors, metadata = read_tensors(file)
             self._refuse(tensors, metadata)
         except TensorFileError as error:
             print(f"checkpoint {name} is not used: {error}", flush=True)
@@ -110,7 +121,11 @@ def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
 
 
 def spread(training: Training, progress: Progress | None) -> Progress | None:
-    """Give every process the state that process 0 goes on from; return it with the history, which tells the epoch to go on with."""
+    """Give every process the state that process 0 goes on from; return it with the history, which tells the epoch to go on with.
+
+    Only process 0 has the best epoch's parameters. The others keep none that anyone uses: their best is the first epoch with the
+    parameters of the latest, which says no more than that there is one.
+    """
     processes, device = training.processes, device_of(training)
     if processes.size == 1:
         return progress

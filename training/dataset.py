@@ -149,7 +149,7 @@ def open_dataset(folder: Path) -> Dataset:
     """Open a prepared data set whose files are whole.
 
     Raises:
-        InputRefusedError: a file is missing, or is not the one that dataset.json describes.
+        InputRefusedError: a file is missing, is not the one that dataset.json describes, or a name leads out of its channel.
     """
     try:
         fields = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -159,9 +159,13 @@ def open_dataset(folder: Path) -> Dataset:
             )
         description = Description(**{**fields, "classes": tuple(fields["classes"])})
         for name, expected in description.files.items():
+            _refuse_elsewhere(name)
             _check(folder / name, name, expected)
         lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
-        return Dataset(folder, description, tuple(Photo(**json.loads(line)) for line in lines))
+        photos = tuple(Photo(**json.loads(line)) for line in lines)
+        for photo in photos:
+            _refuse_elsewhere(photo.name)
+        return Dataset(folder, description, photos)
     except FileNotFoundError as error:
         raise InputRefusedError(
             f"the data set channel lacks {Path(error.filename).name}: start the job through the state machine, which makes it"
@@ -188,6 +192,13 @@ def digest_of(file: Path) -> str:
     """Return the hex SHA-256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _refuse_elsewhere(name: str) -> None:
+    if {"", ".", ".."} & set(name.split("/")) or "\0" in name:
+        raise InputRefusedError(
+            f"the data set channel names {name!r}, which leads out of its channel: PrepareDataset writes no such name; {AGAIN}"
+        )
 
 
 def _check(file: Path, name: str, expected: dict[str, Any]) -> None:

@@ -128,6 +128,7 @@ class HookedDebugger:
         self._modes, self._hook, self._shown = smdebug.modes, hook, shown
         self.folder: Path | None = Path(hook.out_dir)
         self.problem: str | None = None
+        self._stepped = False
 
     def training(self) -> None:
         """Say that the following steps are training steps."""
@@ -139,6 +140,7 @@ class HookedDebugger:
 
     def step(self) -> None:
         """Show the parameters and, while training, their gradients: what runs the hooks on them."""
+        self._stepped = True
         value = self._shown()
         if torch.is_grad_enabled():
             torch.autograd.grad(value, list(self._shown.parameters()), allow_unused=True)
@@ -149,6 +151,8 @@ class HookedDebugger:
         if self._hook.failed():
             atexit.unregister(self._hook._cleanup)  # it would fail once more when the program ends
             self.problem = "smdebug failed and stopped recording; its error is in the job's log"
+        if self.problem is None and not self._stepped:
+            self.problem = "an earlier run of the job had done every epoch, so this one took no step, and no tensor was recorded"
         if self.problem is None and not any(Path(self._hook.out_dir, "events").rglob("*.tfevents")):
             self.problem = "smdebug recorded no tensor"
         if self.problem is None:
@@ -238,6 +242,8 @@ def _hook_class(smdebug: Any) -> Any:
 
 def _own_hook(smdebug: Any, folder: Path, steps_per_epoch: int) -> Any:
     """Losses raw, at each step of a short epoch; weights and gradients as reductions, up to four times an epoch."""
+    if folder.exists():
+        print("tensors that an earlier run of the job saved are removed: the rules judge the epochs of this run alone", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     reductions = smdebug.ReductionConfig(reductions=list(REDUCTIONS), abs_reductions=["mean"], norms=["l2"])
     losses, others = (_save_config(smdebug, math.ceil(steps_per_epoch / parts)) for parts in (LOSSES_PER_EPOCH, 4))

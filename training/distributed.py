@@ -6,10 +6,18 @@ but for the rounding of sums in another order.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.rendezvous import rendezvous
+
+FINISHED = "whippet/finished"
+"""What process 0 notes in the store when nothing is left to do."""
+LONGEST_JOB = timedelta(days=28)
+"""No training job runs longer on AWS."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,8 @@ class Processes:
     rank: int = 0
     """This process; 0 writes and reports."""
     size: int = 1
+    store: Any = field(default=None, compare=False, repr=False)
+    """The torch.distributed.Store in which the processes leave notes; None where there is only one."""
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
         """Return the places in a batch that this process computes: every size-th."""
@@ -51,10 +61,14 @@ class Processes:
         return bool(said.item())
 
     def copy(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give every process what process 0 has, in place."""
-        if self.size > 1:
-            for tensor in tensors:
-                distributed.broadcast(tensor, src=0)
+        """Give every process what process 0 has, in place, however each lays it out in its memory."""
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            message = tensor.contiguous()  # the message is memory as it lies: channels_last here would be misread as rows there
+            distributed.broadcast(message, src=0)
+            if message is not tensor:
+                tensor.copy_(message)
 
 
 def join_processes(environment: Mapping[str, str] = os.environ) -> Processes:
@@ -64,8 +78,9 @@ def join_processes(environment: Mapping[str, str] = os.environ) -> Processes:
         return Processes()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(environment["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Processes(distributed.get_rank(), size)
+    store, number, size = next(rendezvous("env://"))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", store=store, rank=number, world_size=size)
+    return Processes(number, size, store)
 
 
 def rank(environment: Mapping[str, str] = os.environ) -> int:
@@ -74,6 +89,11 @@ def rank(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def leave_processes(processes: Processes) -> None:
-    """End what join_processes began."""
-    if processes.size > 1:
-        distributed.destroy_process_group()
+    """End what join_processes began: all together, when process 0 has judged and saved; one that left before could take it with it."""
+    if processes.store is None:
+        return
+    if processes.rank == 0:
+        processes.store.set(FINISHED, "1")
+    else:
+        processes.store.wait([FINISHED], LONGEST_JOB)
+    distributed.destroy_process_group()

@@ -3,6 +3,7 @@
 Runs in training jobs. Both hand out inputs for lists of indices, in the order asked for, so that the two loops know only one thing.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -69,7 +70,13 @@ class DecodedPhotos:
 
     def _read(self, photo: Photo, epoch: int) -> torch.Tensor:
         try:
-            image = read_photo(self.folder / photo.name)
+            content = (self.folder / photo.name).read_bytes()
+            if len(content) != photo.bytes or hashlib.sha256(content).hexdigest() != photo.sha256:
+                raise InputRefusedError(
+                    f"photo {photo.name!r} is no longer the one that was prepared ({photo.bytes} bytes then, {len(content)} now): "
+                    "start a new execution, which looks again"
+                )
+            image = read_photo(content)
         except (PhotoError, OSError) as error:
             raise InputRefusedError(
                 f"photo {photo.name!r} was usable when the data set was prepared, but now {error}: start a new execution, which looks again"

@@ -3,8 +3,10 @@
 Runs in the processing job, on a GPU where there is one. Results come batch by batch, so memory does not grow with the number of photos.
 """
 
+import json
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +26,10 @@ Out = TypeVar("Out")
 
 BATCH = 16
 """Photos a forward pass: on a CPU larger ones are no faster, on a GPU the decoding is the limit."""
+GPU_INSTANCES = ("ml.g", "ml.p")
+"""How the names of instance types with a GPU begin."""
+RESOURCES = Path("/opt/ml/config/resourceconfig.json")
+"""Where a processing job reads its instance type; the training toolkit puts it into the environment."""
 BATCHES_AHEAD = 4
 """How far the threads that decode may be ahead of the network."""
 
@@ -43,11 +49,28 @@ class Processor:
 
 
 def choose_processor() -> Processor:
-    """Return the GPU where there is one; bfloat16 only where the hardware multiplies it: elsewhere it is slower than float32."""
+    """Return the GPU where there is one, and say so where there should be one that cannot be used.
+
+    bfloat16 only where the hardware multiplies it: elsewhere it is slower than float32.
+    """
     if torch.cuda.is_available():
         return Processor(torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False))
+    if warning := warn_of_unused_gpu():
+        print(warning, flush=True)
     able = torch.cpu.get_capabilities()
     return Processor(torch.device("cpu"), bool(able.get("amx_bf16", False) or able.get("avx512_bf16", False)))
+
+
+def warn_of_unused_gpu(environment: Mapping[str, str] = os.environ, resources: Path = RESOURCES) -> str:
+    """Return the sentence for a machine whose GPU torch cannot use; nothing where none is promised."""
+    text = environment.get("SM_RESOURCE_CONFIG") or (resources.read_text(encoding="utf-8") if resources.is_file() else "{}")
+    instance = str(json.loads(text).get("current_instance_type", ""))
+    if not instance.startswith(GPU_INSTANCES) and environment.get("SM_NUM_GPUS", "0") == "0":
+        return ""
+    return (
+        f"warning: {instance or 'this machine'} has a GPU, but torch cannot use it, and the CPU computes: it takes far longer, and the "
+        "GPU is paid for. Take a GPU image for this instance type, or an instance type without a GPU"
+    )
 
 
 @dataclass(frozen=True)
@@ -91,14 +114,30 @@ def forward(backbone: nn.Module, squares: torch.Tensor, preprocessing: Preproces
 
 
 def read_ahead(items: Iterable[In], read: Callable[[In], Out], ahead: int) -> Iterator[Out]:
-    """Yield read(item) in order, worked out by as many threads as torch computes with, at most so many items ahead."""
+    """Yield read(item) in order, worked out by threads, at most so many items ahead; who ends early waits for none that has not begun."""
     waiting: deque[Future[Out]] = deque()
     coming = iter(items)
-    with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as readers:
+    readers = ThreadPoolExecutor(max_workers=reading_threads())
+    try:
         waiting.extend(readers.submit(read, item) for item in islice(coming, ahead))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(readers.submit(read, item) for item in islice(coming, 1))
+    finally:
+        readers.shutdown(cancel_futures=True)
+
+
+def reading_threads(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many threads read: this process's part of the cores.
+
+    torchrun tells each of several processes to compute with one thread: that says nothing of reading. What a process by itself is told
+    counts, for other jobs may run beside it.
+    """
+    cores, processes = len(os.sched_getaffinity(0)), int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    told = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if processes == 1 and told.isdigit():
+        cores = min(cores, int(told))
+    return max(1, cores // processes)
 
 
 def _batched(items: Iterator[Out], size: int) -> Iterator[Sequence[Out]]:

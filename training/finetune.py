@@ -7,7 +7,7 @@ weights, so every photo is judged by itself: parts of a batch, and several proce
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from training.distributed import Processes
 from training.examples import DecodedPhotos
 from training.features import Processor
 from training.head import Head, head_training, join
-from training.loop import Training, fit
+from training.loop import Training, decay_matrices, fit
 from training.memory import Parts
 from training.model import fold_batch_norm
 from training.preprocessing import Preprocessing
@@ -103,11 +103,14 @@ def fine_tuning(
     fit(first)
     network = FineTuned(backbone, cast("Head", first.network), settings.trainable, dataset.preprocessing, processor)
     trained = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
-    groups = [{"params": trained, "lr": settings.lr * BACKBONE_LR}, {"params": list(network.head.parameters()), "lr": settings.lr}]
+    groups = [
+        *decay_matrices(trained, settings.lr * BACKBONE_LR, WEIGHT_DECAY),
+        *decay_matrices(network.head.parameters(), settings.lr, WEIGHT_DECAY),
+    ]
     train, valid = (dataset.split(name) for name in ("train", "valid"))
     return Training(
         network=network,
-        optimizer=SGD(groups, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY),
+        optimizer=Parts(1).run(lambda _: _optimizer(groups)),
         train=DecodedPhotos(photos, train, dataset.preprocessing, augmented_by=settings.seed),
         valid=DecodedPhotos(photos, valid, dataset.preprocessing),
         class_weights=first.class_weights,
@@ -116,3 +119,12 @@ def fine_tuning(
         processes=processes,
         stopping=stopping,
     )
+
+
+def _optimizer(groups: list[dict[str, Any]]) -> SGD:
+    """Return the optimizer with the memory that it needs already taken: what is short shows before the first step."""
+    optimizer = SGD(groups, momentum=MOMENTUM, nesterov=True)
+    for group in groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer

@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from training.dataset import Dataset, Features
 from training.examples import CachedFeatures
-from training.loop import Training, weigh_classes
+from training.loop import Training, decay_matrices, weigh_classes
 from training.memory import Parts
 from training.model import FEATURES
 from training.settings import Hyperparameters
@@ -54,7 +54,7 @@ def head_training(dataset: Dataset, settings: Hyperparameters, stopping: Stoppin
     head = build_head(len(dataset.classes), train)
     return Training(
         network=head,
-        optimizer=AdamW(head.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY),
+        optimizer=AdamW(decay_matrices(head.parameters(), settings.lr, WEIGHT_DECAY)),
         train=CachedFeatures(train),
         valid=CachedFeatures(valid),
         class_weights=weigh_classes(train.labels, len(dataset.classes), settings.class_weights),

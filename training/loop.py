@@ -7,8 +7,9 @@ Every loss that is reported is the mean a photo: it depends neither on the batch
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,6 +63,13 @@ class Training:
         """Put such copies back."""
         for name, parameter in self.parameters().items():
             parameter.copy_(state[name])
+
+    def release(self) -> None:
+        """Give back the memory that training takes, a GPU's above all; nothing is trained after it."""
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+        self.network.cpu()
+        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,7 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[float, float]:
     for number, inputs in enumerate(training.train.batches(own, epoch)):
         shown, share = labels[batches[number]], shares[number]
         set_learning_rates(training.optimizer, ((epoch - 1) * len(batches) + number) / (training.settings.epochs * len(batches)))
-        own_logits = compute_gradients(training, inputs, labels[own[number]], training.class_weights[shown].sum())
+        own_logits = compute_gradients(training, inputs, labels[own[number]], len(shown))
         training.processes.sum(*gradients(training))
         logits = training.processes.collect(own_logits, share, len(shown)).cpu()
         training.debugger.step()
@@ -171,16 +179,18 @@ def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
     return value, int((logits.argmax(dim=1) == photos.labels).sum()) / count
 
 
-def compute_gradients(training: Training, inputs: torch.Tensor, labels: torch.Tensor, total_weight: torch.Tensor) -> torch.Tensor:
-    """Leave in each parameter its gradient of the weighted mean loss; return the float32 logits [n, classes].
+def compute_gradients(training: Training, inputs: torch.Tensor, labels: torch.Tensor, photos: int) -> torch.Tensor:
+    """Leave in each parameter its gradient of the batch's weighted losses, divided by its photos; return the float32 logits [n, classes].
+
+    Not divided by the batch's own weights, which average 1 a photo over the data set: a class counts the same in every batch.
 
     Args:
         training: what is trained.
         inputs: of the photos of a batch that this process computes.
         labels: int64 [n], of the same photos.
-        total_weight: of the whole batch, over all processes.
+        photos: in the whole batch, over all processes.
     """
-    weights = training.class_weights[labels] / total_weight
+    weights = training.class_weights[labels] / photos
 
     def attempt(at_once: int) -> torch.Tensor:
         training.optimizer.zero_grad()
@@ -226,6 +236,16 @@ def shuffled(photos: int, settings: Hyperparameters, epoch: int) -> tuple[torch.
 def steps_per_epoch(photos: int, batch_size: int) -> int:
     """Return how many batches cover the training photos, the last one possibly smaller."""
     return math.ceil(photos / batch_size)
+
+
+def decay_matrices(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Return an optimizer's groups in which weights decay; biases and BatchNorm's factors do not, for they do not overfit."""
+    parameters = list(parameters)
+    kinds = (
+        ([value for value in parameters if value.ndim > 1], weight_decay),
+        ([value for value in parameters if value.ndim < 2], 0.0),
+    )
+    return [{"params": values, "lr": lr, "weight_decay": decay} for values, decay in kinds if values]
 
 
 def set_learning_rates(optimizer: Optimizer, done: float) -> None:

@@ -12,6 +12,9 @@ from training.refusal import InputRefusedError
 
 Result = TypeVar("Result")
 
+SHORTAGES = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""Words of errors that mean it, beside the classes that do."""
+
 
 class Parts:
     """How many photos go through the network at once; halved when they do not fit, and never raised again."""
@@ -29,7 +32,7 @@ class Parts:
         while True:
             try:
                 return work(self.photos)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not _is_shortage(error):
                     raise
                 if self.photos == 1:
@@ -42,6 +45,6 @@ class Parts:
             print(f"out of memory: the step is done again with {self.photos} photos at once", flush=True)
 
 
-def _is_shortage(error: RuntimeError) -> bool:
-    """A GPU's shortage has a class of its own, a CPU's only a text."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _is_shortage(error: RuntimeError | MemoryError) -> bool:
+    """A GPU's shortage has a class of its own, that of its libraries and a CPU's only a text."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in SHORTAGES)

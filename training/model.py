@@ -43,7 +43,8 @@ class BackboneDescription:
     """Where the weights come from, a sentence."""
 
     def __post_init__(self) -> None:
-        """Refuse a stride that is not known, or a file that lies elsewhere."""
+        """Refuse a stride that is not known, or a file that lies elsewhere; digests are compared in lower case."""
+        object.__setattr__(self, "sha256", str(self.sha256).lower())
         if self.stride not in STRIDES:
             raise WeightsError(f"{WEIGHTS_DESCRIPTION}: stride is {self.stride!r}; allowed: {', '.join(STRIDES)}")
         if Path(self.file).name != self.file:
@@ -141,7 +142,7 @@ def _read_description(file: Path) -> BackboneDescription:
 def _check_digest(file: Path, expected: str) -> None:
     with file.open("rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
-    if got != expected.lower():
+    if got != expected:
         raise WeightsError(
             f"{file.name} has sha256 {got}, but {WEIGHTS_DESCRIPTION} promises {expected}: the file was changed or cut short"
         )

@@ -1,6 +1,6 @@
 """SIGTERM means: end now, with the best model so far. Spot capacity that is taken back and a stopped job both begin with it.
 
-Runs in training jobs. AWS kills a container 120 seconds later.
+Runs in training jobs. AWS kills a container 120 seconds later; torchrun, where it started several processes, its own after 30.
 """
 
 import signal
@@ -8,7 +8,11 @@ from types import FrameType
 
 
 class StoppedError(Exception):
-    """The job has been told to end; raised between two steps, so that nothing is half done."""
+    """The job has been told to end.
+
+    Raised between two steps, by all processes at the same one; a process by itself raises it between the parts of a batch too. What the
+    parameters are then does not count: the best epoch's take their place.
+    """
 
 
 class Stopping:

@@ -3,6 +3,9 @@
 Runs in SageMaker's PyTorch training image, started by its training toolkit, and anywhere else with the same folders:
 
     SAGEMAKER_BASE_DIR=folder python -m training.train --lr 0.01 --batch_size 64 --epochs 20 --evaluate_test true
+
+The same data set, weights, hyperparameters and code give the same model on the same kind of machine with the same number of processes and
+threads: nothing is drawn but from the seed. Another processor or version of torch adds up in another order, and rounds differently.
 """
 
 import sys
@@ -26,10 +29,11 @@ from training.debugger import attach_debugger
 from training.distributed import Processes, join_processes, leave_processes, rank
 from training.evaluate import assess
 from training.examples import DecodedPhotos
-from training.features import choose_processor
+from training.features import Processor, choose_processor
 from training.finetune import FineTuned, fine_tuning
 from training.head import Head, head_training, join
 from training.loop import Epoch, Progress, Training, fit, steps_per_epoch
+from training.memory import Parts
 from training.metrics import print_metrics
 from training.model import BackboneDescription, WeightsError, build_resnet50, fill, load_backbone
 from training.prediction import Model, logits, prepare_network
@@ -37,7 +41,7 @@ from training.provenance import code_sha256, versions
 from training.refusal import InputRefusedError, write_failure
 from training.report import Report, write_report
 from training.settings import Folders, Hyperparameters, parse_hyperparameters
-from training.stopping import Stopping
+from training.stopping import StoppedError, Stopping
 
 JUDGED = ("valid", "test")
 """Splits that the report judges the saved weights by."""
@@ -66,12 +70,16 @@ def main(arguments: Sequence[str], folders: Folders, stopping: Stopping | None =
 def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopping: Stopping) -> None:
     """Load, build, go on from a checkpoint, loop, save."""
     torch.manual_seed(settings.seed)
+    torch.backends.cudnn.deterministic = True
     dataset = open_dataset(folders.dataset)
     backbone, weights = load_backbone(folders.weights)
     refuse_other_weights(dataset, weights)
 
-    training, plain_state = build(settings, folders, dataset, backbone, processes, stopping)
-    checkpoints = Checkpoints(folders.resume, identity(settings, dataset, weights, processes))
+    processor = choose_processor()
+    training, plain_state = build(settings, folders, dataset, backbone, processor, processes, stopping)
+    checkpoints = Checkpoints(folders.resume, identity(settings, dataset, weights, processor, processes))
+    if processes.rank == 0:
+        checkpoints.drop_others()
     progress = spread(training, checkpoints.load(training) if processes.rank == 0 else None)
     if processes.rank > 0:
         fit(training, progress)
@@ -89,10 +97,15 @@ def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopp
 
 
 def build(
-    settings: Hyperparameters, folders: Folders, dataset: Dataset, backbone: nn.Module, processes: Processes, stopping: Stopping
+    settings: Hyperparameters,
+    folders: Folders,
+    dataset: Dataset,
+    backbone: nn.Module,
+    processor: Processor,
+    processes: Processes,
+    stopping: Stopping,
 ) -> tuple[Training, Callable[[], dict[str, torch.Tensor]]]:
     """Return the training, and what gives the state_dict of a plain ResNet50 with what it has learnt."""
-    processor = choose_processor()
     print(f"{settings} on {processor}, {torch.get_num_threads()} threads, process {processes.rank + 1} of {processes.size}", flush=True)
     if settings.trainable == "head":
         training = head_training(dataset, settings, stopping)
@@ -114,13 +127,16 @@ def refuse_other_weights(dataset: Dataset, weights: BackboneDescription) -> None
         )
 
 
-def identity(settings: Hyperparameters, dataset: Dataset, weights: BackboneDescription, processes: Processes) -> dict[str, object]:
+def identity(
+    settings: Hyperparameters, dataset: Dataset, weights: BackboneDescription, processor: Processor, processes: Processes
+) -> dict[str, object]:
     """Return everything that the result of the job follows from."""
     return {
         **asdict(settings),
         "data_sha256": dataset.description.data_sha256,
         "weights_sha256": weights.sha256,
         "code_sha256": code_sha256(),
+        "processor": str(processor),
         "processes": processes.size,
         "versions": versions(),
     }
@@ -178,33 +194,69 @@ def best_metrics(progress: Progress) -> dict[str, float]:
 
 
 def finish(progress: Progress, output: Output, folders: Folders, training: Training) -> None:
-    """Save the artefact of the best epoch; the final job judges it by the test photos first, once, and writes the report."""
+    """Save the artefact of the best epoch; then the final job judges it by the test photos, once, and writes the report.
+
+    What ends the job while it judges, an error or SIGTERM, finds the artefact saved.
+    """
     state, metrics = output.plain_state(), best_metrics(progress)
-    if progress.stopped or progress.best is None or not output.settings.evaluate_test:
-        if progress.stopped:
-            print("the job was told to end: its best model so far is the artefact, and no test photo was looked at", flush=True)
-        print_metrics(**metrics)
-        save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, check=False)
+    if not state["fc.weight"].any():
+        print("the job was told to end before its first epoch was done: nothing has been learnt, and there is no artefact", flush=True)
         return
-    judged = {split: judge(split, state, output, folders.photos) for split in JUDGED}
-    assessment = assess(judged, output.dataset)
-    metrics |= assessment.metrics()
     print_metrics(**metrics)
+    save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, check=False)
+    if not progress.stopped and output.settings.evaluate_test:
+        training.release()
+        judge_and_report(progress, output, folders, training, state)
+    if progress.stopped:
+        model = "its best model so far" if progress.best else "the head that was fitted on the cached features"
+        print(f"the job was told to end: {model} is the artefact, and there is no report", flush=True)
+
+
+def judge_and_report(progress: Progress, output: Output, folders: Folders, training: Training, state: Mapping[str, torch.Tensor]) -> None:
+    """Look at the test photos, save what they said with the artefact, and write the report; note where the job was told to end before."""
+    try:
+        judged = {split: judge(split, state, output, folders.photos, training.stopping) for split in JUDGED}
+    except StoppedError:
+        progress.stopped = True
+        return
+    assessment = assess(judged, output.dataset)
+    print_metrics(**assessment.metrics())
+    metrics = best_metrics(progress) | assessment.metrics()
     description = save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, assessment.temperature)
-    write_report(folders.report, Report(output.dataset, progress.history, progress.best, assessment, training.debugger, description))
+    best = cast("Epoch", progress.best)
+    write_report(folders.report, Report(output.dataset, progress.history, best, assessment, training.debugger, description))
 
 
 @torch.no_grad()
-def judge(split: str, state: Mapping[str, torch.Tensor], output: Output, photos: Path) -> torch.Tensor:
-    """Return float32 [n, classes] of a split, in manifest order: by the weights that are saved, in the precision that serves them."""
+def judge(split: str, state: Mapping[str, torch.Tensor], output: Output, photos: Path, stopping: Stopping) -> torch.Tensor:
+    """Return float32 [n, classes] of a split, in manifest order, by the weights that are saved.
+
+    A network that was trained is judged as it is served, in float32 from the photos; a head from the cached features, which are kept in
+    float16 and were computed in bfloat16 where the processing job's hardware has it.
+
+    Raises:
+        StoppedError: the job has been told to end.
+    """
     dataset = output.dataset
     if output.settings.trainable == "head":
         return linear(dataset.features(split).values, state["fc.weight"], state["fc.bias"])
     network = fill(build_resnet50(output.weights.stride, len(dataset.classes)), dict(state), "the trained network")
     model = Model(prepare_network(network), dataset.classes, dataset.preprocessing, temperature=1.0, name="")
-    examples = DecodedPhotos(photos, dataset.split(split), dataset.preprocessing)
-    batches = torch.split(torch.arange(len(examples.labels)), JUDGED_AT_ONCE)
-    return torch.cat([logits(model, dataset.preprocessing.scale(squares)) for squares in examples.batches(batches, epoch=0)])
+    examples, parts, kept = DecodedPhotos(photos, dataset.split(split), dataset.preprocessing), Parts(JUDGED_AT_ONCE), []
+    for squares in examples.batches(torch.split(torch.arange(len(examples.labels)), JUDGED_AT_ONCE), epoch=0):
+        kept.append(answer(model, squares, parts))
+        if stopping.asked:
+            raise StoppedError
+    return torch.cat(kept)
+
+
+def answer(model: Model, squares: torch.Tensor, parts: Parts) -> torch.Tensor:
+    """Return float32 [n, classes] of uint8 [n, side, side, 3], as many at once as the memory holds."""
+
+    def attempt(at_once: int) -> torch.Tensor:
+        return torch.cat([logits(model, model.preprocessing.scale(part)) for part in torch.split(squares, at_once)])
+
+    return parts.run(attempt)
 
 
 if __name__ == "__main__":

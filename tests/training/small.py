@@ -3,8 +3,10 @@
 torchrun --nproc_per_node 2 tests/training/small.py <data set> <photos> <weights> <output>
 """
 
+import contextlib
 import json
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from training.checkpoint import spread
+from training.checkpoint import Checkpoints, spread
 from training.dataset import Dataset, open_dataset
 from training.distributed import Processes, join_processes, leave_processes
 from training.features import Processor
@@ -52,6 +54,23 @@ def losses(progress: Progress) -> list[dict[str, float]]:
     return [{name: value for name, value in asdict(epoch).items() if name != "seconds"} for epoch in progress.history]
 
 
+class KilledError(Exception):
+    """The processes are gone."""
+
+
+def interrupted(training: Training, again: Training, checkpoints: Checkpoints) -> Progress:
+    """Train one epoch, and from its checkpoint on with what knows nothing of it."""
+
+    def after_epoch(progress: Progress) -> None:
+        if training.processes.rank == 0:
+            checkpoints.save(training, progress)
+        raise KilledError
+
+    with contextlib.suppress(KilledError):
+        fit(training, spread(training, None), after_epoch)
+    return fit(again, spread(again, checkpoints.load(again) if again.processes.rank == 0 else None))
+
+
 def main(dataset: Path, photos: Path, weights: Path, output: Path) -> None:
     processes = join_processes()
     training = small_training(dataset, photos, weights, processes)
@@ -60,7 +79,16 @@ def main(dataset: Path, photos: Path, weights: Path, output: Path) -> None:
     progress = fit(training, spread(training, None))
     (output / f"{processes.rank}.json").write_text(json.dumps(losses(progress)), encoding="utf-8")
     write_tensors(output / f"{processes.rank}.safetensors", training.state())
+    again = small_training(dataset, photos, weights, processes)
+    progress = interrupted(small_training(dataset, photos, weights, processes), again, Checkpoints(output / "checkpoints", {}))
+    (output / f"{processes.rank}-resumed.json").write_text(json.dumps(losses(progress)), encoding="utf-8")
+    write_tensors(output / f"{processes.rank}-resumed.safetensors", again.state())
+    if processes.rank == 0:  # as it judges and saves
+        time.sleep(1)
+        (output / "finished").touch()
     leave_processes(processes)
+    if not (output / "finished").exists():
+        sys.exit("it left before process 0 had finished")
 
 
 if __name__ == "__main__":

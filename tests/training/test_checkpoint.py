@@ -54,7 +54,7 @@ def test_a_killed_job_ends_with_the_same_bits(tmp_path: Path, killed_after: int,
     assert progress.best.epoch == expected.best.epoch
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(tmp_path, {})
     with pytest.raises(KilledError):
@@ -62,7 +62,7 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path: Path, damage:
     newest = tmp_path / FILES[0]
     content = bytearray(newest.read_bytes())
     content[-9] ^= 1
-    newest.write_bytes(bytes({"cut": content[:-9], "flipped": content, "empty": bytearray()}[damage]))
+    newest.write_bytes(bytes({"cut": content[:-9], "flipped": content}[damage]))
     progress = checkpoints.load(new_training())
     assert progress is not None
     assert len(progress.history) == 3
@@ -81,12 +81,25 @@ def test_a_file_that_is_no_checkpoint_is_not_used(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path, {}).load(new_training()) is None
 
 
-def test_a_complete_job_leaves_none(tmp_path: Path) -> None:
+def test_a_complete_job_leaves_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(tmp_path / "resume" / "job", {})
     run(checkpoints)
     assert len(list(checkpoints.folder.iterdir())) == 2
     tensors, _ = read_tensors(checkpoints.folder / FILES[0])
     assert {name.partition("/")[0] for name in tensors} == {"parameters", "best", "optimizer"}
     checkpoints.remove()
-    checkpoints.remove()
-    assert not checkpoints.folder.exists()
+    assert [file.stat().st_size for file in checkpoints.folder.iterdir()] == [0, 0]  # a deleted file would stay in S3
+    assert checkpoints.load(new_training()) is None
+    assert "not used" not in capsys.readouterr().out
+
+
+def test_what_other_jobs_left_is_deleted_and_what_a_killed_run_left_unfinished(tmp_path: Path) -> None:
+    checkpoints, other = Checkpoints(tmp_path / "resume/job", {}), tmp_path / "resume/other"
+    for folder in (checkpoints.folder, other):
+        folder.mkdir(parents=True)
+        (folder / f".{FILES[0]}.unfinished").write_bytes(b"half")
+    checkpoints.drop_others()
+    assert list((tmp_path / "resume").iterdir()) == [checkpoints.folder]
+    training = new_training()
+    checkpoints.save(training, Progress(training.state()))
+    assert [file.name for file in checkpoints.folder.iterdir()] == [FILES[0]]

@@ -92,6 +92,17 @@ def test_a_damaged_data_set_is_refused(copy: Path, damage: Callable[[Path], obje
         open_dataset(copy)
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "../photo.png", "a/../../b.png", "a//b.png", "./a.png", ""])
+def test_a_name_that_leads_out_of_the_channel_is_refused(copy: Path, name: str) -> None:
+    rewrite(files={**describe_files(copy), name: {"bytes": 1, "sha256": ""}})(copy)
+    with pytest.raises(InputRefusedError, match="leads out of its channel"):
+        open_dataset(copy)
+    write_manifest(copy, (Photo(name, "0" * 64, 1, "train", 0),))
+    rewrite(files=describe_files(copy))(copy)
+    with pytest.raises(InputRefusedError, match="leads out of its channel"):
+        open_dataset(copy)
+
+
 def test_features_that_do_not_number_the_photos_are_refused(copy: Path) -> None:
     write_tensors(copy / "features-00000.safetensors", {"features": torch.zeros(3, 2048, dtype=torch.float16)})
     rewrite(files=describe_files(copy))(copy)

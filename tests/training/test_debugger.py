@@ -45,17 +45,19 @@ for _ in range({epochs}):
         loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1]))
 debugger.close()
 {spoil}
-assert not torch.equal(before, head.weight)
+assert not {epochs} or not torch.equal(before, head.weight)
 print("PROBLEM", debugger.problem)
 print("FOLDER", debugger.folder)
 print("VERDICTS", *(status.RuleEvaluationStatus for status in rule_statuses(debugger)))
 """
 
 
-def run(tmp_path: Path, fault: str = "", spoil: str = "", mode: str = "embedded", steps: int = 4, **environment: str) -> dict[str, str]:
+def run(
+    tmp_path: Path, fault: str = "", spoil: str = "", mode: str = "embedded", steps: int = 4, epochs: int = EPOCHS, **environment: str
+) -> dict[str, str]:
     """Run the program with a fault in it, or one afterwards, and return what it said, by first word."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(fault=fault, spoil=spoil, steps=steps, epochs=EPOCHS), mode, str(tmp_path / "debug-output")],
+        [sys.executable, "-c", PROGRAM.format(fault=fault, spoil=spoil, steps=steps, epochs=epochs), mode, str(tmp_path / "debug-output")],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), **environment},
         capture_output=True,
@@ -111,6 +113,15 @@ def test_a_long_epoch_saves_no_more_losses_than_promised(tmp_path: Path) -> None
     run(tmp_path, steps=LOSSES_PER_EPOCH + 1)
     saved = list((tmp_path / "debug-output/events").rglob("*.tfevents"))
     assert EPOCHS * LOSSES_PER_EPOCH / 2 < len(saved) <= EPOCHS * (LOSSES_PER_EPOCH + 1)  # with the evaluation of each epoch
+
+
+def test_a_run_that_took_no_step_says_why_there_is_nothing_to_judge(tmp_path: Path) -> None:
+    """A job that goes on after its last epoch: the tensors of the run before are gone."""
+    run(tmp_path)
+    said = run(tmp_path, epochs=0)
+    assert said["PROBLEM"].startswith("an earlier run of the job had done every epoch")
+    assert "the rules judge the epochs of this run alone" in said["tensors"]
+    assert set(said["VERDICTS"].split()) == {"Error"}
 
 
 def test_off_saves_nothing_and_judges_nothing(tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path, prepared: Path, ph
             assert epoch == pytest.approx(other, rel=1e-4, abs=1e-5)
         state, _ = read_tensors(tmp_path / f"{rank}.safetensors")
         assert all(torch.allclose(state[name], value, atol=1e-5) for name, value in training.state().items())
+        assert json.loads((tmp_path / f"{rank}-resumed.json").read_text()) == got  # with the same momentum, however it lies in memory
+        resumed, _ = read_tensors(tmp_path / f"{rank}-resumed.safetensors")
+        if rank == 0:  # the others do not keep the best epoch's parameters across a resume
+            assert all(torch.equal(resumed[name], value) for name, value in state.items())
 
 
 @pytest.mark.parametrize("photos", [0, 1, 5, 8])

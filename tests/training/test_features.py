@@ -1,6 +1,9 @@
 """Photos through the backbone in order, few of them in memory at a time, the threads ahead of the network. Run: `make test`."""
 
+import json
+import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from torch import nn
 
 from tests.training.conftest import save_classes
 from training.data import FoundPhoto, find_photos
-from training.features import BATCH, Processor, choose_processor, extract_features, read_ahead
+from training.features import BATCH, Processor, choose_processor, extract_features, read_ahead, reading_threads, warn_of_unused_gpu
 from training.model import FEATURES, fold_batch_norm, load_backbone
 from training.preprocessing import Preprocessing, read_photo
 
@@ -70,12 +73,43 @@ def test_results_come_in_order_though_some_take_longer() -> None:
     later = threading.Event()
 
     def wait_for_the_next(number: int) -> int:
-        if number == 0 and torch.get_num_threads() > 1:
+        if number == 0 and reading_threads() > 1:
             later.wait(timeout=10)
         later.set()
         return number * 10
 
     assert list(read_ahead(range(30), wait_for_the_next, 4)) == [number * 10 for number in range(30)]
+
+
+def test_who_ends_early_waits_for_no_read_that_has_not_begun() -> None:
+    begun = []
+
+    def slow(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.05)
+        return number
+
+    coming = read_ahead(range(1000), slow, 200)
+    assert next(coming) == 0
+    coming.close()  # type: ignore[attr-defined]
+    assert len(begun) < 100
+
+
+def test_threads_that_read_share_the_cores() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert reading_threads({}) == cores
+    assert reading_threads({"LOCAL_WORLD_SIZE": "1", "OMP_NUM_THREADS": "1"}) == 1
+    assert reading_threads({"LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}) == max(1, cores // 2)
+    assert reading_threads({"LOCAL_WORLD_SIZE": "64"}) == 1
+
+
+def test_a_gpu_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    resources = tmp_path / "resourceconfig.json"
+    assert warn_of_unused_gpu({}, resources) == ""
+    assert "this machine has a GPU" in warn_of_unused_gpu({"SM_NUM_GPUS": "1"}, resources)
+    assert warn_of_unused_gpu({"SM_RESOURCE_CONFIG": json.dumps({"current_instance_type": "ml.c7i.xlarge"})}, resources) == ""
+    resources.write_text(json.dumps({"current_instance_type": "ml.g5.xlarge"}))
+    assert "ml.g5.xlarge has a GPU, but torch cannot use it" in warn_of_unused_gpu({}, resources)
 
 
 def test_what_goes_wrong_in_a_thread_is_raised() -> None:

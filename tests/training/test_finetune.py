@@ -74,7 +74,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(prepared: Path, photos: 
     inputs = next(training.train.batches([torch.arange(9)], epoch=1))
     labels, found = training.train.labels[:9], []
     for at_once in (9, 2):
-        compute_gradients(dataclasses.replace(training, parts=Parts(at_once)), inputs, labels, training.class_weights[labels].sum())
+        compute_gradients(dataclasses.replace(training, parts=Parts(at_once)), inputs, labels, len(labels))
         found.append([gradient.clone() for gradient in gradients(training)])
     for whole, parts in zip(*found, strict=True):
         assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-4 * float(whole.abs().max()) + 1e-9)
@@ -98,8 +98,28 @@ def test_a_photo_that_went_away_is_named(tmp_path: Path, prepared: Path) -> None
     name = examples.photos[0].name
     save_photo(tmp_path / name, (1, 2, 3), 1)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:200])
-    with pytest.raises(InputRefusedError, match="it is damaged"):
+    with pytest.raises(InputRefusedError, match="no longer the one that was prepared"):
         list(examples.batches([torch.arange(1)], 0))
+
+
+def test_a_photo_that_was_exchanged_is_named(tmp_path: Path, prepared: Path, photos: Path) -> None:
+    """Another photo would be learnt under the label of the first."""
+    examples = DecodedPhotos(tmp_path, open_dataset(prepared).split("valid"), small.SMALL)
+    name, other = examples.photos[0].name, examples.photos[1].name
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_bytes((photos / other).read_bytes())
+    with pytest.raises(InputRefusedError, match="no longer the one that was prepared"):
+        list(examples.batches([torch.arange(1)], 0))
+
+
+def test_only_matrices_decay_and_the_memory_for_momentum_is_taken_at_once(prepared: Path, photos: Path, weights: Path) -> None:
+    training = small.small_training(prepared, photos, weights)
+    parameters = list(training.parameters().values())
+    assert {value.ndim > 1 for group in training.optimizer.param_groups if not group["weight_decay"] for value in group["params"]} == {
+        False
+    }
+    assert sum(len(group["params"]) for group in training.optimizer.param_groups) == len(parameters)
+    assert all("momentum_buffer" in training.optimizer.state[value] for value in parameters)
 
 
 @pytest.fixture(scope="module")

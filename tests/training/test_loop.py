@@ -14,6 +14,7 @@ from training.head import WEIGHT_DECAY, Head, build_head, join
 from training.loop import (
     Training,
     compute_gradients,
+    decay_matrices,
     evaluate,
     fit,
     gradients,
@@ -103,9 +104,27 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(at_once: int) -> None:
     train = clusters(16, 1, noise=6.0)
     whole, parts = training_of(train, train), training_of(train, train, parts=at_once)
     for training in (whole, parts):
-        compute_gradients(training, train.values, train.labels, training.class_weights[train.labels].sum())
+        compute_gradients(training, train.values, train.labels, len(train.labels))
     for expected, got in zip(gradients(whole), gradients(parts), strict=True):
         assert torch.allclose(expected, got, atol=1e-7)
+
+
+def test_a_photo_counts_the_same_in_whatever_company() -> None:
+    """The weights average 1 over the data set, not over each batch: a batch of a rare class alone moves more."""
+    train = clusters(8, 1)
+    training = dataclasses.replace(training_of(train, train), class_weights=torch.tensor([4.0, 1.0, 1.0]))
+    found = []
+    for labels in ([0, 0], [0, 1]):
+        compute_gradients(training, train.values[[0, 1]], torch.tensor(labels), 2)
+        found.append(gradients(training)[1].clone())  # of the bias: (share - what is right) x weight / photos
+    assert torch.allclose(found[0], 4 * torch.tensor([-2 / 3, 1 / 3, 1 / 3]), atol=1e-5)
+    assert torch.allclose(found[1], (4 * torch.tensor([-2 / 3, 1 / 3, 1 / 3]) + torch.tensor([1 / 3, -2 / 3, 1 / 3])) / 2, atol=1e-5)
+
+
+def test_only_matrices_decay() -> None:
+    layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    groups = decay_matrices(layer.parameters(), 0.1, 0.5)
+    assert [(len(group["params"]), group["lr"], group["weight_decay"]) for group in groups] == [(1, 0.1, 0.5), (3, 0.1, 0.0)]
 
 
 class Hungry(nn.Module):
@@ -140,6 +159,18 @@ def test_a_photo_that_does_not_fit_ends_the_job_with_advice() -> None:
     assert isinstance(head, Head)
     with pytest.raises(InputRefusedError, match="instance type with more memory"):
         fit(dataclasses.replace(training, network=Hungry(head, 0)))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")]
+)
+def test_a_shortage_has_many_words(error: Exception) -> None:
+    def work(photos: int) -> int:
+        if photos > 3:
+            raise error
+        return photos
+
+    assert Parts(8).run(work) == 2
 
 
 def test_other_faults_are_no_lack_of_memory() -> None:

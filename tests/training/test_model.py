@@ -1,6 +1,7 @@
 """Weights: the right strides, nothing run on loading, nothing damaged accepted. Run: `make test`."""
 
 import copy
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def test_half_precision_weights_become_a_float32_backbone(weights: Path) -> None
     assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert backbone(torch.zeros(1, 3, 64, 64)).shape == (1, FEATURES)
+
+
+def test_a_digest_may_be_written_in_capitals(tmp_path: Path, weights: Path) -> None:
+    """And is then the one that the data set names."""
+    digest = hashlib.sha256((weights / "resnet50.pth").read_bytes()).hexdigest()
+    (tmp_path / "resnet50.pth").symlink_to(weights / "resnet50.pth")
+    assert load_backbone(describe_weights(tmp_path, sha256=digest.upper()))[1].sha256 == digest
 
 
 def test_the_stride_variant_changes_the_network_not_its_keys() -> None:

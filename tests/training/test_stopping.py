@@ -7,19 +7,26 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from tests.training import small
 from tests.training.conftest import job_folders, run_quietly
 from training.artefact import load_artefact
 from training.contract import METRICS
-from training.loop import Progress, fit
+from training.dataset import open_dataset
+from training.loop import Progress, Training, fit
+from training.memory import Parts
 from training.model import load_backbone
+from training.prediction import Model
+from training.refusal import InputRefusedError
 from training.settings import Folders
 from training.stopping import Stopping
-from training.train import SECONDS_BETWEEN_ARTEFACTS, Output, main
+from training.train import SECONDS_BETWEEN_ARTEFACTS, Output, answer, finish, main
 
 PROGRAM = Path(__file__).parents[2] / "training" / "train.py"
 ARGUMENTS = ["--lr", "0.01", "--batch_size", "4", "--epochs", "30", "--debugger", "off"]
@@ -104,10 +111,10 @@ def test_wherever_it_ends_there_is_a_model_and_it_goes_on_to_the_same_one(
     assert run_quietly(arguments, whole)[0] == 0
     folders = job_folders(tmp_path / "ended", prepared, weights, tmp_path)
     assert main(arguments, folders, EndsAfter(looks)) == 0
-    load_artefact(folders.model)
+    assert folders.model.exists() == (looks >= 11)  # before, nothing has been learnt that was looked at
     assert main(arguments, folders) == 0
     assert (folders.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
-    assert not folders.resume.exists()
+    assert not any(file.stat().st_size for file in folders.resume.glob("*"))
 
 
 def test_fine_tuning_that_ends_at_once_keeps_its_fitted_head(prepared: Path, photos: Path, weights: Path) -> None:
@@ -117,6 +124,42 @@ def test_fine_tuning_that_ends_at_once_keeps_its_fitted_head(prepared: Path, pho
     progress = fit(training)
     assert (progress.stopped, progress.history, progress.best) == (True, [], None)
     assert all((start[name] == value).all() for name, value in training.state().items())
+
+
+def trained(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> tuple[Progress, Output, Folders, Training]:
+    """A final job that has its model, and is about to judge it."""
+    training = small.small_training(prepared, photos, weights, epochs=1, evaluate_test=True)
+    plain_state = training.network.plain_state
+    output = Output(tmp_path / "model", small.small_dataset(prepared), load_backbone(weights)[1], training.settings, plain_state)  # type: ignore[arg-type]
+    return fit(training), output, job_folders(tmp_path, prepared, weights, photos), training
+
+
+def test_a_job_that_is_told_to_end_while_it_judges_has_its_model(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:
+    progress, output, folders, training = trained(tmp_path, prepared, photos, weights)
+    training.stopping.asked = True
+    finish(progress, output, folders, training)
+    assert progress.stopped
+    assert load_artefact(folders.model).description["metrics"]["best_epoch"] == 1
+    assert not folders.report.exists()
+
+
+def test_an_error_while_it_judges_costs_the_report_not_the_model(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:
+    progress, output, folders, training = trained(tmp_path, prepared, photos, weights)
+    with pytest.raises(InputRefusedError, match="was usable"):
+        finish(progress, output, replace(folders, photos=tmp_path / "gone"), training)
+    assert load_artefact(folders.model).description["metrics"]["best_epoch"] == 1
+
+
+def test_photos_are_judged_as_many_at_once_as_the_memory_holds(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Narrow(nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            if len(pixels) > 3:
+                raise torch.OutOfMemoryError
+            return pixels.mean(dim=(2, 3))
+
+    model = Model(Narrow(), ("a", "b", "c"), open_dataset(prepared).preprocessing, 1.0, "")
+    assert answer(model, torch.zeros(7, 8, 8, 3, dtype=torch.uint8), Parts(7)).shape == (7, 3)
+    assert "done again with 3" in capsys.readouterr().out
 
 
 def test_a_running_job_keeps_its_best_model_in_the_model_folder(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:

@@ -19,6 +19,7 @@ from training.dataset import open_dataset
 from training.inference import model_fn
 from training.prediction import logits
 from training.preprocessing import read_photo
+from training.refusal import write_failure
 from training.rules.status import RULE_NAMES
 
 
@@ -109,7 +110,7 @@ def test_a_tuning_job_needs_no_photos_prints_no_test_figure_and_leaves_no_report
     status, log = run_quietly(["--epochs", "2", "--batch_size", "512", "--debugger", "off"], folders)
     assert status == 0, log
     assert "test:" not in log
-    assert not [file for file in folders.checkpoints.rglob("*") if file.is_file()]
+    assert not [file for file in folders.checkpoints.rglob("*") if file.is_file() and file.stat().st_size]
     assert load_artefact(folders.model).classes == ("blue", "green", "red")
 
 
@@ -138,6 +139,12 @@ def test_what_cannot_be_trained_on_is_refused_in_a_sentence(
     assert status == 1
     assert sentence in folders.failure.read_text()
     assert not folders.model.exists()
+
+
+def test_a_reason_is_cut_between_two_characters(tmp_path: Path) -> None:
+    write_failure(tmp_path / "output/failure", "x" + "é" * 1000 + "\udc80")
+    content = (tmp_path / "output/failure").read_bytes()
+    assert content.decode() == "x" + "é" * 511
 
 
 def test_a_data_set_that_is_not_there_is_named(tmp_path: Path, weights: Path) -> None:
