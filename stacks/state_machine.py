@@ -13,7 +13,6 @@ from stacks import sagemaker_requests as requests
 from stacks.endpoint_states import endpoint_states
 from stacks.sagemaker_requests import jsonata
 from stacks.states_language import (
-    INTEGRATION_TRANSIENT,
     LAMBDA_TRANSIENT,
     SDK_UNNAMED,
     State,
@@ -22,9 +21,9 @@ from stacks.states_language import (
     choice,
     failure,
     found_failure,
+    job,
     last_act,
     log_streams,
-    optimised,
     retry,
     without_stop,
 )
@@ -107,17 +106,15 @@ def prepare_dataset() -> State:
     """Reads every photo once: checks it, splits them, computes the features that the training jobs learn from."""
     name = requests.PROCESSING_JOB_NAME
     failed = failure("PrepareDataset", kind="processing job", job=name, log=log_streams(PROCESSING_LOGS, name))
-    return {
-        "Type": "Task",
-        "Resource": optimised("createProcessingJob.sync"),
-        "Arguments": requests.create_processing_job(),
-        "TimeoutSeconds": PREPARATION_SECONDS,
-        "Retry": [retry(INTEGRATION_TRANSIENT)],
-        "Catch": [catch(failed, errors=("States.Timeout",), to="StopProcessingJob"), catch(failed)],
-        "Assign": {"dataset": jsonata("$plan.datasets & '/' & $states.result.ProcessingJobName")},
-        "Output": {},
-        "Next": "TuneHyperparameters",
-    }
+    return job(
+        "createProcessingJob",
+        requests.create_processing_job(),
+        seconds=PREPARATION_SECONDS,
+        failed=failed,
+        stop="StopProcessingJob",
+        assign={"dataset": jsonata("$plan.datasets & '/' & $states.result.ProcessingJobName")},
+        to="TuneHyperparameters",
+    )
 
 
 def stop_processing_job() -> State:
@@ -131,20 +128,19 @@ def tune_hyperparameters() -> State:
     failed = failure("TuneHyperparameters", kind="tuning job", job=name, log=log_streams(TRAINING_LOGS, name))
     values = [f"'{each}': $replace($string($job.TunedHyperParameters.{each}), '\"', '')" for each in contract.TUNED_HYPERPARAMETERS]
     best = ", ".join([*values, "'objective': $job.FinalHyperParameterTuningJobObjectiveMetric.Value"])
-    return {
-        "Type": "Task",
-        "Resource": optimised("createHyperParameterTuningJob.sync"),
-        "Arguments": requests.create_tuning_job(),
-        "TimeoutSeconds": TUNING_SECONDS,
-        "Retry": [retry(INTEGRATION_TRANSIENT)],
-        "Catch": [catch(failed, errors=("States.Timeout",), to="StopTuningJob"), catch(failed, to="FindFailedTrainingJob")],
-        "Assign": {
+    return job(
+        "createHyperParameterTuningJob",
+        requests.create_tuning_job(),
+        seconds=TUNING_SECONDS,
+        failed=failed,
+        stop="StopTuningJob",
+        caught="FindFailedTrainingJob",
+        assign={
             "tuning_job": jsonata("$states.result.HyperParameterTuningJobName"),
             "best": jsonata(f"($job := $states.result.BestTrainingJob; $exists($job.TrainingJobName) ? {{{best}}} : {{}})"),
         },
-        "Output": {},
-        "Next": "HasBestTrainingJob",
-    }
+        to="HasBestTrainingJob",
+    )
 
 
 def stop_tuning_job() -> State:
@@ -185,23 +181,21 @@ def train_model() -> State:
     """Trains with the best values, evaluates on the test photos, writes the report."""
     name = requests.TRAINING_JOB_NAME
     failed = failure("TrainModel", kind="training job", job=name, log=log_streams(TRAINING_LOGS, name))
-    return {
-        "Type": "Task",
-        "Resource": optimised("createTrainingJob.sync"),
-        "Arguments": requests.create_training_job(),
-        "TimeoutSeconds": TRAINING_SECONDS,
-        "Retry": [retry(INTEGRATION_TRANSIENT)],
-        "Catch": [catch(failed, errors=("States.Timeout",), to="StopTrainingJob"), catch(failed)],
-        "Assign": {
+    return job(
+        "createTrainingJob",
+        requests.create_training_job(),
+        seconds=TRAINING_SECONDS,
+        failed=failed,
+        stop="StopTrainingJob",
+        assign={
             "training": {
                 "job": jsonata("$states.result.TrainingJobName"),
                 "model_artifact": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts"),
                 "folder": jsonata(f"{requests.TRAINING_OUTPUT} & '/' & $states.result.TrainingJobName"),
             }
         },
-        "Output": {},
-        "Next": "CreateModel",
-    }
+        to="CreateModel",
+    )
 
 
 def stop_training_job() -> State:

@@ -74,6 +74,23 @@ def api_call(
     }
 
 
+def job(
+    action: str, arguments: Request, *, seconds: int, failed: State, stop: str, to: str, assign: State, caught: str = "ExecutionFailed"
+) -> State:
+    """A Task that starts a job and waits for its end; then `stop` is next if that took too long, `caught` if it failed otherwise."""
+    return {
+        "Type": "Task",
+        "Resource": optimised(f"{action}.sync"),
+        "Arguments": arguments,
+        "TimeoutSeconds": seconds,
+        "Retry": [retry(INTEGRATION_TRANSIENT)],
+        "Catch": [catch(failed, errors=("States.Timeout",), to=stop), catch(failed, to=caught)],
+        "Assign": assign,
+        "Output": {},
+        "Next": to,
+    }
+
+
 def last_act(action: str, arguments: Request, *, assign: State | None = None) -> State:
     """A Task on the way to ExecutionFailed, which it never keeps from saying what went wrong first."""
     return api_call(
