@@ -136,7 +136,7 @@ def prepare(options: Options, summary: Summary) -> None:
     description = Description(
         schema_version=SCHEMA_VERSION,
         data_sha256=data_sha256(photos, found.classes),
-        weights_sha256=weights.sha256.lower(),
+        weights_sha256=weights.sha256,
         code_sha256=code_sha256(),
         seed=options.seed,
         classes=found.classes,
