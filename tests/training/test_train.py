@@ -16,11 +16,16 @@ from training.artefact import load_artefact
 from training.compatibility import import_smdebug
 from training.contract import METRICS, OBJECTIVE_METRIC
 from training.dataset import open_dataset
+from training.distributed import Processes
+from training.features import Processor
 from training.inference import model_fn
+from training.model import load_backbone
 from training.prediction import logits
 from training.preprocessing import read_photo
 from training.refusal import write_failure
 from training.rules.status import RULE_NAMES
+from training.settings import Hyperparameters
+from training.train import identity
 
 
 def read(job: Job, name: str) -> Any:
@@ -189,3 +194,10 @@ def test_the_program_starts_as_a_file_from_anywhere(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert "--lr: got 'none'" in (tmp_path / "output/failure").read_text()
+
+
+def test_a_checkpoint_of_a_processor_that_rounds_otherwise_is_of_another_job(prepared: Path, weights: Path) -> None:
+    dataset, (_, description) = open_dataset(prepared), load_backbone(weights)
+    processors = (Processor(torch.device("cpu"), bfloat16) for bfloat16 in (False, True))
+    one, other = (identity(Hyperparameters(), dataset, description, processor, Processes()) for processor in processors)
+    assert {name for name in one if one[name] != other[name]} == {"processor"}
