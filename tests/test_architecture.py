@@ -12,7 +12,7 @@ ROOMS = ("stacks", "lambdas", "training", "local", "cli")
 ALLOWED = {
     "stacks": {"stacks", "training.contract", "aws_cdk", "constructs", "jsii"},
     "lambdas": {"lambdas", "boto3", "botocore"},
-    "training": {"training", "torch", "torchvision", "smdebug", "numpy", "PIL", "starlette", "uvicorn", "ray", "google"},
+    "training": {"training", "torch", "torchvision", "smdebug", "numpy", "PIL", "starlette", "uvicorn", "ray", "google", "psutil"},
     "local": {"local", "boto3", "psutil", "botocore", "ministack", "optuna", "starlette", "uvicorn"},
     "cli": {"cli", "local", "boto3", "botocore", "typer", "rich", "requests", "numpy", "torch"},
 }
