@@ -5,8 +5,9 @@ Runs on any machine; nothing else should run meanwhile:
     python -m benchmarks.throughput [chess flowers5.zip …] [--photos 320] [--rounds 7]
 
 Extraction is all of PrepareDataset's reading: file, checksum, decoding, fingerprint, thumbnail, network. Beside it the bare forward pass on
-pixels that are ready in memory, at several batch sizes. A fine-tuning epoch is the training job's own, decoding and random cuts included;
-beside it a bare loop of forward, backward and optimiser step on pixels that are ready. The two of a pair take turns.
+pixels that are ready in memory, at several batch sizes. A fine-tuning epoch from files is the training job's own, beside bare loops
+of forward, backward and optimiser step that a torch DataLoader feeds with the same photos, cut by torchvision; the step alone is that of
+both on pixels that are ready. All of a row take turns.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.figures import median, table
-from benchmarks.finetuning import finetuning_pair
+from benchmarks.finetuning import finetuning_pairs
 from benchmarks.inputs import photos_of, say, title, weights_channel
 from benchmarks.results import write_result
 from training.data import FoundPhoto, find_photos
@@ -33,8 +34,10 @@ FINETUNING_PART = 4
 """Fine-tuning goes through this part of the photos, for a step takes several times as long as a forward pass."""
 
 WHAT = (
-    "Whippet's extraction is file to feature: reading, checksum, decoding, fingerprint, thumbnail, network; its fine-tuning is an epoch "
-    "of the training job, decoding and random cuts included. Bare is the same network alone on pixels that are ready in memory."
+    "Whippet's extraction is file to feature: reading, checksum, decoding, fingerprint, thumbnail, network; bare beside it is the same "
+    "network alone on pixels that are ready in memory. Fine-tuning from files is an epoch of the training job, with reading, checksum, "
+    "decoding and random cuts; beside it a bare torch loop with a DataLoader and torchvision's random cuts. The step alone is on pixels "
+    "that are ready."
 )
 
 Measurement = Callable[[], int]
@@ -64,8 +67,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     photos = found.photos[:: max(1, len(found.photos) // options.photos)][: options.photos]
     measured = {"extraction": compare(extraction_pair(found.folder, photos), options.rounds)}
     for trainable in TRAINABLE:
-        pair = finetuning_pair(name, trainable, max(1, options.photos // FINETUNING_PART))
-        measured[f"fine-tuning {trainable}"] = compare(pair, options.rounds)
+        for what, pair in finetuning_pairs(name, trainable, max(1, options.photos // FINETUNING_PART)).items():
+            measured[f"fine-tuning {trainable}, {what}"] = compare(pair, options.rounds)
     return measured
 
 
