@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,20 @@ class Report:
     debugger: Debugger
     description: Mapping[str, Any]
     """What model.json holds."""
+    rule_statuses: Sequence[RuleStatus] | None = None
+    """Of the debugger rules; None where they have not been judged, empty where none are to be."""
+    profiler_rule_statuses: Sequence[RuleStatus] = ()
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    """What profile.json holds; empty where nothing was measured."""
+    ended_by: str | None = None
+    """Which rule ended the training early, and why, a sentence; None where none did."""
 
 
 def write_report(folder: Path, report: Report) -> None:
     """Judge the rules and write the files named above into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    statuses = [asdict(status) for status in rule_statuses(report.debugger)]
+    judged = rule_statuses(report.debugger) if report.rule_statuses is None else report.rule_statuses
+    statuses = [asdict(status) for status in judged]
     contents: dict[str, Any] = {
         "data": data_to_json(report.dataset),
         "history": [asdict(epoch) for epoch in report.history],
