@@ -1,0 +1,73 @@
+"""Rule verdicts, profile and figures in plain sentences: what happened, why it matters, what to change. The most urgent first, never many.
+
+Runs in the final training job, which writes them to report/insights.json and to the top of the report page; works on the report's JSON
+documents alone, so also on those of an earlier job:
+
+    insights(rule_statuses, profiler_rule_statuses, history, evaluation, data, profile, best_epoch, ended_by)
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.insight import SEVERITIES, Insight, counted
+from training.insights_data import about_data
+from training.insights_figures import about_figures
+from training.insights_profile import about_profile
+from training.insights_rules import about_rules, ending
+from training.tables import percent
+
+MOST = 8
+"""So many are told at most: who reads ten changes none. The tables of the report hold the rest."""
+
+Documents = Sequence[Mapping[str, Any]]
+
+
+def insights(
+    rule_statuses: Documents,
+    profiler_statuses: Documents = (),
+    history: Documents = (),
+    evaluation: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    profile: Mapping[str, Any] | None = None,
+    best_epoch: int | None = None,
+    ended_by: str | None = None,
+) -> list[Insight]:
+    """Return at most MOST insights, the most urgent first; where nothing is wrong the first one says so.
+
+    Args:
+        rule_statuses: what report/rule_statuses.json holds.
+        profiler_statuses: what report/profiler_rule_statuses.json holds.
+        history: what report/history.json holds.
+        evaluation: what report/evaluation.json holds; none where the model was not judged.
+        data: what report/data.json holds.
+        profile: what report/profile.json holds.
+        best_epoch: the epoch whose weights were kept, from 1.
+        ended_by: the rule that ended the training early, and why.
+    """
+    judged, photos, measured = evaluation or {}, data or {}, profile or {}
+    issues = {status["RuleConfigurationName"] for status in rule_statuses if status["RuleEvaluationStatus"] == "IssuesFound"}
+    found = [
+        *ending(ended_by, rule_statuses),
+        *about_rules(rule_statuses, history, judged, best_epoch, ended_by),
+        *about_figures(judged, photos, confusion_told="Confusion" in issues),
+        *about_data(photos, imbalance_told="ClassImbalance" in issues),
+        *about_profile(profiler_statuses, measured),
+    ]
+    urgent = sorted(found, key=lambda insight: SEVERITIES.index(insight.severity))[:MOST]
+    if any(insight.severity in ("problem", "warning") for insight in urgent):
+        return urgent
+    return [*_all_is_well(judged, rule_statuses, profiler_statuses), *urgent][:MOST]
+
+
+def _all_is_well(evaluation: Mapping[str, Any], rules: Documents, profiler_rules: Documents) -> list[Insight]:
+    """Return one sentence about a good run; nothing where too little is known to call it good."""
+    said = []
+    if test := evaluation.get("test"):
+        baseline = max(evaluation.get("baselines", {}).values(), default=0.0)
+        said.append(
+            f"{percent(test['accuracy'])} of {test['photos']:,} test photos are named rightly, against {percent(baseline)} untrained"
+        )
+    if rules or profiler_rules:
+        judged = [status for status in (*rules, *profiler_rules) if status["RuleEvaluationStatus"] == "NoIssuesFound"]
+        said.append(f"{counted(len(judged), 'rule')} found no issue")
+    return [Insight("good", f"This run is sound: {', and '.join(said)}.", "", "", "", "evaluation.json and the rules")] if said else []
