@@ -40,13 +40,24 @@ CHECKPOINTS_FOLDER = "/opt/ml/checkpoints"
 DEBUG_OUTPUT = "debug-output"
 """Folder under the checkpoints: what the smdebug hook saved."""
 
+PROFILER_OUTPUT = "profiler-output"
+"""Folder under the checkpoints: what the profiler measured, in the service's layout."""
+
+RULE_OUTPUT = "rule-output"
+"""Folder under the checkpoints: what the rules said while the job ran, and the profiler's report."""
+
 REPORT = "report"
-"""Folder under the checkpoints: data.json, history.json, evaluation.json, rule_statuses.json, report.html, check/."""
+"""Folder under the checkpoints: data.json, history.json, evaluation.json, rule_statuses.json, profiler_rule_statuses.json, profile.json,
+insights.json, report.html, check/."""
 
 RESUME = "resume"
 """Folder under the checkpoints: what a job that was interrupted goes on from, in a folder of the job's own name."""
 
-HYPERPARAMETERS = ("lr", "batch_size", "epochs", "seed", "trainable", "class_weights", "debugger", "evaluate_test")
+RULES = "rules"
+"""Hyperparameter of the final training job: the JSON text of {"evaluate": [rule] or null, "stop_training": [rule], "parameters": {rule:
+{parameter: text}}}, written as a JSON string once more, for the training toolkit decodes every value once. May be left out."""
+
+HYPERPARAMETERS = ("lr", "batch_size", "epochs", "seed", "trainable", "class_weights", "debugger", "evaluate_test", RULES)
 """Every hyperparameter that the program accepts; each is sent as a string, and any other is refused."""
 
 TUNED_HYPERPARAMETERS = ("lr", "batch_size")
@@ -67,8 +78,9 @@ TRAINABLE = ("head", "last_stage", "all")
 CLASS_WEIGHTS = ("balanced", "none")
 """`balanced`: photos of rare classes count more while training; never in a reported loss."""
 
-DEBUGGER_MODES = ("embedded", "off")
-"""`embedded`: the job hooks itself and judges its rules; `off`: no tensor is saved."""
+DEBUGGER_MODES = ("embedded", "managed", "off")
+"""Of debugger and profiler. `embedded`: the job hooks itself, measures and judges its rules; `managed`: the service judges what the job
+saves, as the request says; `off`: nothing is saved."""
 
 ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 """Environment of training jobs, which alone use smdebug: its generated messages load under protobuf 4 and later only so."""

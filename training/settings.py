@@ -4,11 +4,13 @@ Runs in training jobs. The training toolkit passes every hyperparameter as `--na
 """
 
 import argparse
+import ast
+import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from training.contract import (
     CHANNEL_DATASET,
@@ -19,13 +21,28 @@ from training.contract import (
     DEBUG_OUTPUT,
     DEBUGGER_MODES,
     EPOCHS,
+    PROFILER_OUTPUT,
     REPORT,
     RESUME,
+    RULE_OUTPUT,
     TRAINABLE,
 )
 from training.refusal import InputRefusedError
+from training.rules.names import DEBUG_RULES, PROFILER_RULES
 
 BASE = "/opt/ml"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which rules judge the job, and how; names and parameters are those of training.rules.names."""
+
+    evaluate: tuple[str, ...] | None = None
+    """Debugger rules; None means those that suit what is trained."""
+    stop_training: tuple[str, ...] = ()
+    """Debugger rules that end the training where they find an issue."""
+    parameters: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Rule -> parameter -> value, where it differs from the default."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,7 @@ class Hyperparameters:
     """One of training.contract.DEBUGGER_MODES."""
     evaluate_test: bool = False
     """Whether the test photos are looked at, and the report written: once, by the final job."""
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,16 @@ class Folders:
     def debug_output(self) -> Path:
         """Where the hook saves tensors."""
         return self.checkpoints / DEBUG_OUTPUT
+
+    @property
+    def profiler_output(self) -> Path:
+        """Where the profiler writes what it measures."""
+        return self.checkpoints / PROFILER_OUTPUT
+
+    @property
+    def rule_output(self) -> Path:
+        """Where the rules write what they say."""
+        return self.checkpoints / RULE_OUTPUT
 
     @property
     def report(self) -> Path:
@@ -116,7 +144,59 @@ def parse_hyperparameters(arguments: Sequence[str]) -> Hyperparameters:
     parser.add_argument("--class_weights", type=_unquoted, choices=CLASS_WEIGHTS, default=Hyperparameters.class_weights)
     parser.add_argument("--debugger", type=_unquoted, choices=DEBUGGER_MODES, default=Hyperparameters.debugger)
     parser.add_argument("--evaluate_test", type=_truth, default=Hyperparameters.evaluate_test, metavar="true|false")
+    parser.add_argument("--rules", type=parse_rules, default=Rules(), metavar="JSON")
     return Hyperparameters(**vars(parser.parse_args(arguments)))
+
+
+def parse_rules(text: str) -> Rules:
+    """Parse and check the JSON text that training.contract.RULES describes.
+
+    Raises:
+        argparse.ArgumentTypeError: no such text, rule or parameter; says which are allowed.
+    """
+    given = _decoded(text)
+    _known("rules", given, ("evaluate", "stop_training", "parameters"))
+    evaluate, parameters = given.get("evaluate"), given.get("parameters") or {}
+    _known("rules.parameters", parameters, (*DEBUG_RULES, *PROFILER_RULES))
+    for rule, values in parameters.items():
+        _known(f"rules.parameters.{rule}", values, (DEBUG_RULES | PROFILER_RULES)[rule])
+    return Rules(
+        evaluate=None if evaluate is None else _rule_names("rules.evaluate", evaluate),
+        stop_training=_rule_names("rules.stop_training", given.get("stop_training") or []),
+        parameters={rule: {name: str(value) for name, value in values.items()} for rule, values in parameters.items()},
+    )
+
+
+def _decoded(text: str) -> Any:
+    """Return the object that a text means, however often it was quoted.
+
+    The training toolkit decodes a hyperparameter once and hands an object on as Python writes it, a text as it is.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise argparse.ArgumentTypeError(f"got {text!r}, which is no JSON text") from error
+    return _decoded(value) if isinstance(value, str) else value
+
+
+def _known(where: str, given: Any, allowed: Collection[str]) -> None:
+    if not isinstance(given, dict):
+        raise argparse.ArgumentTypeError(f"{where} is {given!r}; it must be a JSON object with names out of {', '.join(allowed)}")
+    for name in given:
+        if name not in allowed:
+            raise argparse.ArgumentTypeError(f"{where} names {name!r}; allowed are {', '.join(allowed) or 'none'}")
+
+
+def _rule_names(where: str, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list):
+        raise argparse.ArgumentTypeError(f"{where} is {given!r}; it must be a list of names out of {', '.join(DEBUG_RULES)}")
+    for name in given:
+        if name not in DEBUG_RULES:
+            raise argparse.ArgumentTypeError(f"{where} names {name!r}; allowed are {', '.join(DEBUG_RULES)}")
+    return tuple(dict.fromkeys(given))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,7 +1,7 @@
 """What the contract promises is what the program does: hyperparameters, metric lines, folders. Run: `make test`."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,15 +9,16 @@ import pytest
 from training import contract
 from training.metrics import format_metric
 from training.refusal import InputRefusedError
-from training.settings import Folders, Hyperparameters, parse_hyperparameters
+from training.settings import Folders, Hyperparameters, Rules, parse_hyperparameters
 
 
 def test_the_program_accepts_exactly_the_hyperparameters_of_the_contract() -> None:
     assert {field.name for field in fields(Hyperparameters)} == set(contract.HYPERPARAMETERS)
     values = {"lr": "0.02", "batch_size": "32", "epochs": "3", "seed": "1", "trainable": "all"}
-    values |= {"class_weights": "none", "debugger": "off", "evaluate_test": "true"}
+    values |= {"class_weights": "none", "debugger": "off", "evaluate_test": "true", "rules": '{"stop_training": ["Overfit"]}'}
     parsed = parse_hyperparameters([part for name in contract.HYPERPARAMETERS for part in (f"--{name}", values[name])])
-    assert parsed == Hyperparameters(0.02, 32, 3, 1, trainable="all", class_weights="none", debugger="off", evaluate_test=True)
+    told = Hyperparameters(0.02, 32, 3, 1, trainable="all", class_weights="none", debugger="off", evaluate_test=True)
+    assert parsed == replace(told, rules=Rules(stop_training=("Overfit",)))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.123456789, 1234567.5, 1e-9])
@@ -68,4 +69,6 @@ def test_folders_follow_the_base_folder_and_the_toolkit() -> None:
     assert folders.photos == Path("/elsewhere")
     assert folders.weights == Path("/job/ml/input/data/weights")
     assert folders.debug_output == Path("/job/ml/checkpoints/debug-output")
+    assert folders.profiler_output == Path("/job/ml/checkpoints/profiler-output")
+    assert folders.rule_output == Path("/job/ml/checkpoints/rule-output")
     assert Folders.from_environment({}).report == Path(contract.CHECKPOINTS_FOLDER, contract.REPORT)
