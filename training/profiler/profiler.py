@@ -1,14 +1,37 @@
 """What the training loop tells the profiler: which phase it is in, and that a step has ended.
 
 Runs in training jobs. Nothing here stops a training: what fails is said once in the log and kept in `problem`.
+
+A phase costs about two microseconds. On a GPU, kernels run after the call that starts them has returned, so that a phase's time by the
+clock would be that of starting them. There one training step in SYNCHRONISED waits for the GPU at both ends of each phase, and the phases
+of that step alone are recorded; steps are timed always, for each of them ends by fetching its answers.
 """
 
+import os
+import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from time import perf_counter_ns
 from typing import Literal, Protocol
+
+import torch
+
+from training.profiler.sampling import SamplerProcess
+from training.profiler.timeline import Timeline
+from training.profiler.torch_window import TorchWindow, synchroniser
 
 Phase = Literal["data", "forward", "backward", "optimizer", "save"]
 PHASES: tuple[Phase, ...] = ("data", "forward", "backward", "optimizer", "save")
 """What a step is made of. What no phase covers is the rest of the step."""
+
+SYNCHRONISED = 20
+"""On a GPU the phases of one step in so many are timed; waiting for the GPU in each would keep the CPU from working ahead of it."""
+
+STEPS_BEFORE_THINNING = 4000
+"""All of so many steps of a mode are recorded, then every second of as many, every fourth …: a long training takes megabytes, not gigabytes."""
+
+MODE_NAMES = {"train": "TRAIN", "eval": "EVAL"}
 
 
 class Profiler(Protocol):
@@ -21,10 +44,10 @@ class Profiler(Protocol):
         """Time what happens inside; phases may come several times a step, and do not lie in one another."""
 
     def step(self, mode: str) -> None:
-        """Say that a step has ended; `mode`: "train" or "eval". A step lasts from the end of the one before it."""
+        """Say that a step has ended, `mode`: "train" or "eval". It began with the first phase since the one before that was no "save"."""
 
     def close(self) -> None:
-        """Write what is left, and end what runs beside the training."""
+        """Write what is left, and end what runs beside the training; done once, however often it is called."""
 
 
 class NoProfiler:
@@ -43,3 +66,139 @@ class NoProfiler:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class JobProfiler:
+    """Times steps and phases, records one window of operators, and has the machine sampled beside the training."""
+
+    def __init__(self, folder: Path, device: torch.device, sampler: SamplerProcess | None, node: str = "algo-1") -> None:
+        """`folder`: where measurements go. `sampler`: what samples the machine, None where the service does."""
+        self.problem: str | None = sampler.problem if sampler else None
+        if self.problem:
+            _say(self.problem)
+        self._timeline = Timeline(folder, device.type, node)
+        self._window = TorchWindow(folder, device.type)
+        self._sampler = sampler
+        self._synchronise: Callable[[], None] | None = synchroniser(device)
+        self._phases = {name: _Phase(name, self) for name in PHASES}
+        self._steps = dict.fromkeys(MODE_NAMES, 0)
+        self._open: list[tuple[str, int, int]] = []
+        self._times_phases = True
+        self._end_file = folder / "framework" / "training_job_end.ts"
+        self._closed = False
+
+    def phase(self, name: Phase) -> AbstractContextManager[object]:
+        """Return what times its block."""
+        return self._phases[name]
+
+    def step(self, mode: str) -> None:
+        """Note the step that has ended, with its phases."""
+        number = self._steps[mode]
+        self._steps[mode] = number + 1
+        try:
+            self._note(mode, number, perf_counter_ns())
+            if mode == "train" and not self._window.is_over:
+                self._window.step()
+            if self._timeline.is_due:
+                self._timeline.flush()
+        except Exception as error:  # noqa: BLE001 - whatever the profiler cannot do, the training goes on, and the log says so
+            self._degrade(f"steps are missing: {type(error).__name__}: {error}")
+        self._open.clear()
+        if self._synchronise:
+            self._times_phases = (number + 1) % SYNCHRONISED in (1, 2) if number < SYNCHRONISED else (number + 1) % SYNCHRONISED == 0
+
+    def close(self) -> None:
+        """Write what is left, and end the sampler."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._window.close()
+            self._timeline.flush()
+            self._end_file.parent.mkdir(parents=True, exist_ok=True)
+            self._end_file.touch()
+        except Exception as error:  # noqa: BLE001 - whatever the profiler cannot do, the training goes on, and the log says so
+            self._degrade(f"steps are missing: {type(error).__name__}: {error}")
+        if self._sampler and (problem := self._sampler.finish()):
+            self._degrade(problem)
+
+    def began(self, name: str) -> int:
+        """Return the moment at which a phase begins."""
+        if name == "data" and self._open and all(phase in ("data", "save") for phase, *_ in self._open):
+            self._open.clear()  # the data were at their end: no step came of it
+        if self._synchronise and self._times_phases:
+            self._synchronise()
+        return perf_counter_ns()
+
+    def ended(self, name: str, started: int) -> None:
+        """Note a phase. One of "save" between two steps belongs to neither."""
+        if self._synchronise and self._times_phases:
+            self._synchronise()
+        now = perf_counter_ns()
+        if name == "save" and not any(phase != "data" for phase, *_ in self._open):
+            self._timeline.add(name, started, now, sum(self._steps.values()), "between")
+        else:
+            self._open.append((name, started, now))
+
+    def _note(self, mode: str, number: int, now: int) -> None:
+        if not self._open or number % _stride(number):
+            return
+        track = f"Step:ModeKeys.{MODE_NAMES[mode]}"
+        self._timeline.add(track, self._open[0][1], now, number, mode)
+        if self._times_phases:
+            for name, started, ended in self._open:
+                self._timeline.add(name, started, ended, number, mode)
+
+    def _degrade(self, problem: str) -> None:
+        if self.problem is None:
+            self.problem = problem
+            _say(problem)
+
+
+class _Phase:
+    """A context manager that is used again and again: making one anew would cost as much as timing."""
+
+    __slots__ = ("_name", "_profiler", "_started")
+
+    def __init__(self, name: str, profiler: JobProfiler) -> None:
+        self._name, self._profiler, self._started = name, profiler, 0
+
+    def __enter__(self) -> None:
+        self._started = self._profiler.began(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        self._profiler.ended(self._name, self._started)
+
+
+def _stride(number: int) -> int:
+    """Return one step in how many is recorded at this one: 1, 2, 4 … for as many recorded steps each."""
+    stride, begins = 1, 0
+    while number >= begins + STEPS_BEFORE_THINNING * stride:
+        begins += STEPS_BEFORE_THINNING * stride
+        stride *= 2
+    return stride
+
+
+def _say(problem: str) -> None:
+    print(f"profiler degraded: {problem}. The training itself is not affected.", flush=True)
+
+
+def start_profiler(mode: str, folder: Path, device: torch.device) -> Profiler:
+    """Start measuring, and return what the loop talks to.
+
+    Args:
+        mode: "embedded"; "managed", where the service samples the machine and only steps are timed here; "off".
+        folder: the profiler's; what an earlier run of the job left there is removed.
+        device: what the training computes on.
+    """
+    if mode == "off":
+        return NoProfiler()
+    node = os.environ.get("SM_CURRENT_HOST", "algo-1")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        return JobProfiler(folder, device, SamplerProcess(folder, node) if mode == "embedded" else None, node)
+    except Exception as error:  # noqa: BLE001 - whatever the profiler cannot do, the training goes on, and the log says so
+        problem = f"it could not be started: {type(error).__name__}: {error}"
+        _say(problem)
+        return NoProfiler(problem)

@@ -1,0 +1,77 @@
+"""One window of a few training steps in which torch.profiler records every operator, on the CPU and on a GPU.
+
+Runs in training jobs. Below the profiler's folder: framework/torch-profiler/operators.json, the time of each operator, and trace.json.gz,
+for chrome://tracing and https://ui.perfetto.dev.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+BEGINS_AFTER = 2
+"""Training steps before the window: the first ones build caches and choose algorithms, and are not like the others."""
+
+STEPS = 3
+"""Training steps in the window."""
+
+MOST_OPERATORS = 100
+"""Rows of the table: those that took most time."""
+
+
+class TorchWindow:
+    """Opens itself after a few training steps, closes itself a few later, and is quiet otherwise."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        """`folder`: the profiler's. `device`: "cpu" or "cuda"."""
+        self.folder, self.device = folder / "framework" / "torch-profiler", device
+        self._seen, self._recorder = 0, None  # type: tuple[int, Any]
+        self.is_over = False
+
+    def step(self) -> None:
+        """Say that a training step has ended."""
+        self._seen += 1
+        if self._seen == BEGINS_AFTER:
+            activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (self.device == "cuda")
+            self._recorder = profile(activities=activities)
+            self._recorder.start()
+        elif self._seen == BEGINS_AFTER + STEPS:
+            self.close()
+
+    def close(self) -> None:
+        """End the window, also an incomplete one, and write what it saw, if anything.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        recorder, self._recorder, self.is_over = self._recorder, None, True
+        if recorder is None:
+            return
+        recorder.stop()
+        steps = self._seen - BEGINS_AFTER
+        if steps:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            written = {"device": self.device, "steps": steps, "operators": operators(recorder.key_averages())}
+            (self.folder / "operators.json").write_text(json.dumps(written, indent=1), encoding="utf-8")
+            recorder.export_chrome_trace(str(self.folder / "trace.json.gz"))
+
+
+def operators(averages: Any) -> list[dict[str, Any]]:
+    """Return {"name", "cpu_ms", "cuda_ms", "calls"} of the operators that took most time themselves, without what they called."""
+    rows = [
+        {
+            "name": row.key,
+            "cpu_ms": round(row.self_cpu_time_total / 1000, 3),
+            "cuda_ms": round(row.self_device_time_total / 1000, 3),
+            "calls": row.count,
+        }
+        for row in averages
+    ]
+    return sorted(rows, key=lambda row: row["cpu_ms"] + row["cuda_ms"], reverse=True)[:MOST_OPERATORS]
+
+
+def synchroniser(device: torch.device) -> Any:
+    """Return what waits until the device has done all it was given; None where the CPU computes, which does it at once."""
+    return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else None
