@@ -1,9 +1,10 @@
-"""Charts as inline SVG: lines over epochs, a reliability diagram, and a confusion matrix. No script, no file beside the page.
+"""Charts as inline SVG: lines over epochs, bars, a reliability diagram, and a confusion matrix. No script, no file beside the page.
 
 Runs in the final training job, and wherever a page is made.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -119,3 +120,82 @@ def _grid(low: float, high: float, y: Callable[[float], float], right: float = W
 def _epoch_labels(epochs: int, x: Callable[[float], float]) -> str:
     numbers = sorted({1, epochs, *range(5, epochs, max(5, epochs // 4))})
     return "".join(f'<text x="{x(number):.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">{number}</text>' for number in numbers)
+
+
+ROW, LABELS, TOP = 22, 150, 28
+"""Height of a bar with its gap, width left to the names before the bars, height left to the title above them."""
+LONGEST_BAR = WIDTH - LABELS - 46
+"""Leaves room for the number behind it."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart."""
+
+    name: str
+    value: float
+    said: str = ""
+    """Shown where the pointer rests."""
+
+
+def bar_chart(title: str, bars: Sequence[Bar], full: float | None = None) -> str:
+    """Return an SVG of horizontal bars with their values; `full`: what the whole width stands for, by default the longest bar."""
+    whole = full or max(bar.value for bar in bars) or 1.0
+    parts = []
+    for row, bar in enumerate(bars):
+        width = max(0.5, LONGEST_BAR * min(1.0, bar.value / whole))
+        said = f"{bar.name}: {bar.value:.4g}" + (f", {bar.said}" if bar.said else "")
+        parts += [_name(row, bar.name), _box(row, LABELS, width, COLOURS[0], said)]
+        parts.append(_text(row, LABELS + width + 5, f"{bar.value:.0f}" if bar.value >= 100 else f"{bar.value:.1f}"))
+    return _rows_of(title, len(bars), parts)
+
+
+def stacked_chart(title: str, bars: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> str:
+    """Return an SVG of bars that are divided into shares of one, a colour a share, and what the colours mean."""
+    parts = []
+    for row, (name, shares) in enumerate(bars.items()):
+        parts.append(_name(row, name))
+        left = float(LABELS)
+        for share, colour in colours.items():
+            width = (WIDTH - LABELS) * shares.get(share, 0.0)
+            parts.append(_box(row, left, width, colour, f"{share}: {shares.get(share, 0.0):.1%}"))
+            if width > 34:
+                parts.append(_text(row, left + width / 2 - 10, f"{shares[share]:.0%}", "#fff"))
+            left += width
+    for place, (share, colour) in enumerate(colours.items()):
+        left, below = LABELS - 100 + 78 * place, len(bars)
+        parts += [_box(below, left, 10, colour, share), _text(below, left + 14, share)]
+    return _rows_of(title, len(bars) + 1, parts)
+
+
+def range_chart(title: str, ranges: Mapping[str, Mapping[str, float]]) -> str:
+    """Return an SVG of percentages: a bar to the mean, a paler one on to the 95th percentile, a stroke at the most."""
+    parts = []
+    for row, (name, values) in enumerate(ranges.items()):
+        mean, high, most = (LONGEST_BAR * min(100.0, values.get(key, 0.0)) / 100 for key in ("mean", "p95", "max"))
+        said = f"{name}: " + ", ".join(f"{key} {values[key]:.1f}" for key in ("mean", "p50", "p95", "p99", "max") if key in values)
+        colours = ((LONGEST_BAR, "#f0f0f0"), (high, "#a8cfe8"), (mean, COLOURS[0]))
+        parts += [_name(row, name), *(_box(row, LABELS, width, colour, said) for width, colour in colours)]
+        parts += [_box(row, LABELS + most - 1, 2, COLOURS[1], said), _text(row, WIDTH - 40, f"{values['mean']:.0f}")]
+    parts.append(_text(len(ranges), LABELS, "blue: mean; pale: 95th percentile; red: most", "#555"))
+    return _rows_of(title, len(ranges) + 1, parts)
+
+
+def _box(row: int, left: float, width: float, colour: str, said: str) -> str:
+    place = f'x="{left:.1f}" y="{TOP + row * ROW}" width="{width:.1f}" height="{ROW - 8}"'
+    return f'<rect {place} fill="{colour}"><title>{escape(said)}</title></rect>'
+
+
+def _text(row: int, left: float, text: str, colour: str = "#222") -> str:
+    return f'<text x="{left:.1f}" y="{TOP + row * ROW + 11}" fill="{colour}">{escape(text)}</text>'
+
+
+def _name(row: int, name: str) -> str:
+    short = name if len(name) <= 24 else f"{name[:23]}…"
+    return f'<text x="{LABELS - 6}" y="{TOP + row * ROW + 11}" text-anchor="end"><title>{escape(name)}</title>{escape(short)}</text>'
+
+
+def _rows_of(title: str, rows: int, parts: Sequence[str]) -> str:
+    name = f'<text x="{MARGIN}" y="16">{escape(title)}</text>'
+    size = f'viewBox="0 0 {WIDTH} {TOP + rows * ROW}" role="img" aria-label="{escape(title)}"'
+    return f"<svg {size}>{name}{''.join(parts)}</svg>"

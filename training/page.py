@@ -4,12 +4,16 @@ Runs in the final training job. Every name that comes from the data is escaped.
 """
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from training.charts import line_chart
 from training.page_data import photos
 from training.page_evaluation import calibration, classes, figures, verdict, worst_errors
+from training.page_insights import STYLE as INSIGHTS_STYLE
+from training.page_insights import insight_cards
+from training.page_profile import machine
+from training.page_rules import STYLE as RULES_STYLE
+from training.page_rules import no_rules, rules
 from training.tables import table
 
 _STYLE = """
@@ -21,28 +25,38 @@ table{border-collapse:collapse;max-width:100%}.wide{overflow-x:auto}
 th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;overflow-wrap:break-word}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 .plain td.number{text-align:left}.side{display:flex;flex-wrap:wrap;gap:0 3rem}
+.charts{display:flex;flex-wrap:wrap;gap:.5rem;align-items:flex-start}
 .verdict{font-size:1.15rem;background:#f3f6f9;padding:.8rem 1rem;border-radius:6px}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(140px,1fr));gap:.8rem}
 figure{margin:0;font-size:.85rem;overflow-wrap:anywhere}figure img{width:100%;height:130px;object-fit:contain;background:#f3f6f9}
-.IssuesFound,.Error{color:#a33b00;font-weight:bold}.NoIssuesFound{color:#006b4f}
 """
 
 
-def render_page(contents: Mapping[str, Any], best_epoch: int, description: Mapping[str, Any], pictures: Sequence[bytes] = ()) -> str:
+def render_page(
+    contents: Mapping[str, Any],
+    best_epoch: int,
+    description: Mapping[str, Any],
+    pictures: Sequence[bytes] = (),
+    profiler_report: str | None = None,
+) -> str:
     """Return the page.
 
     Args:
-        contents: what the JSON files hold, by name: data, history, evaluation, rule_statuses.
+        contents: what the JSON files hold, by name: data, history, evaluation, insights, rule_statuses, profiler_rule_statuses, profile.
         best_epoch: the epoch whose weights were kept, from 1.
         description: what model.json holds.
         pictures: a small JPEG of each of the worst errors, or none.
+        profiler_report: the file beside the page that holds the profiler's own report; None where there is none.
     """
-    evaluation, statuses = contents["evaluation"], contents["rule_statuses"]
+    evaluation, nothing = contents["evaluation"], no_rules(description["hyperparameters"].get("debugger", "off"))
     sections = (
-        verdict(evaluation, statuses, best_epoch),
-        figures(evaluation, description),
+        verdict(evaluation, best_epoch),
+        insight_cards(contents["insights"]),
         _curves(contents["history"], best_epoch),
-        _rules(statuses),
+        figures(evaluation, description),
+        rules("Debugger rules", contents["rule_statuses"], nothing),
+        machine(contents["profile"], profiler_report),
+        rules("Profiler rules", contents["profiler_rule_statuses"], nothing),
         calibration(evaluation),
         classes(evaluation),
         worst_errors(evaluation["worst_errors"], pictures),
@@ -51,7 +65,8 @@ def render_page(contents: Mapping[str, Any], best_epoch: int, description: Mappi
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Training report</title><style>{_STYLE}</style></head><body><h1>Training report</h1>{''.join(sections)}</body></html>\n"
+        f"<title>Training report</title><style>{_STYLE}{INSIGHTS_STYLE}{RULES_STYLE}</style></head>"
+        f"<body><h1>Training report</h1>{''.join(sections)}</body></html>\n"
     )
 
 
@@ -66,17 +81,6 @@ def _curves(history: Sequence[Mapping[str, float]], best_epoch: int) -> str:
 
 
 _EPOCH_COLUMNS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-
-
-def _rules(statuses: Sequence[Mapping[str, str]]) -> str:
-    if not statuses:
-        return "<h2>Debugger rules</h2><p>The debugger was off: nothing was judged.</p>"
-    rows = "".join(
-        f'<tr><td>{escape(status["RuleConfigurationName"])}</td><td class="{escape(status["RuleEvaluationStatus"])}">'
-        f"{escape(status['RuleEvaluationStatus'])}</td><td>{escape(status['StatusDetails'])}</td></tr>"
-        for status in statuses
-    )
-    return f"<h2>Debugger rules</h2><table><tr><th>rule</th><th>status</th><th>details</th></tr>{rows}</table>"
 
 
 _PROVENANCE = ("hashes", "data_set", "backbone", "preprocessing", "hyperparameters", "versions")

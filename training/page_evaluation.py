@@ -17,17 +17,15 @@ _BASELINES = {
 }
 
 
-def verdict(evaluation: Mapping[str, Any], statuses: Sequence[Mapping[str, str]], best_epoch: int) -> str:
+def verdict(evaluation: Mapping[str, Any], best_epoch: int) -> str:
     """Return what somebody reads who reads nothing else."""
     test, baseline = evaluation["test"], max(evaluation["baselines"].values())
     low, high = test["accuracy_interval"]
-    issues = [status["RuleConfigurationName"] for status in statuses if status["RuleEvaluationStatus"] != "NoIssuesFound"]
-    rules = f"Rules to look at: {', '.join(issues)}" if issues else ("No rule found an issue" if statuses else "The debugger was off")
     beaten = "more than" if low > baseline else "less than" if high < baseline else "not clearly more or less than"
     return (
         f'<p class="verdict"><b>{percent(test["accuracy"])}</b> of {test["photos"]:,} test photos are named rightly: '
         f"of all photos like them, between {percent(low)} and {percent(high)} (95&nbsp;% interval), {beaten} the {percent(baseline)} "
-        f"that the better baseline reaches on the same photos. Weights of epoch {best_epoch}. {escape(rules)}.</p>"
+        f"that the better baseline reaches on the same photos. Weights of epoch {best_epoch}.</p>"
     )
 
 

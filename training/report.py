@@ -1,13 +1,16 @@
-"""The report of a training job: JSON files for programs, one HTML page for people, and the verdicts of the rules.
+"""The report of a training job: JSON files for programs, and one HTML page for people that begins with what to change.
 
 Runs in the final training job, which writes it under the checkpoints, so that it reaches S3 uncompressed:
 
     data.json            the data set's summary, and the names of the test photos
     history.json         one entry an epoch
     evaluation.json      described by training/evaluation.schema.json in the repository
-    rule_statuses.json   what each debugger rule says
+    insights.json        what of it matters, in sentences, the most urgent first: training/insight.py
+    rule_statuses.json, profiler_rule_statuses.json
+                         what each debugger rule and each profiler rule says
+    profile.json         how busy the machine was, and where the time of the steps went
     check.json, check/   a few test photos and the probabilities that an endpoint must answer
-    report.html          all of it to read
+    report.html          all of it to read; beside it profiler-report.html, where the job judged its profile
 """
 
 import json
@@ -19,9 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from training import evaluate
+from training.contract import RULE_OUTPUT
 from training.dataset import CHECK_FOLDER, SUMMARY, Dataset
 from training.debugger import Debugger
 from training.evaluate import Assessment
+from training.insight import Insight
+from training.insights import insights
 from training.json_text import write_json
 from training.loop import Epoch
 from training.page import render_page
@@ -29,6 +35,9 @@ from training.rules.status import RuleStatus, could_not_judge
 
 MAX_LISTED = 1000
 """Most names of test photos that data.json lists; of more, evenly spread ones."""
+
+PROFILER_REPORT = "profiler-report.html"
+"""What the profiler calls its page."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +71,39 @@ def write_report(folder: Path, report: Report) -> None:
         "history": [asdict(epoch) for epoch in report.history],
         "evaluation": evaluate.to_json(report.assessment),
         "rule_statuses": statuses,
+        "profiler_rule_statuses": [asdict(status) for status in report.profiler_rule_statuses],
+        "profile": dict(report.profile),
         "check": report.description["check_photos"],
     }
+    contents["insights"] = [asdict(insight) for insight in _insights(contents, report)]
     for name, content in contents.items():
         write_json(folder / f"{name}.json", content)
     _copy_check_photos(folder / CHECK_FOLDER, report.dataset)
-    page = render_page(contents, report.best.epoch, report.description, _pictures(report))
+    page = render_page(contents, report.best.epoch, report.description, _pictures(report), _copy_profiler_report(folder))
     (folder / "report.html").write_text(page, encoding="utf-8", errors="replace")
-    for status in statuses:
+    _print(contents)
+
+
+def _insights(contents: Mapping[str, Any], report: Report) -> list[Insight]:
+    documents = (contents[name] for name in ("rule_statuses", "profiler_rule_statuses", "history", "evaluation", "data", "profile"))
+    return insights(*documents, report.best.epoch, report.ended_by)
+
+
+def _copy_profiler_report(folder: Path) -> str | None:
+    """Put the profiler's page beside ours, so that the link between them outlives a download; return its name, None where there is none."""
+    written = sorted((folder.parent / RULE_OUTPUT).glob(f"ProfilerReport-*/profiler-output/{PROFILER_REPORT}"))
+    if not written:
+        return None
+    shutil.copy(written[-1], folder / PROFILER_REPORT)
+    return PROFILER_REPORT
+
+
+def _print(contents: Mapping[str, Any]) -> None:
+    """Say in the log what the rules say, and what matters."""
+    for status in (*contents["rule_statuses"], *contents["profiler_rule_statuses"]):
         print(f"rule {status['RuleConfigurationName']}: {status['RuleEvaluationStatus']} - {status['StatusDetails']}", flush=True)
+    for insight in contents["insights"]:
+        print(f"insight ({insight['severity']}): {insight['what']} {insight['change']}".rstrip(), flush=True)
 
 
 def data_to_json(dataset: Dataset) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.training import documents
+from tests.training.documents import spread
 from training.page import render_page
 
 EVIL = "</td><script>alert(1)</script>{{7*7}}\n\"'&"
@@ -74,8 +76,25 @@ def contents(name: str, classes: int = 3) -> dict[str, Any]:
             "most_confused": [{"shown": name, "called": name, "photos": 1}],
             "worst_errors": [{"file": name, "shown": name, "called": name, "probability": 0.9, "shown_probability": 0.1, "index": 0}],
         },
-        "rule_statuses": [{"RuleConfigurationName": name, "RuleEvaluationStatus": "IssuesFound", "StatusDetails": name}],
+        "insights": [
+            {"severity": kind, "what": name, "why": name, "change": name, "evidence": name, "source": name} for kind in ("problem", "note")
+        ],
+        "rule_statuses": [verdict(name, "IssuesFound"), verdict(f"other {name}", "NoIssuesFound")],
+        "profiler_rule_statuses": [verdict(name, "Error")],
+        "profile": profile(name),
     }
+
+
+def verdict(name: str, status: str) -> dict[str, Any]:
+    row = {"mode": "TRAIN", "step": 3, "tensor": name, "value": 41.5, "threshold": name}
+    known = {"StatusDetails": f"RuleEvaluationConditionMet: {name}", "RuleParameters": {"rule_to_invoke": "x", "threshold": name}}
+    return {"RuleConfigurationName": name, "RuleEvaluationStatus": status, "Evidence": [row] * 5, "Advice": f"Advice: {name}", **known}
+
+
+def profile(name: str) -> dict[str, Any]:
+    gpu = {"name": name, "utilization": spread(80.0), "memory": spread(60.0)}
+    operators = [{"name": name, "cpu_ms": 3.5, "cuda_ms": 0.0, "calls": 5}]
+    return documents.profile(gpu=[gpu], operators=operators, problem=name)
 
 
 DESCRIPTION: dict[str, dict[str, object]] = {
@@ -105,7 +124,7 @@ def test_a_matrix_too_large_to_be_seen_is_not_drawn() -> None:
 def test_the_best_epoch_and_the_verdicts_are_shown() -> None:
     page = render_page(contents("piece"), 2, DESCRIPTION)
     assert "best: 2" in page
-    assert "IssuesFound" in page
+    assert '<span class="IssuesFound">IssuesFound</span>' in page
     assert "between 30.0% and 70.0%" in page
 
 
@@ -171,7 +190,8 @@ def test_a_picture_is_part_of_the_page() -> None:
 
 def test_a_single_epoch_no_rules_and_no_error_make_a_page() -> None:
     one = contents("piece")
-    one["history"], one["rule_statuses"], one["evaluation"]["worst_errors"] = one["history"][:1], [], []
+    one["history"], one["evaluation"]["worst_errors"] = one["history"][:1], []
+    one |= {"rule_statuses": [], "profiler_rule_statuses": [], "profile": {}, "insights": []}
     page = render_page(one, 1, DESCRIPTION)
     assert "nothing was judged" in page
     assert "Worst errors" not in page
@@ -181,3 +201,79 @@ def test_where_the_model_comes_from_is_told() -> None:
     page = render_page(contents("piece"), 1, DESCRIPTION | {"hashes": {"data_sha256": "cafe"}})
     assert "hashes: data_sha256" in page
     assert "cafe" in page
+
+
+def test_what_to_change_stands_before_everything_but_the_accuracy() -> None:
+    page = render_page(contents("piece"), 1, DESCRIPTION)
+    places = [page.index(part) for part in ('class="verdict"', 'class="insight problem"', 'class="insight note"', "Loss a photo, by epoch")]
+    assert places == sorted(places)
+
+
+def test_a_good_insight_is_its_sentence_alone() -> None:
+    good = {"severity": "good", "what": "This run is sound.", "why": "", "change": "", "evidence": "", "source": "all"}
+    page = render_page(contents("piece") | {"insights": [good]}, 1, DESCRIPTION)
+    assert '<b class="what">This run is sound.</b></p><p class="seen">From: all</p></div>' in page
+
+
+def test_rules_that_found_something_say_what_they_saw_and_what_to_do() -> None:
+    page = render_page(contents("piece"), 1, DESCRIPTION).partition("Debugger rules")[2].partition("Time and machine")[0]
+    shown, _, others = page.partition("What the others looked at")
+    assert "1 without an issue, 1 found an issue" in shown
+    assert '<span class="pill IssuesFound">▲ piece</span><span class="pill NoIssuesFound">✓ other piece</span>' in shown
+    assert "<td>piece<ul><li>piece at TRAIN step 3: 41.5 against piece</li>" in shown
+    assert shown.count("<li>piece at") == 3
+    assert "<li>and 2 more</li>" in shown
+    assert "<small>threshold piece</small>" in shown
+    assert "<td>Advice: piece</td>" in shown
+    assert "Advice" not in others
+
+
+def test_long_details_are_shortened() -> None:
+    wordy = contents("piece")
+    wordy["rule_statuses"][0]["StatusDetails"] = "w" * 1024
+    assert "w" * 399 + "…" in render_page(wordy, 1, DESCRIPTION)
+
+
+def test_a_rule_in_a_state_of_its_own_is_shown() -> None:
+    waiting = contents("piece") | {"rule_statuses": [verdict("Overfit", "InProgress")]}
+    assert '<p>1 InProgress</p><div class="pills"><span class="pill InProgress">… Overfit</span>' in render_page(waiting, 1, DESCRIPTION)
+
+
+@pytest.mark.parametrize(("mode", "said"), [("off", "nothing was judged"), ("managed", "The service judges what this job saved")])
+def test_why_there_are_no_verdicts_is_told(mode: str, said: str) -> None:
+    none = contents("piece") | {"rule_statuses": [], "profiler_rule_statuses": []}
+    assert render_page(none, 1, DESCRIPTION | {"hyperparameters": {"debugger": mode}}).count(said) == 2
+
+
+def test_the_machine_is_drawn() -> None:
+    page = render_page(contents("piece") | {"profile": documents.profile(waiting=0.25)}, 1, DESCRIPTION)
+    for said in (
+        "Measured for 900.0 s, 11.5 s of them before the first step. 400 training steps: 210.0 ms in the median, 900.0 ms at most.",
+        "<title>data: 25.0%</title>",
+        "<title>gpu0 memory: mean 60.0, p50 60.0, p95 72.0, p99 78.0, max 84.0</title>",
+        "<title>core 3: 40</title>",
+        "<title>convolution_backward: 900, 530 calls</title>",
+        "Operators, ms on the GPU in the window",
+    ):
+        assert said in page
+
+
+def test_without_a_gpu_operators_are_those_of_the_cpu() -> None:
+    measured = documents.profile(gpu=[], operators=[{"name": "aten::addmm", "cpu_ms": 3.5, "cuda_ms": 0.0, "calls": 5}])
+    page = render_page(contents("piece") | {"profile": measured}, 1, DESCRIPTION)
+    assert "Operators, ms on the CPU in the window" in page
+    assert "gpu0" not in page
+
+
+@pytest.mark.parametrize(
+    "measured", [{}, {"problem": "no sampler"}, {"seconds": 1.0, "steps": {"train": {"count": 0}}, "cpu": None, "operators": []}]
+)
+def test_a_profile_with_parts_missing_makes_a_page(measured: dict[str, Any]) -> None:
+    page = render_page(contents("piece") | {"profile": measured}, 1, DESCRIPTION)
+    assert ("Time and machine" in page) == bool(measured)
+    assert ("Measured in part only: no sampler" in page) == ("problem" in measured)
+
+
+def test_the_profilers_report_is_linked_where_there_is_one() -> None:
+    assert '<a href="profiler-report.html">' in render_page(contents("piece"), 1, DESCRIPTION, profiler_report="profiler-report.html")
+    assert "<a " not in render_page(contents("piece"), 1, DESCRIPTION)

@@ -1,6 +1,7 @@
 """The report's files: whole, small for many classes, and readable whatever the photos are called. Run: `make test`."""
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ from training.debugger import NoDebugger
 from training.evaluate import assess
 from training.loop import Epoch
 from training.report import MAX_LISTED, Report, write_report
+from training.rules.status import RuleStatus
 
 CHECKED = [{"file": "check/0.jpg", "sha256": "00", "probabilities": [1.0, 0.0]}]
 DESCRIPTION: dict[str, Any] = {"backbone": {}, "preprocessing": {}, "hyperparameters": {}, "versions": {}, "check_photos": CHECKED}
 EPOCH = Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1)
 
 
-def written(base: Path, classes: int = 3, test: int | None = None, wrong: int = 0, problem: str | None = None, **summary: Any) -> Path:
+def rule(name: str, status: str, details: str) -> RuleStatus:
+    return RuleStatus(name, status, details, "2026-11-24T11:30:12+00:00")
+
+
+def written(
+    base: Path, classes: int = 3, test: int | None = None, wrong: int = 0, given: dict[str, Any] | None = None, **summary: Any
+) -> Path:
     """The report of a model that names every photo rightly but for the first `wrong` ones of the test."""
     every = list(range(classes))
     shown = [number % classes for number in range(test)] if test else every
@@ -26,7 +34,8 @@ def written(base: Path, classes: int = 3, test: int | None = None, wrong: int = 
     dataset = make_dataset(base / "dataset", {"train": every, "valid": every, "test": shown}, names, **summary)
     called = [(label + 1) % classes if number < wrong else label for number, label in enumerate(shown)]
     assessment = assess({"valid": torch.eye(classes), "test": 9 * torch.eye(classes)[called]}, dataset)
-    write_report(base / "report", Report(dataset, [EPOCH], EPOCH, assessment, NoDebugger(problem), DESCRIPTION))
+    parts = {"rule_statuses": [], **(given or {})}
+    write_report(base / "report", Report(dataset, [EPOCH], EPOCH, assessment, NoDebugger(), DESCRIPTION, **parts))
     return base / "report"
 
 
@@ -36,8 +45,8 @@ def read(folder: Path, name: str) -> Any:
 
 def test_all_its_files_are_there(tmp_path: Path) -> None:
     folder = written(tmp_path)
-    names = ["check", "check.json", "data.json", "evaluation.json", "history.json", "report.html", "rule_statuses.json"]
-    assert sorted(path.name for path in folder.iterdir()) == names
+    documents = ("check", "data", "evaluation", "history", "insights", "profile", "profiler_rule_statuses", "rule_statuses")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["check", "report.html", *(f"{name}.json" for name in documents)])
     assert read(folder, "history") == [
         {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.5, "valid_loss": 0.5, "valid_accuracy": 0.5, "seconds": 0.1}
     ]
@@ -86,7 +95,34 @@ def test_a_name_in_no_encoding_is_kept(tmp_path: Path) -> None:
     assert "caf? é.jpg" in (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_rules_that_could_not_judge_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    statuses = read(written(tmp_path, problem="smdebug is missing"), "rule_statuses")
-    assert {status["RuleEvaluationStatus"] for status in statuses} == {"Error"}
-    assert "smdebug is missing" in capsys.readouterr().out
+def test_verdicts_and_insights_are_in_their_files_on_the_page_and_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = [rule("Overfit", "Error", "InternalError: smdebug is missing")]
+    busy = [rule("CPUBottleneck", "IssuesFound", "RuleEvaluationConditionMet: 61 % of the time")]
+    given = {
+        "rule_statuses": broken,
+        "profiler_rule_statuses": busy,
+        "profile": {"seconds": 5.0, "problem": None},
+        "ended_by": "rule X: met",
+    }
+    folder = written(tmp_path, given=given)
+    assert read(folder, "rule_statuses")[0]["RuleEvaluationStatus"] == "Error"
+    assert read(folder, "profiler_rule_statuses")[0]["RuleConfigurationName"] == "CPUBottleneck"
+    assert read(folder, "profile") == {"seconds": 5.0, "problem": None}
+    severities = [insight["severity"] for insight in read(folder, "insights")]
+    assert (severities[0], read(folder, "insights")[0]["evidence"]) == ("problem", "rule X: met")
+    page, log = (folder / "report.html").read_text(encoding="utf-8"), capsys.readouterr().out
+    for insight in read(folder, "insights"):
+        assert escape(insight["what"]) in page
+        assert f"insight ({insight['severity']}): {insight['what']}" in log
+    assert "rule Overfit: Error - InternalError: smdebug is missing" in log
+    assert "rule CPUBottleneck: IssuesFound - RuleEvaluationConditionMet: 61 % of the time" in log
+
+
+def test_the_profilers_report_lies_beside_the_page(tmp_path: Path) -> None:
+    for started in ("1764000000", "1764000001"):
+        made = tmp_path / "rule-output" / f"ProfilerReport-{started}" / "profiler-output"
+        made.mkdir(parents=True)
+        (made / "profiler-report.html").write_text(started)
+    folder = written(tmp_path, given={"profile": {"seconds": 5.0}})
+    assert (folder / "profiler-report.html").read_text() == "1764000001"
+    assert 'href="profiler-report.html"' in (folder / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,90 @@
+"""The part of the report page that holds the rules' verdicts: all of them at a glance, and what those saw that found something.
+
+Runs in the final training job. Takes what report/rule_statuses.json and report/profiler_rule_statuses.json hold.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from training.insight import clean, row_in_words
+
+STYLE = """
+.IssuesFound,.Error{color:#a33b00;font-weight:bold}.NoIssuesFound{color:#006b4f}
+.pills{display:flex;flex-wrap:wrap;gap:.35rem;margin:.5rem 0}
+.pill{border:1px solid currentColor;border-radius:1rem;padding:.05rem .65rem;font-size:.85rem;font-weight:normal;color:#555;background:#fff}
+.pill.NoIssuesFound{color:#006b4f;background:#eff8f4}.pill.IssuesFound{color:#a33b00;background:#fdf1e8;font-weight:bold}
+.pill.Error{color:#b3261e;background:#fdf1f0;font-weight:bold;border-style:dashed}
+table.rules{table-layout:fixed;width:100%}table.rules th:nth-child(1){width:11rem}table.rules td{vertical-align:top;font-size:.9rem}
+table.rules ul{margin:.2rem 0;padding-left:1.1rem;color:#555;overflow-wrap:anywhere}
+"""
+
+MARKS = {"NoIssuesFound": "✓", "IssuesFound": "▲", "Error": "✗"}
+WORDS = {"NoIssuesFound": "without an issue", "IssuesFound": "found an issue", "Error": "could not judge"}
+SHOWN_ROWS = 3
+"""Rows of evidence a rule; the JSON files hold up to ten."""
+LONGEST = 400
+"""Characters of a rule's details that are shown."""
+
+Status = Mapping[str, Any]
+
+
+def rules(title: str, statuses: Sequence[Status], none: str) -> str:
+    """Return the verdicts of one kind of rules; `none`: the sentence where no rule was asked."""
+    if not statuses:
+        return f"<h2>{escape(title)}</h2><p>{escape(none)}</p>"
+    telling = [status for status in statuses if status["RuleEvaluationStatus"] != "NoIssuesFound"]
+    others = [status for status in statuses if status["RuleEvaluationStatus"] == "NoIssuesFound"]
+    whose = "the others" if telling else "they"
+    more = f"<details><summary>What {whose} looked at</summary>{_table(others, told=False)}</details>" if others else ""
+    pills = "".join(map(_pill, (*telling, *others)))
+    return f'<h2>{escape(title)}</h2><p>{_counts(statuses)}</p><div class="pills">{pills}</div>{_table(telling, told=True)}{more}'
+
+
+def no_rules(mode: str) -> str:
+    """Return why there are no verdicts in a report of a job in this debugger mode."""
+    if mode == "managed":
+        return "The service judges what this job saved: DescribeTrainingJob, and the execution's output, tell the verdicts."
+    return "The debugger was off: nothing was judged."
+
+
+def _counts(statuses: Sequence[Status]) -> str:
+    counts = Counter(status["RuleEvaluationStatus"] for status in statuses)
+    return ", ".join(f"{counts[kind]} {WORDS.get(kind, escape(kind))}" for kind in (*WORDS, *sorted(counts.keys() - WORDS)) if counts[kind])
+
+
+def _pill(status: Status) -> str:
+    kind = status["RuleEvaluationStatus"]
+    return f'<span class="pill {escape(kind)}">{MARKS.get(kind, "…")} {escape(status["RuleConfigurationName"])}</span>'
+
+
+def _table(statuses: Sequence[Status], told: bool) -> str:
+    """Return a row a rule: what it saw and, where it is `told`, what to do about it."""
+    if not statuses:
+        return ""
+    head = "<tr><th>rule</th><th>what it saw</th>" + ("<th>what to do</th>" if told else "") + "</tr>"
+    return f'<table class="rules">{head}{"".join(_row(status, told) for status in statuses)}</table>'
+
+
+def _row(status: Status, told: bool) -> str:
+    kind, details = status["RuleEvaluationStatus"], clean(status["StatusDetails"])
+    short = details if len(details) <= LONGEST else f"{details[: LONGEST - 1]}…"
+    advice = f"<td>{escape(status.get('Advice') or '')}</td>" if told else ""
+    return (
+        f'<tr><td>{escape(status["RuleConfigurationName"])}<br><span class="{escape(kind)}">{escape(kind)}</span></td>'
+        f"<td>{escape(short)}{_evidence(status.get('Evidence') or ())}{_parameters(status)}</td>{advice}</tr>"
+    )
+
+
+def _evidence(rows: Sequence[Mapping[str, Any]]) -> str:
+    shown = "".join(f"<li>{escape(row_in_words(row))}</li>" for row in rows[:SHOWN_ROWS])
+    more = f"<li>and {len(rows) - SHOWN_ROWS} more</li>" if len(rows) > SHOWN_ROWS else ""
+    return f"<ul>{shown}{more}</ul>" if rows else ""
+
+
+def _parameters(status: Status) -> str:
+    """Return the parameters that were given, apart from the rule's own name."""
+    given = {name: value for name, value in (status.get("RuleParameters") or {}).items() if name != "rule_to_invoke"}
+    said = ", ".join(f"{name} {value}" for name, value in given.items())
+    return f"<br><small>{escape(said)}</small>" if said else ""
