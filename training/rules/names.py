@@ -1,21 +1,22 @@
-"""The built-in rules of Debugger and Profiler: AWS's names, parameters and defaults, and what our jobs ask of them.
+"""The rules that judge a training job, under AWS's names: their parameters, and which of them our jobs evaluate unless told otherwise.
 
-Runs in training jobs and in the rule process, with the standard library alone. All values are strings, as in the API's RuleParameters.
+Imported by training jobs and by the tests that hold the Lambda functions' table against it; standard library only.
+Defaults are those of AWS's documentation, and of its SDK where that sends others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Parameters = dict[str, str | None]
-"""Parameter -> AWS's default; None where it is unset."""
+Parameters = Mapping[str, str | None]
+"""Parameter -> AWS's default as the API has it, a string; None where it is unset."""
 
-_TENSORS: Parameters = {"collection_names": None, "tensor_regex": None}
+_ANY_TENSORS: dict[str, str | None] = {"collection_names": None, "tensor_regex": None}
 
 DEBUG_RULES: dict[str, Parameters] = {
     "VanishingGradient": {"threshold": "0.0000001"},
-    "ExplodingTensor": {**_TENSORS, "only_nan": "False"},
+    "ExplodingTensor": {**_ANY_TENSORS, "only_nan": "False"},
     "LossNotDecreasing": {
-        **_TENSORS,
+        **_ANY_TENSORS,
         "use_losses_collection": "True",
         "num_steps": "10",
         "diff_percent": "0.1",
@@ -33,7 +34,8 @@ DEBUG_RULES: dict[str, Parameters] = {
     },
     "DeadRelu": {"tensor_regex": ".*relu_output", "threshold_inactivity": "1.0", "threshold_layer": "50.0"},
     "SaturatedActivation": {
-        **_TENSORS,
+        "collection_names": None,
+        "tensor_regex": ".*tanh_input|.*sigmoid_input",
         "threshold_tanh_min": "-9.4999",
         "threshold_tanh_max": "9.4999",
         "threshold_sigmoid_min": "-23",
@@ -42,14 +44,14 @@ DEBUG_RULES: dict[str, Parameters] = {
         "threshold_layer": "50.0",
     },
     "WeightUpdateRatio": {"num_steps": None, "large_threshold": "10.0", "small_threshold": "0.00000001", "epsilon": "0.000000001"},
-    "UnchangedTensor": {**_TENSORS, "num_steps": "3", "rtol": "1e-05", "atol": "1e-08", "equal_nan": "False"},
-    "TensorVariance": {**_TENSORS, "max_threshold": None, "min_threshold": None},
-    "AllZero": {**_TENSORS, "threshold": "100"},
+    "UnchangedTensor": {**_ANY_TENSORS, "num_steps": "3", "rtol": "1e-05", "atol": "1e-08", "equal_nan": "False"},
+    "TensorVariance": {**_ANY_TENSORS, "max_threshold": None, "min_threshold": None},
+    "AllZero": {**_ANY_TENSORS, "threshold": "100"},
     "ClassImbalance": {
         "threshold_imbalance": "10",
         "threshold_misprediction": "0.7",
         "samples": "500",
-        "argmax": "True",
+        "argmax": "False",
         "labels_regex": ".*labels",
         "predictions_regex": ".*predictions",
     },
@@ -62,16 +64,23 @@ DEBUG_RULES: dict[str, Parameters] = {
         "min_diag": "0.9",
         "max_off_diag": "0.1",
     },
-    "CheckInputImages": {"threshold_mean": "0.2", "threshold_samples": "500", "regex": ".*images", "channel": "1"},
-    "StalledTrainingRule": {"threshold": "1800", "stop_training_on_fire": "False", "training_job_name_prefix": None},
-    "SimilarAcrossRuns": {"other_trials": None, **_TENSORS},
+    "CheckInputImages": {
+        "threshold_mean": "0.2",
+        "threshold_samples": "500",
+        "regex": ".*hybridsequential0_input_0",
+        "channel": "1",
+    },
+    "StalledTraining": {"threshold": "1800", "stop_training_on_fire": "False", "training_job_name_prefix": None},
+    "SimilarAcrossRuns": {"other_trials": None, **_ANY_TENSORS},
 }
-"""As documented in AWS's list of built-in rules. CheckInputImages' own default expression is MXNet's: ours names what our hook saves."""
 
-_SCAN: Parameters = {"scan_interval_us": "60000000"}
+INVOKED = {"StalledTraining": "StalledTrainingRule"}
+"""Rules that RuleParameters call otherwise than the documentation's list does: rule_to_invoke."""
+
+_SCAN: dict[str, str | None] = {"scan_interval_us": "60000000"}
 
 PROFILER_RULES: dict[str, Parameters] = {
-    "ProfilerReport": {**_SCAN},
+    "ProfilerReport": {},
     "BatchSize": {
         "cpu_threshold_p95": "70",
         "gpu_threshold_p95": "70",
@@ -91,64 +100,72 @@ PROFILER_RULES: dict[str, Parameters] = {
     "OverallSystemUsage": {**_SCAN},
     "OverallFrameworkMetrics": {**_SCAN},
 }
-"""As smdebug_rulesconfig has them."""
 
-_ALWAYS = (
+_EVERY_JOB = (
     "LossNotDecreasing",
     "VanishingGradient",
     "ExplodingTensor",
     "Overfit",
     "Overtraining",
     "UnchangedTensor",
+    "WeightUpdateRatio",
     "AllZero",
     "ClassImbalance",
-    "StalledTrainingRule",
+    "StalledTraining",
 )
-_FINE_TUNING = ("WeightUpdateRatio", "DeadRelu", "PoorWeightInitialization", "CheckInputImages")
-
-
-STOP_TRAINING = '{"name": "stoptraining"}'
-"""The action that ends the training, as the SDK names it."""
+JOB_PARAMETERS: dict[str, Callable[[int], dict[str, str]]] = {
+    # Every tensor at its default; labels and images of an evaluation never change, and a head's weights start from zero.
+    "UnchangedTensor": lambda _: {"collection_names": "weights"},
+    "AllZero": lambda _: {"collection_names": "gradients"},
+    # One evaluation an epoch: ten of them are half of a usual job, and its second half may well stand still.
+    "LossNotDecreasing": lambda epochs: {"num_steps": str(max(1, epochs - 1))},
+    # The default is the name of MXNet's input.
+    "CheckInputImages": lambda _: {"regex": "^images$"},
+}
+_FINE_TUNING = ("DeadRelu", "PoorWeightInitialization", "CheckInputImages")
+"""What looks at activations and images, which a head on cached features has none of."""
 
 
 def default_rules(trainable: str) -> tuple[str, ...]:
-    """The debugger rules that suit what is trained; a head has no ReLU, sees no image, and starts from zero weights.
-
-    Left to those who ask: Confusion, SaturatedActivation (for tanh and sigmoid), TensorVariance (has no default threshold) and
-    SimilarAcrossRuns (needs other jobs' tensors).
-    """
-    return _ALWAYS if trainable == "head" else _ALWAYS + _FINE_TUNING
+    """Return the debugger rules that suit what is trained: "head", or a part of the backbone with it."""
+    return _EVERY_JOB if trainable == "head" else _EVERY_JOB + _FINE_TUNING
 
 
 def job_parameters(rule: str, epochs: int) -> dict[str, str]:
-    """Parameters that our jobs pass where AWS's default does not suit them; the rules themselves keep AWS's defaults."""
-    ours = {
-        "AllZero": {"collection_names": "gradients"},  # a head starts from zero weights, on purpose
-        "Overtraining": {"patience_validation": str(max(3, epochs // 2))},  # one evaluation an epoch
-    }
-    return ours.get(rule, {})
+    """Return the parameters of our jobs where AWS's default does not suit a job of few short epochs."""
+    return JOB_PARAMETERS.get(rule, lambda _epochs: {})(epochs)
 
 
 def configurations(
-    rules: Sequence[str], epochs: int, parameters: Mapping[str, Mapping[str, str]], stop_training: Sequence[str] = ()
+    trainable: str,
+    epochs: int,
+    evaluate: Sequence[str] | None = None,
+    stop_training: Sequence[str] = (),
+    parameters: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the rules in the API's shape, without an image: what embedded jobs hand to the rule process.
+    """Return the debugger rules of a job in the API's shape, without the image.
 
     Args:
-        rules: debugger or profiler rules.
-        epochs: of the training.
-        parameters: rule -> parameter -> value, over those of our jobs.
-        stop_training: rules that end the training where they find an issue.
+        trainable: what of the network is trained.
+        epochs: that the job will train.
+        evaluate: names of rules; None for those that suit what is trained.
+        stop_training: those of them that end the training when they find an issue.
+        parameters: rule -> parameter -> value, where it differs from our jobs' default.
     """
-    return [
-        {
-            "RuleConfigurationName": rule,
-            "RuleParameters": {
-                "rule_to_invoke": rule,
-                **job_parameters(rule, epochs),
-                **parameters.get(rule, {}),
-                **({"action_json": STOP_TRAINING} if rule in stop_training else {}),
-            },
-        }
-        for rule in rules
-    ]
+    names = default_rules(trainable) if evaluate is None else evaluate
+    actions = {name: {"action_json": STOP_TRAINING} for name in stop_training}
+    return [_configuration(name, epochs, parameters or {}, actions.get(name, {})) for name in names]
+
+
+def profiler_configurations(epochs: int, parameters: Mapping[str, Mapping[str, str]] | None = None) -> list[dict[str, Any]]:
+    """Return the profiler rules of a job in the API's shape, without the image."""
+    return [_configuration(name, epochs, parameters or {}, {}) for name in PROFILER_RULES]
+
+
+STOP_TRAINING = r"{\"name\": \"stoptraining\", \"training_job_prefix\": \"\"}"
+"""The action as the SageMaker SDK writes it, with escaped quotes; the job that a rule runs beside is the one that it ends."""
+
+
+def _configuration(name: str, epochs: int, given: Mapping[str, Mapping[str, str]], action: Mapping[str, str]) -> dict[str, Any]:
+    values = {"rule_to_invoke": INVOKED.get(name, name), **job_parameters(name, epochs), **given.get(name, {}), **action}
+    return {"RuleConfigurationName": name, "RuleParameters": values}

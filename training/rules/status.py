@@ -1,25 +1,34 @@
 """The verdict of one rule, in DescribeTrainingJob's words; needs no smdebug, so that its absence too can be reported.
 
-Runs in training jobs after the training.
+Runs in training jobs.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 RULE_NAMES = ("LossNotDecreasing", "VanishingGradient", "ExplodingTensor", "Overfit", "UnchangedTensor")
+MOST_EVIDENCE = 10
+LONGEST_DETAILS = 1024
+"""Characters of StatusDetails in DescribeTrainingJob."""
 
 
 @dataclass(frozen=True)
 class RuleStatus:
-    """One verdict, with DescribeTrainingJob's field names and values."""
+    """One verdict, with DescribeTrainingJob's field names and values; from RuleParameters on also what it rests on."""
 
     RuleConfigurationName: str
     RuleEvaluationStatus: str
-    """NoIssuesFound, IssuesFound or Error."""
+    """InProgress, NoIssuesFound, IssuesFound, Error, Stopping or Stopped."""
     StatusDetails: str
     LastModifiedTime: str
     """ISO 8601, UTC."""
+    RuleParameters: Mapping[str, str] = field(default_factory=dict)
+    Evidence: Sequence[Mapping[str, Any]] = ()
+    """The first ten of what met the condition: mode, step, tensor, value, threshold."""
+    Advice: str = ""
+    """What to change, one sentence; empty unless there is an issue or an error."""
 
 
 def utc_now() -> datetime:
@@ -27,6 +36,26 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def could_not_judge(reason: str, now: Callable[[], datetime] = utc_now) -> list[RuleStatus]:
+def could_not_judge(
+    reason: str,
+    now: Callable[[], datetime] = utc_now,
+    configurations: Iterable[Mapping[str, Any]] = tuple({"RuleConfigurationName": name} for name in RULE_NAMES),
+    advice: str = "",
+) -> list[RuleStatus]:
     """Return the verdict Error for every rule: what was not seen is never called free of issues."""
-    return [RuleStatus(name, "Error", f"InternalError: {reason}", now().isoformat()) for name in RULE_NAMES]
+    return [
+        RuleStatus(
+            each["RuleConfigurationName"],
+            "Error",
+            f"InternalError: {reason}"[:LONGEST_DETAILS],
+            now().isoformat(),
+            dict(each.get("RuleParameters", {})),
+            Advice=advice,
+        )
+        for each in configurations
+    ]
+
+
+def from_document(document: Mapping[str, Any]) -> RuleStatus:
+    """Return the status that was written as JSON; a key that is missing, or one too many, is a TypeError."""
+    return RuleStatus(**{**document, "Evidence": tuple(document.get("Evidence", ()))})
