@@ -29,7 +29,7 @@ SYNCHRONISED = 20
 """On a GPU the phases of one step in so many are timed; waiting for the GPU in each would keep the CPU from working ahead of it."""
 
 STEPS_BEFORE_THINNING = 4000
-"""All of so many steps of a mode are recorded, then every second of as many, every fourth …: a long training takes megabytes, not gigabytes."""
+"""So many steps of a mode are recorded, then as many of every second one, of every fourth …: a long training takes megabytes."""
 
 MODE_NAMES = {"train": "TRAIN", "eval": "EVAL"}
 

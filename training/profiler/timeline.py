@@ -28,7 +28,7 @@ class Timeline:
         self._last_us = self._flushed_us = self.started_us
 
     def add(self, name: str, started_ns: int, ended_ns: int, step: int, mode: str) -> None:
-        """Note an event: `name`, which is a track of its own, begin and end by time.perf_counter_ns, the step it belongs to, and its mode."""
+        """Note an event: `name`, a track of its own; begin and end by time.perf_counter_ns; the step it belongs to, and its mode."""
         started = (started_ns + self._offset_ns) // 1000
         self._lines.append((name, started - self.started_us, (ended_ns - started_ns) // 1000, step, mode))
         self._last_us = max(self._last_us, (ended_ns + self._offset_ns) // 1000)

@@ -1,0 +1,52 @@
+"""Dataloader: the training waits for photos, because too few cores prepare them or because they cannot keep up.
+
+Runs in training jobs after the training.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.profiler.metrics import Metrics
+from training.profiler.rules.profiler_rule import FEWEST, WORTH_SECONDS, Finding, ProfilerRule, evidence, judged, too_few
+
+WAITING = 1 / 3
+"""Part of a training step that it may wait for its photos."""
+
+
+@dataclass(frozen=True)
+class Dataloader(ProfilerRule):
+    """Met where the training waits for photos more than a third of its time; min_threshold tells the two causes apart.
+
+    AWS counts the processes that load data, and asks for min_threshold to max_threshold percent of the cores. Here threads load, as many as
+    there are cores, so that what can be wrong is their effect: the training waits, and the cores are busy for less than min_threshold
+    percent (the loader does not use them), or for more (they do not suffice). max_threshold is taken for the API's sake.
+    """
+
+    min_threshold: float = 70
+    max_threshold: float = 200
+
+    def judge(self, metrics: Metrics) -> Finding:
+        """Look at how the time of training steps is spent, and at what the cores did meanwhile."""
+        steps = metrics.steps.get("train")
+        if lacking := too_few(len(steps) if steps else 0, "training steps"):
+            return lacking
+        if steps is None or not steps.phases:
+            return Finding("not judged: the phases of the training's steps were not recorded", unjudged=True)
+        share, waited = steps.phases.get("data", 0.0), metrics.waited or 0.0
+        cpu = judged(metrics.cpu(), metrics, 0)
+        busy = float(np.mean(cpu.values)) if len(cpu) >= FEWEST else None
+        details = {"waiting_share": round(share, 4), "waited_seconds": round(waited, 3), "cores": len(metrics.cores), "cpu_mean": busy}
+        said = f"training steps waited {share:.0%} of their time for data, {waited:.1f} s in all"
+        if share <= WAITING or waited < WORTH_SECONDS:
+            return Finding(said, len(steps), details=details)
+        found = [evidence("share of a training step that waits for data", share, round(WAITING, 4), "train")]
+        violations = round(share * len(steps))
+        if busy is None or busy < self.min_threshold:
+            used = "" if busy is None else f", while the {len(metrics.cores)} cores were busy for {busy:.0f} % of it"
+            advice = (
+                "Prepare more photos at once, ahead of the training (num_workers or threads, prefetching), or read them from a faster disk."
+            )
+            return Finding(f"{said}{used}", len(steps), 1, violations, details, advice, found)
+        advice = "All cores prepare photos and cannot keep up: take an instance type with more cores, or store photos smaller."
+        return Finding(f"{said}, with all cores {busy:.0f} % busy", len(steps), 1, violations, details, advice, found)

@@ -1,0 +1,83 @@
+"""LoadBalancing: one of several GPUs does less, or more, than the others; on a machine without GPUs, one core.
+
+Runs in training jobs after the training. See profiler_rule for which samples are judged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.profiler.metrics import Floats, Metrics, Series
+from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, judged, too_few, without_gpus, without_samples
+
+BINS = np.linspace(0, 100, 11)
+APART = 20.0
+"""Points of percent by which medians must differ: 89 % and 91 % lie in different bins, and are the same."""
+
+CPU_SECONDS = 20.0
+"""Seconds of training below which cores are not compared: threads start at different times, and move from core to core."""
+
+
+@dataclass(frozen=True)
+class LoadBalancing(ProfilerRule):
+    """Met where the histogram of one GPU's utilization differs from that of each other one by more than `threshold`, 0 to 1.
+
+    The distance of two histograms is the part of the samples that would have to be moved to make them alike. AWS compares GPUs alone;
+    where the CPU trains, its cores are compared.
+    """
+
+    threshold: float = 0.5
+    patience: int = 1000
+
+    def judge(self, metrics: Metrics) -> Finding:
+        """Compare all with all."""
+        if metrics.gpus or metrics.device == "cuda":
+            return without_gpus(metrics) or self._compare(metrics.gpus, metrics, "GPU")
+        if lacking := without_samples(metrics):
+            return lacking
+        if metrics.loop and metrics.loop[1] - metrics.loop[0] < CPU_SECONDS:
+            return Finding(f"nothing to judge: there is no GPU, and cores are compared from {CPU_SECONDS:.0f} s of training on")
+        return self._compare(metrics.cores, metrics, "core")
+
+    def _compare(self, workers: Mapping[str, Series], metrics: Metrics, kind: str) -> Finding:
+        if len(workers) < 2:
+            return Finding(f"nothing to judge: there is one {kind}")
+        series = {name: judged(values, metrics, self.patience) for name, values in workers.items()}
+        if lacking := too_few(min(map(len, series.values()))):
+            return lacking
+        distances = {name: self._distance(name, series) for name in series}
+        points = sum(map(len, series.values()))
+        worst = max(distances, key=lambda name: distances[name])
+        details = {"distances": {name: round(distance, 4) for name, distance in distances.items()}}
+        said = f"{worst} differs from the {kind} that is most like it by {distances[worst]:.2f} of {points} samples' histograms"
+        violating = [name for name, distance in distances.items() if distance > self.threshold]
+        if not violating:
+            return Finding(f"the work is spread evenly: {said}", points, details=details)
+        medians = {name: float(np.median(values.values)) for name, values in series.items()}
+        others = float(np.median([value for name, value in medians.items() if name not in violating] or [0.0]))
+        if len(violating) == len(series):
+            others = min(medians.values())
+            worst = max(medians, key=lambda name: medians[name])
+        said = (
+            f"{worst} works {medians[worst]:.0f} % of the time and the others {others:.0f} %, too uneven by the limit of {self.threshold:g}"
+        )
+        found = [evidence(f"{name} distance of histograms", distances[name], self.threshold) for name in violating]
+        return Finding(said, points, len(violating), sum(len(series[name]) for name in violating), details, _advice(kind), found[:10])
+
+    def _distance(self, name: str, series: Mapping[str, Series]) -> float:
+        """Return how far a worker is from the one that is most like it; 0 where their medians are alike."""
+        own = series[name].values
+        others = [values.values for other, values in series.items() if other != name]
+        return min(_distance(own, other) if abs(np.median(own) - np.median(other)) >= APART else 0.0 for other in others)
+
+
+def _distance(one: Floats, other: Floats) -> float:
+    shares = [np.histogram(values, BINS)[0] / len(values) for values in (one, other)]
+    return float(np.abs(shares[0] - shares[1]).sum() / 2)
+
+
+def _advice(kind: str) -> str:
+    if kind == "GPU":
+        return "Use the smallest number of GPUs that are all busy, or give each process the same number of photos a step."
+    return "One core does most of the work: give the training more threads (OMP_NUM_THREADS), or take an instance type with fewer cores."

@@ -1,0 +1,63 @@
+"""LowGPUUtilization: a GPU that is paid for computes little, or only now and then.
+
+Runs in training jobs after the training. See profiler_rule for which samples are judged.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.profiler.metrics import Metrics
+from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, judged, too_few, windows, without_gpus
+
+
+@dataclass(frozen=True)
+class LowGPUUtilization(ProfilerRule):
+    """Met in a window where a GPU's 95th percentile is below threshold_p95, or is not but its 5th is below threshold_p5: it fluctuates."""
+
+    threshold_p95: float = 70
+    threshold_p5: float = 10
+    window: int = 500
+    patience: int = 1000
+
+    def judge(self, metrics: Metrics) -> Finding:
+        """Look at each GPU by itself."""
+        series = {name: judged(values, metrics, self.patience) for name, values in metrics.gpus.items()}
+        count = min(map(len, series.values()), default=0)
+        if lacking := without_gpus(metrics) or too_few(count):
+            return lacking
+        details, found, low, fluctuating, violations, seen = {}, [], 0, 0, 0, 0
+        for name, values in series.items():
+            for window in windows(values, self.window):
+                p5, p95 = np.percentile(window.values, (5, 95))
+                seen += 1
+                if p95 < self.threshold_p95:
+                    low += 1
+                    violations += int((window.values < self.threshold_p95).sum())
+                    found.append(evidence(f"{name} GPUUtilization p95", p95, self.threshold_p95))
+                elif p5 < self.threshold_p5:
+                    fluctuating += 1
+                    violations += int((window.values < self.threshold_p5).sum())
+                    found.append(evidence(f"{name} GPUUtilization p5", p5, self.threshold_p5))
+            details[name] = {"p95": float(np.percentile(values.values, 95)), "p5": float(np.percentile(values.values, 5))}
+        points = sum(map(len, series.values()))
+        if not found:
+            said = ", ".join(f"{name} p95 {value['p95']:.0f} %, p5 {value['p5']:.0f} %" for name, value in details.items())
+            return Finding(f"GPU utilization of {points} samples: {said}", points, details=details)
+        what = "computes little" if low else "works only now and then"
+        first = found[0]
+        said = f"{first['tensor']} was {first['value']:.0f} %, below {first['threshold']:g} %, in {low + fluctuating} of {seen} windows"
+        return Finding(f"a GPU {what}: {said}", points, low + fluctuating, violations, details, _advice(metrics, bool(low)), found[:10])
+
+
+def _advice(metrics: Metrics, low: bool) -> str:
+    if metrics.device == "cpu":
+        return "The training computed on the CPU: take an instance type without a GPU, or an image whose torch is built for CUDA."
+    phases = metrics.steps["train"].phases if "train" in metrics.steps else {}
+    if phases.get("data", 0.0) > 0.2:
+        return f"Each step waits {phases['data']:.0%} of its time for photos: take an instance type with more CPU cores for each GPU."
+    return (
+        "Raise batch_size, or take a smaller GPU."
+        if low
+        else "Look at what the GPU waits for in the step timeline: photos, saving or evaluation."
+    )

@@ -1,0 +1,35 @@
+"""MaxInitializationTime: it takes long until the first step.
+
+Runs in training jobs after the training.
+"""
+
+from dataclasses import dataclass
+
+from training.profiler.metrics import Metrics
+from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence
+
+
+@dataclass(frozen=True)
+class MaxInitializationTime(ProfilerRule):
+    """Met where more than `threshold` minutes pass from the first measurement to the first step."""
+
+    threshold: float = 20
+
+    def judge(self, metrics: Metrics) -> Finding:
+        """Compare one time with one threshold."""
+        begin = metrics.loop[0] if metrics.loop else metrics.ended
+        minutes = max(0.0, begin - metrics.started) / 60
+        details = {"initialization_in_minutes": round(minutes, 4), "first_step_seen": metrics.loop is not None}
+        if minutes > self.threshold:
+            until = "before the first step" if metrics.loop else "without a single step"
+            said = f"{minutes:.1f} minutes passed {until}: more than {self.threshold:g}"
+            advice = (
+                "Find what is loaded or downloaded before the first step: take input mode FastFile, and prepare data once for all jobs."
+            )
+            found = [evidence("minutes until the first step", minutes, self.threshold)]
+            return Finding(said, 1, 1, 1, details, advice, found)
+        if not metrics.loop:
+            return Finding(
+                "not judged: no step was recorded", details=details, unjudged=True, advice="Read the job's log for why no step was taken."
+            )
+        return Finding(f"the first step began after {60 * minutes:.1f} s", 1, details=details)
