@@ -1,7 +1,8 @@
 """The source archive: what processing and training jobs run, as one `.tar.gz` whose bytes depend on the sources alone.
 
 Runs at synth. It holds `training/` and the smdebug package, which AWS's image lacks, taken from the environment that synthesises: jobs
-have no network, so nothing can be installed there. Same sources, same bytes, same asset: a second synth deploys nothing.
+have no network, so nothing can be installed there. smdebug is repaired on the way (`stacks.smdebug_repairs`). Same sources, same bytes,
+same asset: a second synth deploys nothing.
 """
 
 import ast
@@ -18,13 +19,14 @@ from aws_cdk import Stage
 from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
+from stacks.smdebug_repairs import repaired
 from training import contract
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE_NAME = "sourcedir.tar.gz"
 SHIPPED_SUFFIXES = {".py", ".html", ".txt"}
 SMDEBUG_VERSION = "1.0.34"
-"""The release that training/compatibility.py makes run on current versions of numpy and protobuf."""
+"""The release that stacks/smdebug_repairs.py and training/compatibility.py make run on current versions of numpy and protobuf."""
 
 
 class SourceArchive(Construct):
@@ -49,7 +51,7 @@ def build_archive() -> bytes:
         tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for name in sorted(members):
-            content = members[name].read_bytes()
+            content = repaired(name, members[name].read_bytes())
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o644
             tar.addfile(entry, io.BytesIO(content))
@@ -100,7 +102,7 @@ def smdebug_files() -> Iterator[tuple[str, Path]]:
     package = metadata.distribution("smdebug")
     if package.version != SMDEBUG_VERSION:
         raise RuntimeError(
-            f"smdebug {package.version} is installed, and training/compatibility.py is made for {SMDEBUG_VERSION}; "
+            f"smdebug {package.version} is installed, and the repairs in stacks/smdebug_repairs.py are made for {SMDEBUG_VERSION}; "
             f"install that one: pip install smdebug=={SMDEBUG_VERSION} -c constraints.txt"
         )
     for entry in package.files or []:

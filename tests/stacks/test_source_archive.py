@@ -1,13 +1,18 @@
 """The source archive: the same bytes each time, and all that a job needs in it and nothing else."""
 
 import io
+import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from stacks.source_archive import REPOSITORY, build_archive, imported_files, imported_names, preparation_code
+from stacks.smdebug_repairs import NOTICE, RepairError, repaired
+from stacks.source_archive import REPOSITORY, build_archive, imported_files, imported_names, preparation_code, smdebug_files
 from training import contract
 
 
@@ -36,6 +41,43 @@ def test_it_holds_no_compiled_file_and_no_other_room(members: list[tarfile.TarIn
     assert {path.parts[0] for path in paths} == {"training", "smdebug"}
     assert [path for path in paths if path.suffix == ".pyc" or "__pycache__" in path.parts] == []
     assert [each.name for each in members if not each.isfile()] == []
+
+
+def test_smdebug_needs_none_of_what_it_was_released_beside() -> None:
+    changed = {name: content for name, file in smdebug_files() if (content := repaired(name, file.read_bytes())) != file.read_bytes()}
+    assert len([name for name in changed if name.endswith("_pb2.py")]) == 10
+    assert all(content.startswith(NOTICE) for content in changed.values()), "the licence asks for a notice in each changed file"
+    code = b"".join(changed.values())
+    assert b".tostring()" not in code and b"_descriptor.FieldDescriptor" not in code and b"\nfrom pyinstrument" not in code
+
+
+def test_a_file_that_is_not_as_the_repairs_know_it_is_told() -> None:
+    with pytest.raises(RepairError, match=r"smdebug/core/tfevent/util\.py does not hold 'nparray_data.tostring"):
+        repaired("smdebug/core/tfevent/util.py", b"def make_tensor_proto(): ...")
+    with pytest.raises(RepairError, match="0 descriptions of messages"):
+        repaired("smdebug/core/tfevent/proto/new_pb2.py", b"DESCRIPTOR = None")
+
+
+WRITES_AND_READS = """
+import json, sys
+import numpy
+from smdebug.core.tfevent.proto.event_pb2 import Event
+from smdebug.core.tfevent.util import make_tensor_proto
+import smdebug.profiler.python_profiler
+event = Event(step=7)
+event.summary.value.add(tag="loss").tensor.CopyFrom(make_tensor_proto(numpy.array([0.5, 2.0]), "loss"))
+read = Event.FromString(event.SerializeToString())
+print(json.dumps([smdebug.__file__, read.step, numpy.frombuffer(read.summary.value[0].tensor.tensor_content).tolist()]))
+"""
+
+
+def test_its_messages_and_writer_work_without_our_own_repairs(tmp_path: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(build_archive()), mode="r:gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    program = [sys.executable, "-W", "ignore", "-c", WRITES_AND_READS]
+    printed = subprocess.run(program, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert json.loads(printed.splitlines()[-1]) == [str(tmp_path / "smdebug" / "__init__.py"), 7, [0.5, 2.0]]
 
 
 @pytest.mark.parametrize(
