@@ -38,6 +38,7 @@ class Checkpoints:
             "identity": json.dumps(self.identity),
             "history": json.dumps([asdict(epoch) for epoch in progress.history]),
             "best": json.dumps(progress.best.epoch if progress.best else None),
+            "ended_by": json.dumps(progress.ended_by),
         }
         write_tensors(self.folder / FILES[len(progress.history) % 2], tensors, {**metadata, "digest": _digest(tensors, metadata)})
 
@@ -49,9 +50,10 @@ class Checkpoints:
         tensors, metadata = max(found, key=lambda content: len(json.loads(content[1]["history"])))
         _unpack(training, tensors)
         history = [Epoch(**epoch) for epoch in json.loads(metadata["history"])]
-        best = json.loads(metadata["best"])
+        best, ended_by = json.loads(metadata["best"]), json.loads(metadata["ended_by"])
         print(f"the job goes on after epoch {len(history)}, which an earlier run of it had completed", flush=True)
-        return Progress(_named(tensors, "best"), history, next((epoch for epoch in history if epoch.epoch == best), None))
+        first = next((epoch for epoch in history if epoch.epoch == best), None)
+        return Progress(_named(tensors, "best"), history, first, ended_by=ended_by)
 
     def remove(self) -> None:
         """Forget all of it: the job is complete. SageMaker never deletes in S3 what is deleted here, so the files are emptied."""
@@ -129,17 +131,21 @@ def spread(training: Training, progress: Progress | None) -> Progress | None:
     processes, device = training.processes, device_of(training)
     if processes.size == 1:
         return progress
-    text = json.dumps([asdict(epoch) for epoch in progress.history] if progress else []).encode()
+    known = progress or Progress({})
+    text = json.dumps({"history": [asdict(epoch) for epoch in known.history], "ended_by": known.ended_by}).encode()
     length = torch.tensor([len(text)], device=device)
     processes.copy([length])
     content = torch.zeros(int(length), dtype=torch.uint8, device=device)
     if processes.rank == 0:
         content.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
     processes.copy([content, *(parameter.detach() for parameter in training.parameters().values())])
-    history = [Epoch(**epoch) for epoch in json.loads(bytes(content.cpu().numpy()))]
+    told = json.loads(bytes(content.cpu().numpy()))
+    history = [Epoch(**epoch) for epoch in told["history"]]
     if history:
         processes.copy(_momentum(training))
-    return progress if processes.rank == 0 else Progress(training.state(), history, history[0] if history else None)
+    if processes.rank == 0:
+        return progress
+    return Progress(training.state(), history, history[0] if history else None, ended_by=told["ended_by"])
 
 
 def _momentum(training: Training) -> list[torch.Tensor]:

@@ -31,6 +31,9 @@ class Examples(Protocol):
     def batches(self, indices: Sequence[torch.Tensor], epoch: int) -> Iterator[torch.Tensor]:
         """Yield the inputs of each list of indices, in its order; `epoch` counts from 1 and is part of every draw."""
 
+    def channel_means(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Return [float32 [n, 3]], the mean of each channel of each photo as the network sees it; nothing where inputs are no photos."""
+
 
 class CachedFeatures:
     """Features that the data set holds: float32 [n, FEATURES], the same in every epoch."""
@@ -42,6 +45,10 @@ class CachedFeatures:
     def batches(self, indices: Sequence[torch.Tensor], epoch: int) -> Iterator[torch.Tensor]:  # noqa: ARG002 - features are the same each epoch
         """Yield float32 [batch, FEATURES]."""
         return (self.values[batch] for batch in indices)
+
+    def channel_means(self, inputs: torch.Tensor) -> list[torch.Tensor]:  # noqa: ARG002 - they are features
+        """Return nothing."""
+        return []
 
 
 class DecodedPhotos:
@@ -67,6 +74,11 @@ class DecodedPhotos:
         side = self.preprocessing.crop
         for batch in indices:
             yield torch.stack([next(squares) for _ in batch]) if len(batch) else torch.empty(0, side, side, 3, dtype=torch.uint8)
+
+    def channel_means(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Return [float32 [n, 3]], from every fourth pixel of every fourth row."""
+        pixels = inputs[:, ::4, ::4].float().mean(dim=(1, 2), keepdim=True)
+        return [self.preprocessing.scale(pixels).flatten(1)]
 
     def _read(self, photo: Photo, epoch: int) -> torch.Tensor:
         try:

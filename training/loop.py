@@ -7,7 +7,7 @@ Every loss that is reported is the mean a photo: it depends neither on the batch
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from training.debugger import Debugger, NoDebugger
 from training.distributed import Processes
 from training.examples import Examples
 from training.memory import Parts
+from training.profiler.profiler import NoProfiler, Profiler
 from training.refusal import InputRefusedError
 from training.settings import Hyperparameters
 from training.stopping import StoppedError, Stopping
@@ -28,6 +29,12 @@ LAST_LR = 0.01
 """Where the cosine ends, as a part of the first learning rate."""
 EVALUATED_AT_ONCE = 256
 """Photos of an evaluation between two looks at whether the job has to end."""
+MOST_ROWS = 10_000
+"""Most photos of an evaluation whose label and prediction the debugger gets."""
+MOST_SHOWN = 512
+"""Most photos of an evaluation whose brightness it gets: the rule that looks at it asks for 500."""
+ENDED_ELSEWHERE = "a rule of process 0 ended the training"
+"""What the other processes know."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Training:
     processes: Processes = field(default_factory=Processes)
     stopping: Stopping = field(default_factory=Stopping)
     debugger: Debugger = field(default_factory=NoDebugger)
+    profiler: Profiler = field(default_factory=NoProfiler)
     loss: nn.CrossEntropyLoss = field(default_factory=nn.CrossEntropyLoss)
     """Makes the loss that is reported, once a step and once an evaluation; what is minimised differs by the class weights."""
 
@@ -97,6 +105,8 @@ class Progress:
     best: Epoch | None = None
     stopped: bool = False
     """Whether it was told to end before its last epoch."""
+    ended_by: str | None = None
+    """Which rule ended it before its last epoch, and why; its model is judged as if it had come to the end."""
 
 
 def fit(training: Training, progress: Progress | None = None, after_epoch: Callable[[Progress], None] = lambda _progress: None) -> Progress:
@@ -113,6 +123,8 @@ def fit(training: Training, progress: Progress | None = None, after_epoch: Calla
     progress = progress or Progress(training.state())
     try:
         for number in range(len(progress.history) + 1, training.settings.epochs + 1):
+            if progress.ended_by:
+                break
             epoch = _run_epoch(training, number)
             if not math.isfinite(epoch.train_loss + epoch.valid_loss):
                 _give_up(epoch, progress)
@@ -120,6 +132,7 @@ def fit(training: Training, progress: Progress | None = None, after_epoch: Calla
             progress.history.append(epoch)
             if progress.best is None or epoch.valid_loss < progress.best.valid_loss:
                 progress.best, progress.best_state = epoch, training.state()
+            progress.ended_by = ended_by(training, number)
             after_epoch(progress)
     except StoppedError:
         progress.stopped = True
@@ -144,39 +157,72 @@ def _give_up(epoch: Epoch, progress: Progress) -> None:
 
 
 def train_one_epoch(training: Training, epoch: int) -> tuple[float, float]:
-    """Go through all training photos once, shuffled; return the mean loss and the accuracy a photo, as they were at each step."""
-    labels, total, right = training.train.labels, 0.0, 0
+    """Go through all training photos once, shuffled; return the mean loss and the accuracy a photo, as they were at each step.
+
+    Where a rule ends the training the epoch ends too, and the means are those of the photos so far.
+    """
+    labels, total, right, seen = training.train.labels, 0.0, 0, 0
     batches = shuffled(len(labels), training.settings, epoch)
     shares = [training.processes.share(batch) for batch in batches]
     own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
-    for number, inputs in enumerate(training.train.batches(own, epoch)):
+    for number, inputs in enumerate(fetched(training, training.train.batches(own, epoch))):
         shown, share = labels[batches[number]], shares[number]
         set_learning_rates(training.optimizer, ((epoch - 1) * len(batches) + number) / (training.settings.epochs * len(batches)))
         own_logits = compute_gradients(training, inputs, labels[own[number]], len(shown))
-        training.processes.sum(*gradients(training))
-        logits = training.processes.collect(own_logits, share, len(shown)).cpu()
-        training.debugger.step()
-        total += training.loss(logits, shown).item() * len(shown)
+        with training.profiler.phase("backward"):
+            training.processes.sum(*gradients(training))
+            logits = training.processes.collect(own_logits, share, len(shown)).cpu()
+        loss = training.loss(logits, shown)
+        with training.profiler.phase("save"):
+            training.debugger.step(loss)
+        total += loss.item() * len(shown)
         right += int((logits.argmax(dim=1) == shown).sum())
-        training.optimizer.step()
-        stop_if_asked(training)
-    return total / len(labels), right / len(labels)
+        seen += len(shown)
+        with training.profiler.phase("optimizer"):
+            training.optimizer.step()
+        training.profiler.step("train")
+        if must_end(training):
+            break
+    return total / seen, right / seen
+
+
+def fetched(training: Training, batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Yield inputs; the time until they are there is the profiler's "data"."""
+    source = iter(batches)
+    while True:
+        with training.profiler.phase("data"):
+            inputs = next(source, None)
+        if inputs is None:
+            return
+        yield inputs
 
 
 @torch.no_grad()
 def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
     """Return the mean loss and the accuracy a photo; the loss is taken once over all, so that the debugger sees one value an evaluation."""
     count, processes = len(photos.labels), training.processes
+    kept: list[torch.Tensor] = []
+    means: list[torch.Tensor] = []
     batches = torch.split(torch.arange(count), EVALUATED_AT_ONCE * processes.size)
     shares = [processes.share(batch) for batch in batches]
-    kept = []
-    for number, inputs in enumerate(photos.batches([batch[share] for batch, share in zip(batches, shares, strict=True)], epoch=0)):
-        kept.append(processes.collect(run_in_parts(training, inputs), shares[number], len(batches[number])).cpu())
-        stop_if_asked(training)
+    own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
+    for number, inputs in enumerate(fetched(training, photos.batches(own, epoch=0))):
+        with training.profiler.phase("forward"):
+            kept.append(processes.collect(run_in_parts(training, inputs), shares[number], len(batches[number])).cpu())
+        if training.debugger.folder and sum(map(len, means)) < MOST_SHOWN:
+            means += photos.channel_means(inputs)
+        training.profiler.step("eval")
+        must_end(training)
     logits = torch.cat(kept)
-    training.debugger.step()
-    value: float = training.loss(logits, photos.labels).item()
-    return value, int((logits.argmax(dim=1) == photos.labels).sum()) / count
+    loss, answers = training.loss(logits, photos.labels), logits.argmax(dim=1)
+    with training.profiler.phase("save"):
+        rows = slice(None, None, math.ceil(count / MOST_ROWS))
+        training.debugger.save("labels", photos.labels[rows])
+        training.debugger.save("predictions", answers[rows])
+        if means:
+            training.debugger.save("images", torch.cat(means)[:MOST_SHOWN])
+        training.debugger.step(loss)
+    return loss.item(), int((answers == photos.labels).sum()) / count
 
 
 def compute_gradients(training: Training, inputs: torch.Tensor, labels: torch.Tensor, photos: int) -> torch.Tensor:
@@ -197,9 +243,11 @@ def compute_gradients(training: Training, inputs: torch.Tensor, labels: torch.Te
         kept = [torch.zeros(0, len(training.class_weights), device=device_of(training))]
         for start in range(0, len(labels), at_once):
             part = slice(start, start + at_once)
-            logits = training.network(inputs[part])
-            losses = cross_entropy(logits, labels[part].to(logits.device), reduction="none")
-            torch.autograd.backward((losses * weights[part].to(logits.device)).sum())
+            with training.profiler.phase("forward"):
+                logits = training.network(inputs[part])
+                losses = cross_entropy(logits, labels[part].to(logits.device), reduction="none")
+            with training.profiler.phase("backward"):
+                torch.autograd.backward((losses * weights[part].to(logits.device)).sum())
             kept.append(logits.detach())
             if training.stopping.asked and training.processes.size == 1:
                 raise StoppedError
@@ -255,10 +303,29 @@ def set_learning_rates(optimizer: Optimizer, done: float) -> None:
         group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
-def stop_if_asked(training: Training) -> None:
-    """End between two steps, in all processes at the same one."""
-    if training.processes.agree(training.stopping.asked, device_of(training)):
+def must_end(training: Training) -> bool:
+    """Return whether a rule ends the training, in all processes between the same two steps.
+
+    Raises:
+        StoppedError: the job has been told to end.
+    """
+    asked, ended = training.stopping.asked, training.debugger.stop_reason() is not None
+    if training.processes.size > 1:
+        said = torch.tensor([asked, ended], dtype=torch.float32, device=device_of(training))
+        training.processes.sum(said)
+        asked, ended = (bool(flag) for flag in said.tolist())
+    if asked:
         raise StoppedError
+    return ended
+
+
+def ended_by(training: Training, epoch: int) -> str | None:
+    """Return which rule ends the training after an epoch, the same in all processes; None while it goes on."""
+    reason = training.debugger.stop_reason()
+    if not training.processes.agree(reason is not None, device_of(training)):
+        return None
+    print(f"the training ends in epoch {epoch} of {training.settings.epochs}: {reason or ENDED_ELSEWHERE}", flush=True)
+    return reason or ENDED_ELSEWHERE
 
 
 def device_of(training: Training) -> torch.device:

@@ -96,6 +96,11 @@ class Folders:
         return self.checkpoints / PROFILER_OUTPUT
 
     @property
+    def managed_profiler_output(self) -> Path:
+        """Where it writes in the managed mode: the service takes it from there."""
+        return self.failure.parent / "profiler"
+
+    @property
     def rule_output(self) -> Path:
         """Where the rules write what they say."""
         return self.checkpoints / RULE_OUTPUT

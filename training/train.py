@@ -10,7 +10,8 @@ threads: nothing is drawn but from the seed. Another processor or version of tor
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -25,7 +26,7 @@ from torch.nn.functional import linear
 from training.artefact import save_artefact
 from training.checkpoint import Checkpoints, spread
 from training.dataset import Dataset, open_dataset
-from training.debugger import attach_debugger
+from training.debugger import Debugger, attach_debugger
 from training.distributed import Processes, join_processes, leave_processes, rank
 from training.evaluate import assess
 from training.examples import DecodedPhotos
@@ -37,16 +38,19 @@ from training.memory import Parts
 from training.metrics import print_metrics
 from training.model import BackboneDescription, WeightsError, build_resnet50, fill, load_backbone
 from training.prediction import Model, logits, prepare_network
+from training.profiler.profiler import Profiler, start_profiler
 from training.provenance import code_sha256, versions
 from training.refusal import InputRefusedError, write_failure
 from training.report import Report, write_report
 from training.settings import Folders, Hyperparameters, parse_hyperparameters
 from training.stopping import StoppedError, Stopping
+from training.verdicts import Verdicts, judge_profile
 
 JUDGED = ("valid", "test")
 """Splits that the report judges the saved weights by."""
 JUDGED_AT_ONCE = 32
 """Photos at once where the trained network itself is judged."""
+NO_VERDICTS = Verdicts()
 SECONDS_BETWEEN_ARTEFACTS = 60.0
 """How old the artefact of a running job gets before a better model replaces it: it is what is left of a job that is killed."""
 
@@ -57,9 +61,10 @@ def main(arguments: Sequence[str], folders: Folders, stopping: Stopping | None =
         settings = parse_hyperparameters(arguments)
         if settings.trainable == "head" and rank() > 0:
             return 0  # a head takes seconds: one process trains it, the others that were started have nothing to do
-        processes = Processes() if settings.trainable == "head" else join_processes()
-        run(settings, folders, processes, stopping or Stopping())
-        leave_processes(processes)
+        with measured(settings, folders) as profiler:
+            processes = Processes() if settings.trainable == "head" else join_processes()
+            run(settings, folders, processes, stopping or Stopping(), profiler)
+            leave_processes(processes)
     except (InputRefusedError, WeightsError) as error:
         write_failure(folders.failure, str(error))
         print(f"the job cannot go on: {error}", file=sys.stderr, flush=True)
@@ -67,7 +72,19 @@ def main(arguments: Sequence[str], folders: Folders, stopping: Stopping | None =
     return 0
 
 
-def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopping: Stopping) -> None:
+@contextmanager
+def measured(settings: Hyperparameters, folders: Folders) -> Iterator[Profiler]:
+    """Start the profiler before anything else, for the time until the first step counts; end it whatever happens."""
+    mode = settings.debugger if rank() == 0 else "off"
+    folder = folders.managed_profiler_output if mode == "managed" else folders.profiler_output
+    profiler = start_profiler(mode, folder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        yield profiler
+    finally:
+        profiler.close()
+
+
+def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopping: Stopping, profiler: Profiler) -> None:
     """Load, build, go on from a checkpoint, loop, save."""
     torch.manual_seed(settings.seed)
     torch.backends.cudnn.deterministic = True
@@ -86,14 +103,28 @@ def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopp
         return
 
     steps = steps_per_epoch(len(training.train.labels), settings.batch_size)
-    debugger = attach_debugger(settings.debugger, folders.debug_output, training.network, training.loss, steps)
-    training = replace(training, debugger=debugger)
-    output = Output(folders.model, dataset, weights, settings, plain_state)
-    progress = fit(training, progress, after_epoch=lambda done: end_epoch(done, training, checkpoints, output))
-    debugger.close()
-    finish(progress, output, folders, training)
+    with attached(settings, folders, training, steps, progress) as debugger:
+        training = replace(training, debugger=debugger, profiler=profiler)
+        output = Output(folders.model, dataset, weights, settings, plain_state)
+        progress = fit(training, progress, after_epoch=lambda done: end_epoch(done, training, checkpoints, output))
+        debugger.close(judge=not progress.stopped)
+    profiler.close()
+    profiled = Verdicts() if progress.stopped else judge_profile(settings, folders, profiler.problem)
+    verdicts = replace(profiled, rules=debugger.statuses())
+    finish(progress, output, folders, training, verdicts)
     if not progress.stopped:
         checkpoints.remove()
+
+
+@contextmanager
+def attached(settings: Hyperparameters, folders: Folders, training: Training, steps: int, progress: Progress | None) -> Iterator[Debugger]:
+    """Attach the debugger; what ends the training by an error ends it and its rules too."""
+    debugger = attach_debugger(settings, folders, training, steps, len(progress.history) if progress else 0)
+    try:
+        yield debugger
+    except BaseException:
+        debugger.close(judge=False)
+        raise
 
 
 def build(
@@ -193,7 +224,7 @@ def best_metrics(progress: Progress) -> dict[str, float]:
     return {"best_epoch": best.epoch, "best_valid_loss": best.valid_loss, "best_valid_accuracy": best.valid_accuracy} if best else {}
 
 
-def finish(progress: Progress, output: Output, folders: Folders, training: Training) -> None:
+def finish(progress: Progress, output: Output, folders: Folders, training: Training, verdicts: Verdicts = NO_VERDICTS) -> None:
     """Save the artefact of the best epoch; then the final job judges it by the test photos, once, and writes the report.
 
     What ends the job while it judges, an error or SIGTERM, finds the artefact saved.
@@ -206,13 +237,15 @@ def finish(progress: Progress, output: Output, folders: Folders, training: Train
     save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, check=False)
     if not progress.stopped and output.settings.evaluate_test:
         training.release()
-        judge_and_report(progress, output, folders, training, state)
+        judge_and_report(progress, output, folders, training, state, verdicts)
     if progress.stopped:
         model = "its best model so far" if progress.best else "the head that was fitted on the cached features"
         print(f"the job was told to end: {model} is the artefact, and there is no report", flush=True)
 
 
-def judge_and_report(progress: Progress, output: Output, folders: Folders, training: Training, state: Mapping[str, torch.Tensor]) -> None:
+def judge_and_report(
+    progress: Progress, output: Output, folders: Folders, training: Training, state: Mapping[str, torch.Tensor], verdicts: Verdicts
+) -> None:
     """Look at the test photos, save what they said with the artefact, and write the report; note where the job was told to end before."""
     try:
         judged = {split: judge(split, state, output, folders.photos, training.stopping) for split in JUDGED}
@@ -224,7 +257,19 @@ def judge_and_report(progress: Progress, output: Output, folders: Folders, train
     metrics = best_metrics(progress) | assessment.metrics()
     description = save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, assessment.temperature)
     best = cast("Epoch", progress.best)
-    write_report(folders.report, Report(output.dataset, progress.history, best, assessment, training.debugger, description))
+    report = Report(
+        output.dataset,
+        progress.history,
+        best,
+        assessment,
+        training.debugger,
+        description,
+        rule_statuses=verdicts.rules,
+        profiler_rule_statuses=verdicts.profiler_rules,
+        profile=verdicts.profile,
+        ended_by=progress.ended_by,
+    )
+    write_report(folders.report, report)
 
 
 @torch.no_grad()

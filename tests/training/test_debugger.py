@@ -1,6 +1,6 @@
 """The debugger fails and the training goes on; a configuration that came with the request is followed. Run: `make test`.
 
-Each run is a process of its own: smdebug keeps its hook and its failures in the process.
+Each run is a process of its own: smdebug keeps its hook in the process.
 """
 
 import json
@@ -9,55 +9,53 @@ import subprocess
 import sys
 from pathlib import Path
 
-from torch import nn
+import pytest
+import torch
 
-from training.debugger import LOSSES_PER_EPOCH, attach_debugger
-from training.report import rule_statuses
+from training.debugger import NoDebugger, attach_debugger
+from training.head import build_head
+from training.rules.status import RuleStatus
+from training.settings import Folders, Hyperparameters
+from training.verdicts import debugger_rules, doubted
 
 EPOCHS = 11
 """Enough for every rule to have something to compare."""
 
 PROGRAM = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import torch
-from torch import nn
+from tests.training.test_loop import clusters, training_of
 from training.debugger import attach_debugger
-from training.report import rule_statuses
+from training.loop import Progress, fit, steps_per_epoch
+from training.settings import Folders
 
-head, loss = nn.Linear(4, 3), nn.CrossEntropyLoss()
-before = head.weight.detach().clone()
-debugger = attach_debugger(sys.argv[1], Path(sys.argv[2]), head, loss, steps_per_epoch={steps})
+mode, base, epochs, photos, done = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
+folders = Folders(base, base, base, base / "model", base, base / "output/failure")
+training = training_of(clusters(photos, 1, noise=6.0), clusters(30, 2, noise=6.0), lr=0.01, batch_size=16, epochs=epochs, debugger=mode)
+{before}
+debugger = attach_debugger(training.settings, folders, training, steps_per_epoch(photos, 16), done)
+training = replace(training, debugger=debugger)
 {fault}
-optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
-for _ in range({epochs}):
-    debugger.training()
-    for _ in range({steps}):
-        optimizer.zero_grad()
-        logits = head(torch.randn(5, 4))
-        nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0, 1])).backward()
-        debugger.step()
-        loss(logits.detach(), torch.tensor([0, 1, 2, 0, 1]))
-        optimizer.step()
-    debugger.evaluating()
-    with torch.no_grad():
-        debugger.step()
-        loss(head(torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 1]))
+progress = fit(training, Progress(training.state()))
+assert len(progress.history) == epochs - done, progress
+assert progress.history[-1].train_accuracy > 0.5
 debugger.close()
-{spoil}
-assert not {epochs} or not torch.equal(before, head.weight)
 print("PROBLEM", debugger.problem)
 print("FOLDER", debugger.folder)
-print("VERDICTS", *(status.RuleEvaluationStatus for status in rule_statuses(debugger)))
+print("VERDICTS", *(status.RuleEvaluationStatus for status in debugger.statuses()))
+print("DETAILS", {{status.StatusDetails for status in debugger.statuses()}})
 """
 
 
 def run(
-    tmp_path: Path, fault: str = "", spoil: str = "", mode: str = "embedded", steps: int = 4, epochs: int = EPOCHS, **environment: str
+    tmp_path: Path, before: str = "", fault: str = "", mode: str = "embedded", epochs: int = EPOCHS, photos: int = 60, **environment: str
 ) -> dict[str, str]:
-    """Run the program with a fault in it, or one afterwards, and return what it said, by first word."""
+    """Run the program with a fault in it and return what it said, by first word."""
+    program = PROGRAM.format(before=before, fault=fault)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(fault=fault, spoil=spoil, steps=steps, epochs=epochs), mode, str(tmp_path / "debug-output")],
+        [sys.executable, "-c", program, mode, str(tmp_path), str(epochs), str(photos), "0"],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), **environment},
         capture_output=True,
@@ -68,26 +66,63 @@ def run(
     return {line.partition(" ")[0]: line.partition(" ")[2] for line in done.stdout.splitlines()}
 
 
+def saved(folder: Path) -> dict[str, dict[str, list[int]]]:
+    """Tensor -> mode -> steps, as smdebug's readers find them."""
+    from training.compatibility import import_smdebug
+
+    modes = import_smdebug().modes
+    from smdebug.trials import create_trial
+
+    trial = create_trial(str(folder))
+    named = {name: trial.tensor(name) for name in trial.tensor_names()}
+    return {name: {mode.name: tensor.steps(mode=mode) for mode in (modes.TRAIN, modes.EVAL)} for name, tensor in named.items()}
+
+
+def request(tmp_path: Path, content: object) -> None:
+    """The hook configuration of a request, where SageMaker writes it."""
+    (tmp_path / "input/config").mkdir(parents=True)
+    (tmp_path / "input/config/debughookconfig.json").write_text(content if isinstance(content, str) else json.dumps(content))
+
+
 def test_a_sound_hook_records_marks_the_end_and_starts_afresh_in_a_used_folder(tmp_path: Path) -> None:
     for _ in range(2):
         said = run(tmp_path, TRAINING_JOB_NAME="whippet-job")
         assert said["PROBLEM"] == "None"
         assert (tmp_path / "debug-output/training_job_end.ts").exists()
-        assert "Error" not in said["VERDICTS"]
+    found = saved(tmp_path / "debug-output")
+    assert found["CrossEntropyLoss_output_0"] == {"TRAIN": list(range(44)), "EVAL": list(range(11))}
+    assert found["Head_fc.weight"] == found["gradient/Head_fc.bias"] == {"TRAIN": list(range(44)), "EVAL": []}
+    assert found["labels"] == found["predictions"] == {"TRAIN": [], "EVAL": list(range(11))}
 
 
-def test_a_writer_that_fails_in_the_backward_pass_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
-    said = run(tmp_path, fault="import smdebug.core.writer as w; w.make_tensor_proto = None")
-    assert "smdebug failed and stopped recording" in said["PROBLEM"]
-    assert set(said["VERDICTS"].split()) == {"Error"}
+FAULTS = {
+    "a full disk": "import training.event_file as e, errno; e._write = lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, 'No space left on device'))",
+    "a hook that fails in a step": "debugger._hook._increment_step = None",
+    "tensors that no file can hold": "import training.event_file as e; e.encode_event = None",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_fails_while_it_trains_stops_the_debugger_not_the_training(tmp_path: Path, fault: str) -> None:
+    said = run(tmp_path, fault=FAULTS[fault])
+    assert said["PROBLEM"].startswith("recording stopped: ")
     assert said["debugger"].startswith("degraded")
+    assert set(said["VERDICTS"].split()) == {"Error"}
+    assert not (tmp_path / "debug-output/training_job_end.ts").exists()
 
 
-def test_a_hook_that_cannot_be_made_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
-    (tmp_path / "input/config").mkdir(parents=True)
-    (tmp_path / "input/config/debughookconfig.json").write_text("{")
+def test_a_configuration_that_is_no_json_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
+    request(tmp_path, "{")
     said = run(tmp_path)
-    assert "could not make its hook" in said["PROBLEM"]
+    assert said["PROBLEM"].startswith("the hook cannot be made: JSONDecodeError")
+    assert set(said["VERDICTS"].split()) == {"Error"}
+
+
+def test_an_output_that_cannot_be_written_to_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
+    """A file where the folder should be: what a read-only file system does to everybody, this does to root too."""
+    (tmp_path / "debug-output").write_text("")
+    said = run(tmp_path)
+    assert "NotADirectoryError" in said["PROBLEM"] or "FileExistsError" in said["PROBLEM"]
     assert set(said["VERDICTS"].split()) == {"Error"}
 
 
@@ -96,50 +131,84 @@ def test_an_smdebug_that_cannot_be_imported_stops_the_debugger_not_the_training(
     (tmp_path / "smdebug").mkdir()
     (tmp_path / "smdebug" / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly')")
     said = run(tmp_path, PYTHONPATH=str(tmp_path))
-    assert said["PROBLEM"] == "smdebug cannot be imported: Descriptors cannot be created directly"
+    assert said["PROBLEM"] == "the hook cannot be made: TypeError: Descriptors cannot be created directly"
     assert set(said["VERDICTS"].split()) == {"Error"}
 
 
-SPOIL = "[file.write_bytes(file.read_bytes()[:9] + b'x') for file in Path(debugger.folder, 'events').rglob('*.tfevents')]"
+def test_a_long_epoch_of_a_head_saves_no_more_losses_than_promised(tmp_path: Path) -> None:
+    run(tmp_path, epochs=2, photos=16 * 101)
+    steps = saved(tmp_path / "debug-output")["CrossEntropyLoss_output_0"]
+    assert steps == {"TRAIN": list(range(0, 202, 3)), "EVAL": [0, 1]}
 
 
-def test_tensors_that_cannot_be_read_back_cost_the_verdicts_not_the_job(tmp_path: Path) -> None:
-    said = run(tmp_path, spoil=SPOIL, TRAINING_JOB_NAME="whippet-job")
-    assert said["PROBLEM"] == "None"
-    assert said["VERDICTS"].split() == ["Error"] * 5
+def test_a_job_that_goes_on_keeps_what_was_saved_of_its_epochs_and_counts_on(tmp_path: Path) -> None:
+    run(tmp_path, epochs=4)  # as killed after its third epoch's checkpoint
+    program = PROGRAM.format(before="", fault="").replace("Progress(training.state())", "Progress(training.state(), [None] * done)")
+    program = program.replace("len(progress.history) == epochs - done", "len(progress.history) == epochs")
+    subprocess.run([sys.executable, "-c", program, "embedded", str(tmp_path), "6", "60", "3"], check=True, cwd=Path(__file__).parents[2])
+    steps = saved(tmp_path / "debug-output")["CrossEntropyLoss_output_0"]
+    assert steps == {"TRAIN": list(range(24)), "EVAL": list(range(6))}
 
 
-def test_a_long_epoch_saves_no_more_losses_than_promised(tmp_path: Path) -> None:
-    run(tmp_path, steps=LOSSES_PER_EPOCH + 1)
-    saved = list((tmp_path / "debug-output/events").rglob("*.tfevents"))
-    assert EPOCHS * LOSSES_PER_EPOCH / 2 < len(saved) <= EPOCHS * (LOSSES_PER_EPOCH + 1)  # with the evaluation of each epoch
-
-
-def test_a_run_that_took_no_step_says_why_there_is_nothing_to_judge(tmp_path: Path) -> None:
-    """A job that goes on after its last epoch: the tensors of the run before are gone."""
-    run(tmp_path)
-    said = run(tmp_path, epochs=0)
-    assert said["PROBLEM"].startswith("an earlier run of the job had done every epoch")
-    assert "the rules judge the epochs of this run alone" in said["tensors"]
+def test_a_run_that_took_no_step_and_finds_none_says_so(tmp_path: Path) -> None:
+    said = run(
+        tmp_path, fault="fit = lambda _training, progress: type('P', (), {'history': [type('E', (), {'train_accuracy': 1})] * epochs})"
+    )
+    assert said["PROBLEM"] == "recording stopped: RuntimeError: no tensor was recorded"
     assert set(said["VERDICTS"].split()) == {"Error"}
 
 
 def test_off_saves_nothing_and_judges_nothing(tmp_path: Path) -> None:
-    debugger = attach_debugger("off", tmp_path / "debug-output", nn.Linear(4, 3), nn.CrossEntropyLoss(), steps_per_epoch=4)
+    from tests.training.test_loop import clusters, training_of
+
+    training = training_of(clusters(9, 1), clusters(9, 2), debugger="off")
+    folders = Folders(tmp_path, tmp_path, tmp_path, tmp_path / "model", tmp_path, tmp_path / "failure")
+    debugger = attach_debugger(training.settings, folders, training, 1)
     debugger.close()
-    assert (debugger.folder, debugger.problem, rule_statuses(debugger)) == (None, None, [])
-    assert not (tmp_path / "debug-output").exists()
+    assert isinstance(debugger, NoDebugger)
+    assert (debugger.folder, debugger.problem, debugger.statuses(), list(tmp_path.iterdir())) == (None, None, [], [])
 
 
-def test_the_configuration_of_the_request_is_followed(tmp_path: Path) -> None:
-    """The service's own file, though the hyperparameter says off; gradients are asked for, weights are not."""
-    collections = [
-        {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "1", "eval.save_interval": "1"}},
-        {"CollectionName": "gradients", "CollectionParameters": {"train.save_interval": "2"}},
-    ]
-    configuration = {"LocalPath": str(tmp_path / "tensors"), "HookParameters": {}, "CollectionConfigurations": collections}
-    (tmp_path / "input/config").mkdir(parents=True)
-    (tmp_path / "input/config/debughookconfig.json").write_text(json.dumps(configuration))
-    said = run(tmp_path, mode="off", TRAINING_JOB_NAME="whippet-job")
-    assert (said["PROBLEM"], said["FOLDER"]) == ("None", str(tmp_path / "tensors"))
-    assert said["VERDICTS"].split().count("Error") == 1
+COLLECTIONS = [
+    {"CollectionName": "losses", "CollectionParameters": {"train.save_interval": "2"}},
+    {"CollectionName": "gradients"},
+]
+
+
+@pytest.mark.parametrize("mode", ["managed", "off"])
+def test_the_configuration_of_the_request_is_followed_and_its_gaps_are_filled(tmp_path: Path, mode: str) -> None:
+    """The service's own file; gradients are asked for, weights are not, and one interval is given."""
+    request(tmp_path, {"LocalPath": str(tmp_path / "tensors"), "HookParameters": {}, "CollectionConfigurations": COLLECTIONS})
+    said = run(tmp_path, mode=mode, photos=16 * 8, TRAINING_JOB_NAME="whippet-job")
+    assert (said["PROBLEM"], said["FOLDER"], said["VERDICTS"]) == ("None", str(tmp_path / "tensors"), "")
+    found = saved(tmp_path / "tensors")
+    assert found == {
+        "CrossEntropyLoss_output_0": {"TRAIN": list(range(0, 88, 2)), "EVAL": list(range(11))},
+        "gradient/Head_fc.weight": {"TRAIN": list(range(0, 88, 2)), "EVAL": []},
+        "gradient/Head_fc.bias": {"TRAIN": list(range(0, 88, 2)), "EVAL": []},
+    }
+
+
+def test_a_managed_job_without_a_configuration_says_so(tmp_path: Path) -> None:
+    said = run(tmp_path, mode="managed")
+    assert (said["PROBLEM"], said["VERDICTS"]) == ("the request has no DebugHookConfig", "")
+
+
+def test_an_issue_that_was_found_stands_whatever_was_not_recorded_later() -> None:
+    found, content = (RuleStatus("Overfit", status, "seen", "now") for status in ("IssuesFound", "NoIssuesFound"))
+    assert doubted([found, content], None) == [found, content]
+    assert doubted([found, content], "the disk is full")[0] == found
+    assert doubted([found, content], "the disk is full")[1].RuleEvaluationStatus == "Error"
+
+
+def test_rules_are_those_of_the_job_unless_the_service_has_them() -> None:
+    assert {rule["RuleConfigurationName"] for rule in debugger_rules(Hyperparameters())} >= {"LossNotDecreasing", "ExplodingTensor"}
+    assert debugger_rules(Hyperparameters(debugger="managed")) == debugger_rules(Hyperparameters(debugger="off")) == ()
+
+
+def test_a_head_has_parameters_and_no_relu() -> None:
+    from tests.training.test_loop import clusters
+    from training.activations import channels
+
+    assert channels(build_head(3, clusters(9, 1))) == 0
+    assert torch.equal(build_head(3, clusters(9, 1)).fc.weight, torch.zeros(3, 2048))

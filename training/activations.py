@@ -1,0 +1,92 @@
+"""What the ReLUs of the trained layers take and give: a mean for each photo and channel, of few photos at few steps.
+
+Runs in training jobs that train the backbone, beside the hook. A ReLU works in place and serves three times in a block, in parts of a batch
+and again after a step that did not fit into memory; what is kept is one pass through the network.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Activations:
+    """Watches the ReLUs of a network; it costs nothing noticeable at steps at which it was not asked to."""
+
+    def __init__(self, network: nn.Module, photos: int) -> None:
+        """`photos`: whose activations are kept, at most; the first of the step."""
+        self.watching = False
+        """Whether the next pass is to be kept."""
+        self._photos, self._inside = photos, False
+        self._kept: dict[str, torch.Tensor] = {}
+        self._uses: dict[str, int] = {}
+        self.failed: Callable[[Exception], None] = print
+        """Told what went wrong; the pass itself goes on."""
+        self._handles = [network.register_forward_pre_hook(self._enter), network.register_forward_hook(self._leave)]
+        relus = trained_relus(network)
+        self.names = tuple(f"{name}_{side}_0" for name, _ in relus for side in ("input", "output"))
+        """Names that tensors will have, among others."""
+        for name, relu in relus:
+            self._handles.append(relu.register_forward_pre_hook(self._keeper(name, "input")))
+            self._handles.append(relu.register_forward_hook(self._keeper(name, "output")))
+
+    def take(self) -> dict[str, torch.Tensor]:
+        """Return float32 [photos, channels] by smdebug's name for such a tensor, and forget them."""
+        kept, self._kept, self._inside = self._kept, {}, False
+        return kept
+
+    def close(self) -> None:
+        """Watch no longer."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, _network: nn.Module, _inputs: object) -> None:
+        self._inside = self.watching
+        if self._inside:
+            self._kept, self._uses = {}, {}
+
+    def _leave(self, _network: nn.Module, _inputs: object, _output: object) -> None:
+        if self._inside:  # the first part of the batch is through: no other is looked at
+            self.watching = self._inside = False
+
+    def _keeper(self, name: str, side: str) -> Any:
+        """Return a hook that serves before and after a ReLU."""
+
+        def keep(_relu: nn.Module, *values: Any) -> None:
+            if not self._inside:
+                return
+            try:
+                self._keep(f"{name}_{side}", values[-1][0] if side == "input" else values[-1])
+            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
+                self.watching = self._inside = False
+                self.failed(error)
+
+        return keep
+
+    def _keep(self, name: str, value: torch.Tensor) -> None:
+        number = self._uses[name] = self._uses.get(name, -1) + 1
+        self._kept[f"{name}_{number}"] = channel_means(value.detach()[: self._photos])
+
+
+def channel_means(values: torch.Tensor) -> torch.Tensor:
+    """Return float32 [photos, channels] of [photos, channels, ...]."""
+    return values.float().flatten(2).mean(dim=2) if values.ndim > 2 else values.float().clone()
+
+
+def channels(network: nn.Module) -> int:
+    """Return how many numbers are kept of a photo: in a ResNet each convolution of a block is followed by one use of its ReLU."""
+    modules = dict(network.named_modules())
+    blocks = [modules[name.rpartition(".")[0]] for name, _ in trained_relus(network)]
+    return 2 * sum(layer.out_channels for block in blocks for layer in block.children() if isinstance(layer, nn.Conv2d))
+
+
+def trained_relus(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the ReLUs beside a layer that is trained, by name."""
+    modules = dict(network.named_modules())
+    return [(name, module) for name, module in modules.items() if isinstance(module, nn.ReLU) and _trains(modules[name.rpartition(".")[0]])]
+
+
+def _trains(block: nn.Module) -> bool:
+    """Return whether a layer directly in a block is trained; blocks inside it do not count."""
+    return any(parameter.requires_grad for layer in block.children() for parameter in layer.parameters(recurse=False))

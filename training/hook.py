@@ -1,0 +1,221 @@
+"""The hook: smdebug's own, which knows collections, configurations and names, told by the loop what there is to save.
+
+Runs in training jobs, under training.debugger. smdebug's hook listens to modules instead, and so would count each part of a batch as a step
+and save the gradient of that part. Imported late: everything here needs smdebug.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.compatibility import import_smdebug
+from training.event_file import StepFile
+from training.intervals import BUDGET, LOSSES_IN_RUN, NEVER, Intervals
+
+smdebug: Any = import_smdebug()
+modes: Any = smdebug.modes
+
+from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR  # noqa: E402 - smdebug imports only after its repairs
+
+REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
+"""What is kept of each weight and gradient: 0.6 MB where the tensors of a ResNet50 take 200."""
+KEPT = 6
+RESERVED = 1024 * LOSSES_IN_RUN
+"""Bytes of the budget that only losses may take."""
+
+
+class Hook(smdebug.Hook):  # type: ignore[misc]
+    """Saves what it is shown of a step, as its collections say, within the budget; what fails is raised."""
+
+    full = False
+    """Whether the budget is used up for all but losses."""
+    spent = 0
+    """Bytes of the steps before this one."""
+
+    def has_default_configuration(self) -> bool:
+        """Keep smdebug from hiding what fails: the debugger around this hook catches it, and says so."""
+        return False
+
+    def prepare(self) -> None:
+        """Settle the collections: none is added later."""
+        self.save_all_workers = False  # the first process alone has a hook, whatever the configuration says
+        self._prepare_collections()
+
+    def begin(self) -> None:
+        """Begin the next step of the mode."""
+        self._increment_step()
+        self.writer = StepFile(Path(self.out_dir), self.step, self.worker) if self._get_collections_to_save_for_step() else None
+
+    def record(self, name: str, value: torch.Tensor) -> None:
+        """Save a tensor of the step where a collection wants it."""
+        if self.writer is not None:
+            self._save_for_tensor(name, value)
+
+    def saves_beyond(self, names: Collection[str]) -> bool:
+        """Return whether anything but these collections is saved at this step."""
+        return self.writer is not None and any(each.name not in names for each in self._get_collections_to_save_for_step())
+
+    def end(self) -> None:
+        """Write what the step has to show."""
+        if self.writer is None:
+            return
+        written, self.last_saved_step = self.writer.bytes, self.step
+        self._close_writers()
+        self.spent += written
+        if not self.exported_collections:
+            self.export_collections()
+            self.exported_collections = True
+
+    def wants_next(self, mode: Any, names: Iterable[str]) -> bool:
+        """Return whether a collection wants one of these tensors at the next step of a mode."""
+        step = self.mode_steps.get(mode, self.init_step) + 1
+        return any(
+            collection.save_config.should_save_step(mode, step) for name in names for collection in self._get_collections_with_tensor(name)
+        )
+
+    @staticmethod
+    def _make_numpy_array(tensor_value: Any) -> Any:
+        value = torch.as_tensor(tensor_value).detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+    def _write_raw_tensor_simple(
+        self,
+        tensor_name: str,
+        tensor_value: Any,
+        tensor_ref: Any = None,  # noqa: ARG002 - TensorFlow's
+        timestamp: float | None = None,
+    ) -> None:
+        array = self._make_numpy_array(tensor_value)
+        if self.writer is None or not array.size or not self._affords(tensor_name, array.nbytes):
+            return
+        self.writer.write_tensor(array, tensor_name, self.mode, self.mode_steps[self.mode], timestamp)
+
+    def _affords(self, name: str, length: int) -> bool:
+        if name in self.get_collection("losses").tensor_names:
+            return True
+        if not self.full and self.spent + self.writer.bytes + length > BUDGET - RESERVED:
+            self.full = True
+            print(f"debugger: {BUDGET // 2**20} MB of tensors are saved; from here on losses alone are", flush=True)
+        return not self.full
+
+    def _write_reductions(
+        self,
+        tensor_name: str,
+        tensor_value: torch.Tensor,
+        save_collections: Collection[Any],
+        tensor_ref: Any = None,  # noqa: ARG002 - TensorFlow's
+    ) -> None:
+        """Take the usual ones in four passes over the tensor and one transfer; smdebug would take a dozen of each."""
+        configurations = [each.reduction_config for each in save_collections]
+        asked = {(name, False) for each in configurations for name in (*each.reductions, *each.norms)}
+        asked |= {(name, True) for each in configurations for name in (*each.abs_reductions, *each.abs_norms)}
+        if not asked:
+            return
+        values = usual_reductions(tensor_value)
+        for name, absolute in sorted(asked):
+            if (name, absolute) in values:
+                reduction = self._get_reduction_tensor_name(tensor_name, name, absolute)
+                self._write_raw_tensor_simple(reduction, values[name, absolute])
+            else:
+                self._write_reduction(tensor_name, tensor_value.float(), name, absolute)
+
+
+def usual_reductions(tensor: torch.Tensor) -> dict[tuple[str, bool], torch.Tensor]:
+    """Return float32 [] by smdebug's name, and whether it is of the absolute values."""
+    values = tensor.detach().float()
+    low, high = torch.aminmax(values)
+    deviation, mean = torch.std_mean(values, correction=min(1, values.numel() - 1))
+    lengths = (torch.linalg.vector_norm(values, 1) / values.numel(), torch.linalg.vector_norm(values))
+    numbers = torch.stack([low, high, mean, deviation, *lengths]).cpu()
+    names = (("min", False), ("max", False), ("mean", False), ("std", False), ("mean", True), ("l2", False))
+    return dict(zip(names, numbers, strict=True))
+
+
+def own_configuration(folder: Path, collections: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the DebugHookConfig of a job that asks for none: name -> regular expression, None where smdebug has its own."""
+    named = [
+        {"CollectionName": name, "CollectionParameters": {"include_regex": regex} if regex else {}} for name, regex in collections.items()
+    ]
+    return {"LocalPath": str(folder), "HookParameters": {}, "CollectionConfigurations": named}
+
+
+def complete(configuration: Mapping[str, Any], every: Intervals) -> dict[str, Any]:
+    """Return a DebugHookConfig with an interval for each collection and mode, and reductions for weights and gradients.
+
+    What it gives itself, for a collection or for all, stays as it is.
+    """
+    general = dict(configuration.get("HookParameters") or {})
+    collections = [dict(each) for each in configuration.get("CollectionConfigurations") or [{"CollectionName": "losses"}]]
+    for collection in collections:
+        name, given = collection["CollectionName"], dict(collection.get("CollectionParameters") or {})
+        ours = {**_saving("train", _train_interval(name, every)), **_saving("eval", _eval_interval(name))}
+        missing = {key: value for key, value in ours.items() if not _gives(key, general) and not _gives(key, given)}
+        if name in ("weights", "gradients") and "reductions" not in general:
+            missing |= {"reductions": REDUCTIONS}
+        collection["CollectionParameters"] = missing | given
+    return {**configuration, "HookParameters": general, "CollectionConfigurations": collections}
+
+
+def _train_interval(name: str, every: Intervals) -> int:
+    own = {"losses": every.losses, "relu_input": every.activations, "relu_output": every.activations}
+    return own.get(name, NEVER if name in ("labels", "predictions", "images") else every.parameters)
+
+
+def _eval_interval(name: str) -> int:
+    return NEVER if name in ("weights", "gradients", "biases", "relu_input", "relu_output") else 1
+
+
+def _saving(mode: str, interval: int) -> dict[str, str]:
+    if interval == NEVER:
+        return {f"{mode}.start_step": str(NEVER), f"{mode}.save_interval": str(NEVER)}
+    return {f"{mode}.save_interval": str(interval)}
+
+
+def _gives(key: str, parameters: Mapping[str, Any]) -> bool:
+    """Return whether parameters say when to save in the mode of a key."""
+    mode = key.partition(".")[0]
+    return any(f"{prefix}{kind}" in parameters for prefix in (f"{mode}.", "") for kind in ("save_interval", "save_steps", "start_step"))
+
+
+def build_hook(configuration: Mapping[str, Any], file: Path, steps: int, evaluations: int) -> Hook:
+    """Make the hook of a configuration, which smdebug reads from a file; it goes on after the steps that an earlier run of the job saved.
+
+    Args:
+        configuration: a whole DebugHookConfig.
+        file: where it may lie for a moment.
+        steps: training steps that were made.
+        evaluations: that were made.
+
+    Raises:
+        Exception: whatever smdebug finds wrong with it.
+    """
+    folder = Path(configuration.get("LocalPath", DEFAULT_SAGEMAKER_OUTDIR))
+    forget_after(folder, steps + evaluations)
+    file.write_text(json.dumps(configuration), encoding="utf-8")
+    hook: Hook = Hook.create_from_json_file(str(file))
+    hook.prepare()
+    hook.step = steps + evaluations - 1
+    hook.mode_steps |= {modes.GLOBAL: hook.step, modes.TRAIN: steps - 1, modes.EVAL: evaluations - 1}
+    hook.spent = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    return hook
+
+
+def forget_after(folder: Path, steps: int) -> None:
+    """Remove what an earlier run of the job saved of its steps from a number on, and its end; the earlier ones are judged with the rest."""
+    if not folder.is_dir():
+        return
+    kept, dropped = 0, 0
+    for file in [file for file in folder.rglob("*") if file.is_file()]:
+        number = file.name.partition("_")[0]
+        if file.suffix == ".tmp" or not number.isdigit() or int(number) >= steps:
+            file.unlink()
+            dropped += 1
+        else:
+            kept += 1
+    for inner in sorted(folder.rglob("*/"), reverse=True):
+        if inner.is_dir() and not any(inner.iterdir()):
+            inner.rmdir()
+    print(f"debugger: of an earlier run of the job {kept} files of saved steps are kept, and {dropped} are removed", flush=True)

@@ -1,0 +1,63 @@
+"""How often the hook saves what: it follows from the number of steps, so that a 13-step epoch is judged and a long job stays small.
+
+Runs in training jobs. Nothing is measured: the same job saves the same steps everywhere, whoever judges it.
+"""
+
+import math
+from dataclasses import dataclass
+
+MIB = 2**20
+BUDGET = 50 * MIB
+"""Of all that is saved in a run; what is not a loss stops at what the losses will not need."""
+FOR_PARAMETERS = 24 * MIB
+FOR_ACTIVATIONS = 16 * MIB
+BYTES_A_REDUCTION = 340
+"""Of one number in its record and the index entry, with a name of usual length."""
+LOSSES_PER_EPOCH = 50
+"""Most training losses of an epoch of a head, whose step takes 2 ms, five times what a saved loss takes. A step of fine-tuning decodes its
+photos and takes them through the network, which is at least a hundred times as long: there every loss is saved."""
+LOSSES_IN_RUN = 5000
+"""Most training losses of a run: each saved step is two files, which all go to S3."""
+PARAMETERS_PER_EPOCH = 4
+ACTIVATIONS_PER_EPOCH = 2
+MOST_PHOTOS = 16
+"""Photos whose activations are kept."""
+NEVER = 10**9
+"""An interval that no training reaches; step 0 is left out by starting there."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Training steps from one saved step to the next; every evaluation is saved."""
+
+    losses: int
+    parameters: int
+    """Of weights and gradients."""
+    activations: int
+    """A multiple of `losses`."""
+    photos: int
+    """Whose activations are kept at such a step, at most."""
+
+
+def intervals(*, head_only: bool, epochs: int, steps_per_epoch: int, reductions: int, channels: int) -> Intervals:
+    """Return the intervals of a training.
+
+    Args:
+        head_only: whether a step is a head's, on cached features.
+        epochs: that the job will train.
+        steps_per_epoch: training steps.
+        reductions: numbers that are kept of all weights and gradients at once.
+        channels: numbers that are kept of a photo's activations.
+    """
+    steps = epochs * steps_per_epoch
+    losses = max(math.ceil(steps / LOSSES_IN_RUN), math.ceil(steps_per_epoch / LOSSES_PER_EPOCH) if head_only else 1)
+    saves = max(1, FOR_PARAMETERS // (max(1, reductions) * BYTES_A_REDUCTION))
+    parameters = max(math.ceil(steps_per_epoch / PARAMETERS_PER_EPOCH), math.ceil(steps / saves))
+    photos = max(1, min(MOST_PHOTOS, FOR_ACTIVATIONS // max(1, 4 * channels * min(steps, epochs))))
+    saves = max(1, FOR_ACTIVATIONS // max(1, 4 * channels * photos))
+    activations = max(math.ceil(steps_per_epoch / ACTIVATIONS_PER_EPOCH), math.ceil(steps / saves))
+    return Intervals(losses, parameters, _multiple(activations, losses), photos)
+
+
+def _multiple(number: int, of: int) -> int:
+    return math.ceil(number / of) * of

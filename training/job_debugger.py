@@ -1,0 +1,134 @@
+"""The debugger of a job that records: shows its hook what there is to save at each step, and asks the rules' process what it found.
+
+Runs in training jobs, attached by training.debugger. Whatever fails in recording, the training goes on, and no rule says that all is well.
+"""
+
+import atexit
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from training.activations import Activations
+from training.compatibility import import_smdebug
+from training.rules.status import RuleStatus
+from training.rules.watch import RuleWatch
+from training.verdicts import Configurations, doubted, unjudged
+
+if TYPE_CHECKING:
+    from training.hook import Hook
+    from training.loop import Training
+
+SMALL = frozenset({"losses", "labels", "predictions", "images"})
+"""Collections for which no parameter is looked at."""
+RULES_TIMEOUT_S = 180.0
+"""How long the rules may take with what is left after the last step."""
+END_OF_JOB = "training_job_end.ts"
+"""File that tells readers not to wait for more steps. Inside SageMaker smdebug leaves it to the service, which knows its own hooks."""
+
+
+class JobDebugger:
+    """Saves tensors through a hook and has rules follow them; when anything in it fails, it goes quiet and `problem` says so."""
+
+    def __init__(self, hook: "Hook", training: "Training", activations: Activations) -> None:
+        """`activations`: of the same network. Rules come with `judge_by`, where the job evaluates any itself."""
+        self.folder: Path | None = Path(hook.out_dir)
+        self.problem: str | None = None
+        self._hook, self._activations = hook, activations
+        self._watch: RuleWatch | None = None
+        self._modes = import_smdebug().modes
+        self._parameters = training.parameters()
+        self._network, self._loss = (type(module).__name__ for module in (training.network, training.loss))
+        self._pending: dict[str, torch.Tensor] = {}
+        self._statuses: list[RuleStatus] = []
+        activations.failed = self._degrade
+
+    def judge_by(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
+        """Have rules follow what is saved, from now on."""
+        try:
+            watch.start(Path(self._hook.out_dir), output, rules)
+            self._watch = watch
+        except Exception as error:  # noqa: BLE001 - without its rules too the training goes on
+            problem = f"the rules cannot be started: {type(error).__name__}: {error}"
+            self._statuses = unjudged(rules, problem)
+            warn(problem)
+
+    def training(self) -> None:
+        """Say that the following steps are training steps."""
+        self._attempt(lambda: self._hook.set_mode(self._modes.TRAIN))
+        self._attempt(self._watch_next)
+
+    def evaluating(self) -> None:
+        """Say that the following steps are evaluation steps."""
+        self._activations.watching = False
+        self._attempt(lambda: self._hook.set_mode(self._modes.EVAL))
+
+    def save(self, name: str, value: torch.Tensor) -> None:
+        """Add a tensor to the step that is next told of."""
+        self._pending[name] = value.detach()
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Save what is due of the step."""
+        self._attempt(lambda: self._record(loss))
+        self._pending = {}
+
+    def stop_reason(self) -> str | None:
+        """Return which rule ends the training, and why; None while it goes on."""
+        return self._watch.stop_reason() if self._watch else None
+
+    def close(self, *, judge: bool = True) -> None:
+        """Write what is left, find out whether everything was recorded, and, unless told not to, wait for the rules."""
+        self._activations.close()
+        self._attempt(self._hook.close)
+        atexit.unregister(self._hook._cleanup)  # where it failed it would fail once more when the program ends
+        self._attempt(self._mark_the_end)
+        self._parameters = {}
+        if self._watch:
+            found = self._watch.finish(RULES_TIMEOUT_S if judge else 0.0)
+            self._statuses = doubted(found, self.problem) if judge else []
+
+    def statuses(self) -> list[RuleStatus]:
+        """Return what the rules say, once closed; an issue that was found stands, whatever was not recorded later."""
+        return self._statuses
+
+    def _record(self, loss: torch.Tensor) -> None:
+        hook, training = self._hook, self._hook.mode == self._modes.TRAIN
+        hook.begin()
+        if hook.saves_beyond(SMALL):
+            for name, parameter in self._parameters.items():
+                hook.record(f"{self._network}_{name}", parameter)
+                if training and parameter.grad is not None:
+                    hook.record(f"gradient/{self._network}_{name}", parameter.grad)
+        for name, value in {**self._activations.take(), **self._pending}.items():
+            hook.record(name, value)
+        hook.record(f"{self._loss}_output_0", loss)
+        hook.end()
+        if training:
+            self._watch_next()
+
+    def _watch_next(self) -> None:
+        self._activations.watching = self._hook.wants_next(self._modes.TRAIN, self._activations.names)
+
+    def _mark_the_end(self) -> None:
+        folder = Path(self._hook.out_dir)
+        if not any(folder.joinpath("events").rglob("*.tfevents")):
+            raise RuntimeError("no tensor was recorded")
+        folder.joinpath(END_OF_JOB).touch()
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        if self.problem is None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
+                self._degrade(error)
+
+    def _degrade(self, error: Exception) -> None:
+        self.problem = f"recording stopped: {type(error).__name__}: {error}"
+        self._activations.watching = False
+        warn(self.problem)
+
+
+def warn(problem: str) -> None:
+    """Say in the log what is missing."""
+    print(f"debugger degraded: {problem}. The training itself is not affected.", flush=True)
