@@ -17,7 +17,6 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from cli.bucket import Bucket
 from cli.demo_photos import DemoPhotos, chess_photos, own_photos, photo_to_ask
 from cli.demo_record import DemoRecord
 from cli.demo_weights import SOURCE, STRIDE, converted_weights
@@ -27,11 +26,13 @@ from cli.execution import Execution, reason
 from cli.main import MENDABLE, sentence
 from cli.predict import classify, print_answer
 from cli.registry import Say
+from cli.report import FetchedReport, fetch_report, no_report, report_folder
 from cli.run import execution_input, start_execution
 from cli.screen import screen
 from cli.steps import Steps
 from cli.target import LocalMachine, Target, default_project, home, local_mode, local_target
 from cli.upload import upload_photos, upload_weights
+from cli.verdicts import print_insights, print_verdicts, say_kept_back, statuses_of
 from cli.watch import follow, say_log_tail
 from cli.watch_view import clock
 
@@ -86,13 +87,18 @@ def carry_out(console: Console, record: DemoRecord, target: Target, photos: Demo
     if execution.status != "SUCCEEDED":
         say_log_tail(console, target, execution)
         raise RefusedError(f"The execution ended as {execution.status}: {reason(execution) or 'no cause was given'}")
-    photo = photo_to_ask(photos, lambda: photos_kept_for_the_test(target, execution))
-    answer = classify(target, photo)
-    record.note_seconds(start_to_answer=time.monotonic() - asked_at)
+    if execution.deployed:
+        photo = photo_to_ask(photos, lambda: photos_kept_for_the_test(target, execution))
+        answer = classify(target, photo)
+        record.note_seconds(start_to_answer=time.monotonic() - asked_at)
+        record.note(prediction={**answer, "photo": str(photo)}, endpoint_name=execution.output["endpoint"])
+        say_answer(console, photo, answer)
+    else:
+        console.print()
+        say_kept_back(console, execution)
     report = fetch_report(target, execution, home() / "report")
-    record.note_report(report)
-    record.note(prediction={**answer, "photo": str(photo)}, endpoint_name=execution.output["endpoint"])
-    say_result(console, target, photo, answer, execution, report)
+    record.note_report(report.documents, statuses_of(execution, report.documents))
+    say_result(console, target, execution, report)
 
 
 def prepare(
@@ -123,31 +129,20 @@ def photos_kept_for_the_test(target: Target, execution: Execution) -> list[str]:
     return [str(name) for name in json.loads(written)["test_photos"]]
 
 
-def fetch_report(target: Target, execution: Execution, folder: Path) -> Path:
-    """The final training job's report, from the bucket into a folder."""
-    bucket, prefix = report_folder(target, execution)
-    if not bucket.download(prefix, folder):
-        raise no_report(execution)
-    return folder
-
-
-def report_folder(target: Target, execution: Execution) -> tuple[Bucket, str]:
-    """The bucket and the prefix of the final training job's report."""
-    name, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
-    return Bucket(target.client("s3"), name), prefix
-
-
-def no_report(execution: Execution) -> RefusedError:
-    """What to say where a report should be and is not."""
-    return RefusedError(f"The training job left no report in {execution.output['report']}. Its log is in {home() / 'logs'}.")
-
-
-def say_result(console: Console, target: Target, photo: Path, answer: dict[str, Any], execution: Execution, report: Path) -> None:
-    """The answer, the figures, and where everything is."""
+def say_answer(console: Console, photo: Path, answer: dict[str, Any]) -> None:
+    """What the endpoint said of the photo."""
     console.print()
     console.print(Rule("The answer", style="dim", align="left"))
     print_answer(console, photo, answer)
-    figures = json.loads((report / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def say_result(console: Console, target: Target, execution: Execution, report: FetchedReport) -> None:
+    """What the rules and the insights say, the figures, and where everything is."""
+    console.print()
+    console.print(Rule("What to know", style="dim", align="left"))
+    print_insights(console, report.documents.get("insights", []))
+    print_verdicts(console, statuses_of(execution, report.documents))
+    figures = report.documents["evaluation"]
     best = execution.output["best"]
     console.print()
     console.print(Rule("The classifier", style="dim", align="left"))
@@ -156,9 +151,12 @@ def say_result(console: Console, target: Target, photo: Path, answer: dict[str, 
     table.add_column(overflow="fold")
     table.add_row("accuracy", f"{figures['test_accuracy']:.1%} on test photos, {figures['valid_accuracy']:.1%} on validation photos")
     table.add_row("tuned", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']:.0f}, of {len(execution.trials)} tried")
-    table.add_row("took", f"{clock(execution.seconds)} from photos to endpoint")
-    table.add_row("page", Text(target.page_url(), style="bold"))
-    table.add_row("report", str(report / "report.html"))
+    table.add_row("took", f"{clock(execution.seconds)} from photos to {'endpoint' if execution.deployed else 'verdict'}")
+    if execution.deployed:
+        table.add_row("page", Text(target.page_url(), style="bold"))
+    table.add_row("report", str(report.page))
+    if report.profiler:
+        table.add_row("profiler", str(report.profiler))
     table.add_row("logs", str(home() / "logs"))
     table.add_row("record", str(home() / "demo.json"))
     table.add_row("look", ".venv/bin/whippet status --local")

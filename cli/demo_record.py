@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,16 @@ class DemoRecord:
         """Remembers the states, the tuning job's training jobs and the best values."""
         self.note_seconds(**{state.name: state.seconds for state in execution.states})
         best = execution.output.get("best", {})
+        if execution.status == "SUCCEEDED":
+            self.note(deployed=execution.deployed, reasons=execution.kept_back or [])
         self.note(
             trials=[_trial(job) for job in execution.trials], best={name: best[name] for name in ("lr", "batch_size") if name in best}
         )
 
-    def note_report(self, report: Path) -> None:
-        """Remembers what the training job's report says."""
-        evaluation = json.loads((report / "evaluation.json").read_text(encoding="utf-8"))
-        self.note(**{name: evaluation[name] for name in ("classes", "valid_accuracy", "test_accuracy")})
-        self.note(rule_statuses=json.loads((report / "rule_statuses.json").read_text(encoding="utf-8")))
+    def note_report(self, documents: Mapping[str, Any], statuses: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Remembers what the training job's report says, and the verdicts of both kinds of rules."""
+        self.note(**{name: documents["evaluation"][name] for name in ("classes", "valid_accuracy", "test_accuracy")})
+        self.note(**statuses, insights=documents.get("insights", []))
 
     def succeed(self) -> None:
         """Writes the record of a demo that went through."""

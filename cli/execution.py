@@ -7,17 +7,24 @@ import hashlib
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
+from cli.errors import RefusedError
 from cli.target import Target
 
-PREPARING, TUNING, TRAINING = "PrepareDataset", "TuneHyperparameters", "TrainModel"
+PREPARING, TUNING = "PrepareDataset", "TuneHyperparameters"
 """States with jobs of their own; the first is skipped where an earlier execution prepared the same data set."""
+TRAINING, TRAINING_MANAGED = "TrainModel", "TrainModelManaged"
+"""The state of the final training job, without and with AWS's Debugger beside it: an execution enters one of them."""
+JUDGING = ("DescribeTraining", "WaitForRules")
+"""States in which AWS's Debugger may still be evaluating rules."""
+NOT_DEPLOYED = "NotDeployed"
+"""The good end of an execution whose model a rule keeps back."""
 SHOWN = ("Task", "Wait", "Map", "Parallel")
 """Kinds of states that take time; choices and passes are left out of the display."""
 
@@ -35,7 +42,7 @@ class State:
 
     name: str
     status: str
-    """waiting, running, succeeded, failed or skipped"""
+    """waiting, running, succeeded, failed, skipped, or held: the model is not deployed"""
     seconds: float
 
 
@@ -70,7 +77,7 @@ class Activity:
     epoch: int
     metrics: dict[str, float]
     line: str
-    """How many photos are read."""
+    """How many photos are read, or how many rules have judged."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Execution:
     trials: tuple[TrainingJob, ...]
     training: TrainingJob | None
     activity: Activity | None
-    """Of the processing job or the final training job, whichever is running."""
+    """Of the processing job or the final training job, whichever is running, or of the rules that are still evaluated after it."""
     output: dict[str, Any]
     """What the execution answered, once it succeeded."""
     error: str
@@ -101,6 +108,16 @@ class Execution:
         return _seconds(self.started, self.stopped)
 
     @property
+    def deployed(self) -> bool:
+        """Whether its model answers at the endpoint now; no execution that succeeded before there were reasons against it says so."""
+        return self.status == "SUCCEEDED" and bool(self.output.get("deployed", True))
+
+    @property
+    def kept_back(self) -> list[str] | None:
+        """Why its model was not deployed although it succeeded, in sentences; None where there is no such case."""
+        return list(self.output.get("reasons", [])) if self.status == "SUCCEEDED" and not self.deployed else None
+
+    @property
     def best(self) -> TrainingJob | None:
         """The tuning job's training job with the lowest objective so far."""
         judged = [trial for trial in self.trials if trial.objective is not None]
@@ -112,7 +129,7 @@ def read_execution(target: Target, arn: str, before: Execution | None = None) ->
     functions = target.client("stepfunctions")
     described = functions.describe_execution(executionArn=arn)
     events = _history(functions, arn)
-    path = before.path if before else _certainty(functions, described["stateMachineArn"])
+    path = before.path if before else _certainty(functions, described)
     trials = [trial for job in _tuning_jobs(target, described["startDate"]) for trial in _trials(target, job)]
     run = run_name(target.project, arn, described["startDate"])
     states = _states(events, described, path)
@@ -120,7 +137,6 @@ def read_execution(target: Target, arn: str, before: Execution | None = None) ->
         _processing(target, run, before) if any(state.name == PREPARING and state.status != "skipped" for state in states) else None
     )
     training = _final(target, run)
-    running = next((job for job in (training, processing) if job is not None and job.status == "InProgress"), None)
     return Execution(
         arn=arn,
         status=described["status"],
@@ -130,7 +146,7 @@ def read_execution(target: Target, arn: str, before: Execution | None = None) ->
         processing=processing,
         trials=tuple(trials),
         training=training,
-        activity=read_activity(log_lines(target, running, 120)) if running else None,
+        activity=_activity(target, training, processing, states),
         output=json.loads(described["output"]) if described.get("output") else {},
         error=described.get("error", ""),
         cause=described.get("cause", ""),
@@ -153,6 +169,14 @@ def latest_execution(target: Target) -> str | None:
     machine = target.outputs().state_machine
     executions = target.client("stepfunctions").list_executions(stateMachineArn=machine, maxResults=10)["executions"]
     return max(executions, key=lambda execution: execution["startDate"])["executionArn"] if executions else None
+
+
+def the_latest(target: Target) -> str:
+    """The same, where there must be one."""
+    arn = latest_execution(target)
+    if arn is None:
+        raise RefusedError(f"{target.project!r} has had no execution yet. Start one with `whippet run{target.option}`.")
+    return arn
 
 
 def log_lines(target: Target, job: ProcessingJob | TrainingJob, limit: int) -> list[str]:
@@ -201,6 +225,24 @@ def reason(execution: Execution) -> str:
     return execution.cause
 
 
+def _activity(target: Target, training: TrainingJob | None, processing: ProcessingJob | None, states: Iterable[State]) -> Activity | None:
+    """What is going on inside a state: a job that logs, or rules that go on after it."""
+    running = next((job for job in (training, processing) if job is not None and job.status == "InProgress"), None)
+    if running:
+        return read_activity(log_lines(target, running, 120))
+    if training and any(state.name in JUDGING and state.status == "running" for state in states):
+        return Activity(0, {}, _judged(target.client("sagemaker").describe_training_job(TrainingJobName=training.name)))
+    return None
+
+
+def _judged(job: Mapping[str, Any]) -> str:
+    """How many rules of a training job have judged, and which have not."""
+    statuses = [*job.get("DebugRuleEvaluationStatuses", []), *job.get("ProfilerRuleEvaluationStatuses", [])]
+    left = [status["RuleConfigurationName"] for status in statuses if status["RuleEvaluationStatus"] in ("InProgress", "Stopping")]
+    said = f"{len(statuses) - len(left)} of {len(statuses)} rules have judged"
+    return f"{said}; still at work: {', '.join(left[:3])}{' …' if len(left) > 3 else ''}" if left else said
+
+
 def _history(functions: Any, arn: str) -> list[dict[str, Any]]:
     history = functions.get_paginator("get_execution_history")
     pages = history.paginate(executionArn=arn, includeExecutionData=False, PaginationConfig=EVENTS_PAGE)
@@ -237,27 +279,33 @@ def _lost(entered: list[str], described: Mapping[str, Any]) -> str:
 def _state(name: str, spent: float, entered: datetime | None, status: str, lost: str) -> State:
     if name == lost:
         return State(name, "failed", spent)
+    if name == NOT_DEPLOYED:
+        return State(name, "held", spent)
     if entered and status == "RUNNING":
         return State(name, "running", spent + _seconds(entered, None))
     return State(name, "succeeded", spent)
 
 
-def _certainty(functions: Any, machine: str) -> dict[str, bool]:
-    """The `path` of an execution of this state machine."""
-    definition = json.loads(functions.describe_state_machine(stateMachineArn=machine)["definition"])
+def _certainty(functions: Any, described: Mapping[str, Any]) -> dict[str, bool]:
+    """The `path` of an execution: that no rule keeps the model back is expected, and that the debugger works as its input says."""
+    definition = json.loads(functions.describe_state_machine(stateMachineArn=described["stateMachineArn"])["definition"])
     states, start = definition["States"], definition["StartAt"]
-    reached = _reachable(states, start, "")
-    ends = {name for name in reached if states[name]["Type"] == "Succeed" or states[name].get("End")}
-    return {name: ends.isdisjoint(_reachable(states, start, name)) for name in reached if states[name]["Type"] in SHOWN}
+    managed = json.loads(described.get("input") or "{}").get("debugger") == "managed"
+    unexpected = {NOT_DEPLOYED, TRAINING if managed else TRAINING_MANAGED}
+    expected = _reachable(states, start, unexpected)
+    ends = {name for name in expected if states[name]["Type"] == "Succeed" or states[name].get("End")}
+    certain = {name for name in expected if ends.isdisjoint(_reachable(states, start, {*unexpected, name}))}
+    every = dict.fromkeys([*expected, *_reachable(states, start, set())])
+    return {name: name in certain for name in every if states[name]["Type"] in SHOWN or name == NOT_DEPLOYED}
 
 
-def _reachable(states: Mapping[str, Any], start: str, without: str) -> list[str]:
-    """The states that can be come to without going through one of them, nearest first."""
+def _reachable(states: Mapping[str, Any], start: str, without: Collection[str]) -> list[str]:
+    """The states that can be come to without going through some of them, nearest first."""
     found: dict[str, None] = {}
     waiting = deque([start])
     while waiting:
         name = waiting.popleft()
-        if name not in found and name != without:
+        if name not in found and name not in without:
             found[name] = None
             waiting.extend(_ways(states[name]))
     return list(found)

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from cli.deploy import deploy
 from cli.errors import RefusedError
 from cli.predict import predict
+from cli.report import report
 from cli.run import run
 from cli.screen import screen
 from cli.status import status
@@ -74,6 +75,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(upload)
 app.command()(run)
 app.command()(watch)
+app.command()(report)
 app.command()(predict)
 app.command()(status)
 app.command()(down)

@@ -104,6 +104,7 @@ def _execution(target: Target, bucket: str) -> dict[str, Any] | None:
         "started": execution.started.isoformat(),
         "seconds": round(execution.seconds, 1),
         "best": execution.output.get("best"),
+        "not_deployed": execution.kept_back,
         "report": execution.output.get("report"),
         "files": f"s3://{bucket}/executions/{run}/",
         "reason": reason(execution) if execution.status not in ("RUNNING", "SUCCEEDED") else None,
@@ -116,6 +117,8 @@ def _execution_rows(execution: dict[str, Any] | None, target: Target) -> list[tu
     rows = [("execution", f"{execution['status']} after {execution['seconds']:.0f} s, {execution['arn']}")]
     if best := execution["best"]:
         rows.append(("best", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']}, validation loss {best['objective']:.4f}"))
+    if execution["not_deployed"] is not None:
+        rows.append(("not deployed", "\n".join(execution["not_deployed"]) or "no reason was given"))
     rows += [(name, execution[name]) for name in ("report", "reason") if execution[name]]
     return [*rows, ("files", execution["files"])]
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cli.errors import RefusedError
-from cli.execution import Execution, failed_job, latest_execution, log_lines, read_execution, reason
+from cli.execution import Execution, failed_job, log_lines, read_execution, reason, the_latest
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, open_target
+from cli.verdicts import print_verdicts, say_kept_back, statuses_of
 from cli.watch_view import ChangeLog, clock, picture
 
 LOG_TAIL = 15
@@ -31,7 +31,7 @@ def watch(
 ) -> None:
     """Follow an execution to its end."""
     console, target = screen(), open_target(local, project)
-    execution = follow_or_leave(console, target, arn or _latest(target))
+    execution = follow_or_leave(console, target, arn or the_latest(target))
     if execution.status != "SUCCEEDED":
         raise typer.Exit(1)
 
@@ -56,12 +56,25 @@ def follow(console: Console, target: Target, arn: str, sleep: Callable[[float], 
 def say_end(console: Console, target: Target, execution: Execution) -> None:
     """What came out, or why it failed, with the end of the failed job's log."""
     if execution.status == "SUCCEEDED":
-        console.print(f"[green]✓[/] Succeeded in {clock(execution.seconds)}. Next: [bold]whippet predict PHOTO{target.option}[/]")
+        say_success(console, target, execution)
         return
     console.print(
         f"[bold red]✗[/] {execution.status}", Text(f"after {clock(execution.seconds)}: {reason(execution) or 'no cause was given'}")
     )
     say_log_tail(console, target, execution)
+
+
+def say_success(console: Console, target: Target, execution: Execution) -> None:
+    """What the rules said, whether the model was deployed, and what to do next."""
+    statuses = statuses_of(execution, {})
+    if any(statuses.values()):
+        print_verdicts(console, statuses)
+    for warning in execution.output.get("warnings", []):
+        console.print(Text(f"  ▲ {warning}"), soft_wrap=True)
+    if execution.kept_back is not None:
+        say_kept_back(console, execution)
+    following = f"whippet {'predict PHOTO' if execution.deployed else 'report'}{target.option}"
+    console.print(f"[green]✓[/] Succeeded in {clock(execution.seconds)}. Next: [bold]{following}[/]")
 
 
 def say_log_tail(console: Console, target: Target, execution: Execution) -> None:
@@ -94,10 +107,3 @@ def _follow_lines(console: Console, target: Target, arn: str, pause: float, slee
         if execution.status != "RUNNING":
             return execution
         sleep(pause)
-
-
-def _latest(target: Target) -> str:
-    arn = latest_execution(target)
-    if arn is None:
-        raise RefusedError(f"{target.project!r} has had no execution yet. Start one with `whippet run{target.option}`.")
-    return arn

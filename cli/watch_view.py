@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.execution import PREPARING, TRAINING, TUNING, Activity, Execution, State, TrainingJob
+from cli.execution import JUDGING, PREPARING, TRAINING, TRAINING_MANAGED, TUNING, Activity, Execution, State, TrainingJob
 
 MARKS = {
     "waiting": ("○", "dim"),
@@ -15,9 +15,14 @@ MARKS = {
     "succeeded": ("✓", "green"),
     "failed": ("✗", "bold red"),
     "skipped": ("·", "dim"),
+    "held": ("▲", "yellow"),
 }
+TALKING = (PREPARING, TRAINING, TRAINING_MANAGED, *JUDGING)
+"""States below which stands what their job says of itself."""
 WORDS = {"InProgress": "running", "Completed": "done"}
 """Statuses of training jobs in everyday words; the others are so already."""
+HELD = "the endpoint stays as it is"
+"""What a state says that ends an execution without a deployment."""
 MAX_TRIALS = 12
 """Training jobs shown; the rest of a large tuning job would push the picture off the screen."""
 
@@ -29,7 +34,7 @@ def picture(execution: Execution) -> RenderableType:
         rows.append(_state_line(state))
         if state.name == TUNING and execution.trials:
             rows.append(Padding(_trials(execution), (0, 0, 0, 4)))
-        if state.name in (PREPARING, TRAINING) and execution.activity and state.status == "running":
+        if state.name in TALKING and execution.activity and state.status == "running":
             rows.append(Text(f"    {activity_line(execution.activity)}", style="dim"))
     return Group(*rows)
 
@@ -76,6 +81,8 @@ class ChangeLog:
         return was != status
 
     def _state_line(self, state: State) -> str:
+        if state.status == "held":
+            return f"{MARKS['held'][0]} {state.name}: {HELD}"
         return f"{MARKS[state.status][0]} {state.name} {state.status}" + _after(state.seconds, state.status)
 
     def _trial_line(self, trial: TrainingJob) -> str:
@@ -102,7 +109,7 @@ def _title(execution: Execution) -> Text:
 def _state_line(state: State) -> Text:
     mark, style = MARKS[state.status]
     name_style = "dim" if state.status in ("waiting", "skipped") else "bold" if state.status == "running" else ""
-    spent = {"waiting": "", "skipped": "skipped"}.get(state.status, clock(state.seconds))
+    spent = {"waiting": "", "skipped": "skipped", "held": f"  {HELD}"}.get(state.status, clock(state.seconds))
     return Text.assemble("  ", (mark, style), " ", (f"{state.name:<24}", name_style), (f"{spent:>8}", "dim"))
 
 

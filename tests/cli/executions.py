@@ -18,8 +18,16 @@ DEFINITION = {
         "IsDatasetPrepared": {"Type": "Choice", "Choices": [{"Next": "TuneHyperparameters"}], "Default": "PrepareDataset"},
         "PrepareDataset": {"Type": "Task", "Next": "TuneHyperparameters", "Catch": [{"Next": "ExecutionFailed"}]},
         "TuneHyperparameters": {"Type": "Task", "Next": "HasBest", "Catch": [{"Next": "FindFailedTrainingJob"}]},
-        "HasBest": {"Type": "Choice", "Choices": [{"Next": "TrainModel"}], "Default": "ExecutionFailed"},
-        "TrainModel": {"Type": "Task", "Next": "DescribeEndpoint", "Catch": [{"Next": "ExecutionFailed"}]},
+        "HasBest": {"Type": "Choice", "Choices": [{"Next": "IsDebuggerManaged"}], "Default": "ExecutionFailed"},
+        "IsDebuggerManaged": {"Type": "Choice", "Choices": [{"Next": "TrainModelManaged"}], "Default": "TrainModel"},
+        "TrainModel": {"Type": "Task", "Next": "AssessModel", "Catch": [{"Next": "ExecutionFailed"}]},
+        "TrainModelManaged": {"Type": "Task", "Next": "DescribeTraining", "Catch": [{"Next": "ExecutionFailed"}]},
+        "DescribeTraining": {"Type": "Task", "Next": "AreRulesDone", "Catch": [{"Next": "ExecutionFailed"}]},
+        "AreRulesDone": {"Type": "Choice", "Choices": [{"Next": "WaitForRules"}], "Default": "AssessModel"},
+        "WaitForRules": {"Type": "Wait", "Next": "DescribeTraining"},
+        "AssessModel": {"Type": "Task", "Next": "IsModelAccepted", "Catch": [{"Next": "ExecutionFailed"}]},
+        "IsModelAccepted": {"Type": "Choice", "Choices": [{"Next": "DescribeEndpoint"}], "Default": "NotDeployed"},
+        "NotDeployed": {"Type": "Pass", "End": True},
         "DescribeEndpoint": {"Type": "Task", "Next": "UpdateEndpoint", "Catch": [{"Next": "CreateEndpoint"}]},
         "CreateEndpoint": {"Type": "Task", "Next": "WaitForEndpoint"},
         "UpdateEndpoint": {"Type": "Task", "Next": "WaitForEndpoint"},
@@ -31,12 +39,28 @@ DEFINITION = {
     },
 }
 
+OVERFIT = {
+    "RuleConfigurationName": "Overfit",
+    "RuleEvaluationStatus": "IssuesFound",
+    "StatusDetails": "RuleEvaluationConditionMet: the condition was met twice",
+}
+
 OUTPUT = {
     "run": f"{PREFIX}73e7",
     "endpoint": "whippet",
     "best": {"lr": 0.01, "batch_size": 32, "objective": 0.7},
     "report": f"s3://photos-bucket/executions/run/training/{FINAL_JOB}/report/",
+    "rule_output": f"s3://photos-bucket/executions/run/training/{FINAL_JOB}/rule-output/",
+    "deployed": True,
+    "reasons": [],
+    "warnings": [],
+    "rule_statuses": [OVERFIT],
+    "profiler_rule_statuses": [{"RuleConfigurationName": "BatchSize", "RuleEvaluationStatus": "NoIssuesFound", "StatusDetails": ""}],
 }
+
+REASON = "rule UnchangedTensor found an issue, and rules.block_deployment names it: fc.weight did not change"
+KEPT_BACK = {**{key: value for key, value in OUTPUT.items() if key != "endpoint"}, "deployed": False, "reasons": [REASON]}
+"""The output of an execution whose model a rule kept back."""
 
 
 def entered(state: str, at: float) -> dict[str, Any]:
@@ -79,6 +103,11 @@ class Moment:
     log: list[str] = field(default_factory=list)
     cause: str = ""
     processing: list[dict[str, Any]] = field(default_factory=list)
+    output: dict[str, Any] = field(default_factory=lambda: OUTPUT)
+    """Of an execution that has succeeded."""
+    input: dict[str, Any] = field(default_factory=dict)
+    rules: list[tuple[str, str]] = field(default_factory=list)
+    """Debugger rules of the final training job: name and status."""
 
 
 @dataclass
@@ -113,8 +142,9 @@ class FakeServices:
     def describe_execution(self, **arguments: str) -> dict[str, Any]:
         self.looks += 1
         ended = {} if self.now.status == "RUNNING" else {"stopDate": second(100)}
-        output = {"output": json.dumps(OUTPUT)} if self.now.status == "SUCCEEDED" else {}
+        output = {"output": json.dumps(self.now.output)} if self.now.status == "SUCCEEDED" else {}
         known = {"executionArn": ARN, "stateMachineArn": "machine", "status": self.now.status, "startDate": START}
+        known["input"] = json.dumps(self.now.input)
         return {**known, **ended, **output, **({"cause": self.now.cause} if self.now.cause else {})}
 
     def describe_state_machine(self, **arguments: str) -> dict[str, Any]:
@@ -144,6 +174,11 @@ class FakeServices:
         found = [job for job in (*self.now.trials, *self.now.training) if arguments["NameContains"] in job["TrainingJobName"]]
         found.sort(key=lambda job: job["CreationTime"], reverse=arguments["SortOrder"] == "Descending")
         return {"TrainingJobSummaries": found[: arguments["MaxResults"]]}
+
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        assert TrainingJobName == FINAL_JOB
+        statuses = [{"RuleConfigurationName": name, "RuleEvaluationStatus": status} for name, status in self.now.rules]
+        return {"DebugRuleEvaluationStatuses": statuses[:1], "ProfilerRuleEvaluationStatuses": statuses[1:]}
 
     def list_processing_jobs(self, **arguments: Any) -> dict[str, Any]:
         self.processing_lists += 1

@@ -13,15 +13,17 @@ import pytest
 from rich.console import Console
 
 from cli.archive import sha256
-from cli.demo import carry_out, fetch_report, photos_kept_for_the_test, play, prepare, say_result
+from cli.demo import carry_out, photos_kept_for_the_test, play, prepare, say_answer, say_result
 from cli.demo_photos import HELD_OUT, PIECES, chess_photos, own_photos, photo_to_ask
 from cli.demo_record import DemoRecord
 from cli.errors import RefusedError
 from cli.execution import read_execution
 from cli.registry import Package, fetch
+from cli.report import FetchedReport, fetch_report
 from cli.steps import Steps
+from cli.verdicts import statuses_of
 from tests.cli.conftest import Api
-from tests.cli.executions import FINAL_JOB, FakeServices, Moment, entered, exited, trial
+from tests.cli.executions import FINAL_JOB, KEPT_BACK, REASON, FakeServices, Moment, entered, exited, trial
 from tests.cli.fakes import ARN, FakeMachine, FakeS3, target
 
 
@@ -148,7 +150,8 @@ def test_the_record_of_a_good_demo(tmp_path: Path) -> None:
     record.start()
     record.note(execution_arn=ARN)
     record.note_execution(execution)
-    record.note_report(fetch_report(fake, execution, tmp_path / "report"))
+    documents = fetch_report(fake, execution, tmp_path / "report").documents
+    record.note_report(documents, statuses_of(execution, documents))
     record.succeed()
     assert json.loads((tmp_path / "demo.json").read_text()) == {
         "status": "SUCCEEDED",
@@ -168,14 +171,28 @@ def test_the_record_of_a_good_demo(tmp_path: Path) -> None:
         "valid_accuracy": 0.75,
         "test_accuracy": 0.5,
         "rule_statuses": [{"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "NoIssuesFound"}],
+        "profiler_rule_statuses": [{"RuleConfigurationName": "StepOutlier", "RuleEvaluationStatus": "Error", "StatusDetails": "no steps"}],
+        "insights": INSIGHTS,
+        "deployed": True,
+        "reasons": [],
         "seconds": {"PrepareExecution": 2.0, "total": 61.0},
     }
 
 
+INSIGHTS = [
+    {"severity": "warning", "what": "Photos are learnt by heart.", "why": "", "change": "Add photos.", "evidence": "", "source": "Overfit"},
+    *({"severity": "note", "what": f"Note {number}.", "why": "", "change": "", "evidence": "", "source": ""} for number in range(4)),
+]
+
 REPORT = {
     "evaluation": json.dumps({"classes": ["cat", "dog"], "valid_accuracy": 0.75, "test_accuracy": 0.5, "test_loss": 1.0}).encode(),
     "rule_statuses": json.dumps([{"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "NoIssuesFound"}]).encode(),
+    "profiler_rule_statuses": json.dumps(
+        [{"RuleConfigurationName": "StepOutlier", "RuleEvaluationStatus": "Error", "StatusDetails": "no steps"}]
+    ).encode(),
+    "insights": json.dumps(INSIGHTS).encode(),
 }
+"""Files of a report; the page is left out."""
 
 
 def test_a_missing_report_is_refused(tmp_path: Path) -> None:
@@ -201,7 +218,7 @@ def test_the_question_waits_for_no_more_of_the_report_than_it_needs(
     record.succeed()
     written = json.loads((tmp_path / "demo.json").read_text())
     assert (written["prediction"]["class"], written["test_accuracy"]) == ("rook", 0.5)
-    assert s3.answered_before == [True, True, True]
+    assert s3.answered_before == [True] * 5
 
 
 @dataclass
@@ -217,13 +234,41 @@ class ReportBucket(FakeS3):
 
 
 def test_the_answer_and_the_figures_are_told(tmp_path: Path) -> None:
-    (tmp_path / "evaluation.json").write_bytes(REPORT["evaluation"])
     console, fake = Console(file=io.StringIO(), width=200), target(FakeMachine(), **FakeServices([Moment("SUCCEEDED")]).clients())
-    answer = {"predictions": [{"class": "cat", "probability": 1.0}]}
-    say_result(console, fake, tmp_path / "cat.jpg", answer, read_execution(fake, ARN), tmp_path)
+    say_answer(console, tmp_path / "cat.jpg", {"predictions": [{"class": "cat", "probability": 1.0}]})
+    documents = {name: json.loads(body) for name, body in REPORT.items()}
+    say_result(console, fake, read_execution(fake, ARN), FetchedReport(tmp_path, documents, tmp_path / "profiler-report.html"))
     assert isinstance(console.file, io.StringIO)
-    for part in ("cat.jpg", "50.0% on test photos", "learning rate 0.01, batch size 32"):
-        assert part in console.file.getvalue()
+    text = console.file.getvalue()
+    for part in ("cat.jpg", "50.0% on test photos", "learning rate 0.01, batch size 32", "from photos to endpoint", "profiler-report.html"):
+        assert part in text
+    for part in ("warning  Photos are learnt by heart.", "Add photos.", "Note 1.", "and 2 more in the report", "✗ StepOutlier  no steps"):
+        assert part in text
+    assert "Note 2." not in text
+
+
+def test_a_model_that_was_kept_back_is_explained_and_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint, if there is one, serves another model."""
+    monkeypatch.setenv("WHIPPET_HOME", str(tmp_path))
+    s3 = FakeS3({f"executions/run/training/{FINAL_JOB}/report/{name}.json": body for name, body in REPORT.items()})
+    services = FakeServices([Moment("SUCCEEDED", [entered("NotDeployed", 0)], output=KEPT_BACK)])
+    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
+    console, record = Console(file=io.StringIO(), width=200), DemoRecord(tmp_path / "demo.json")
+    carry_out(console, record, target(FakeMachine(url="http://nobody.invalid"), s3=s3, **services.clients()), photos, {})
+    record.succeed()
+    written = json.loads((tmp_path / "demo.json").read_text())
+    assert (written["status"], written["deployed"], written["reasons"]) == ("SUCCEEDED", False, [REASON])
+    assert "prediction" not in written
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for part in (
+        "was not deployed: the endpoint is as it was before",
+        REASON,
+        "from photos to verdict",
+        '{"rules": {"block_deployment": []}}',
+    ):
+        assert part in text
+    assert "The answer" not in text
 
 
 def test_the_record_of_the_last_demo_is_never_taken_for_this_ones(tmp_path: Path) -> None:

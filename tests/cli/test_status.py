@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cli.status import endpoint_status, print_exports, print_status, read_status
-from tests.cli.executions import OUTPUT, FakeServices, Moment, entered
+from tests.cli.executions import KEPT_BACK, OUTPUT, REASON, FakeServices, Moment, entered
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, client_error, target
 
 
@@ -51,6 +51,13 @@ def test_everything_is_found_and_can_be_written_as_json() -> None:
 def test_a_failed_execution_gives_its_reason() -> None:
     services = Services([Moment("FAILED", [entered("PrepareExecution", 0)], cause="PrepareExecution failed: no photos.")])
     assert "PrepareExecution failed: no photos." in printed(read_status(target(**services.clients())))
+
+
+def test_a_model_that_was_kept_back_gives_its_reason() -> None:
+    services = Services([Moment("SUCCEEDED", [entered("PrepareExecution", 0)], output=KEPT_BACK)])
+    assert REASON in printed(read_status(target(**services.clients())))
+    services = Services([Moment("SUCCEEDED", [entered("PrepareExecution", 0)])])
+    assert "not deployed" not in printed(read_status(target(**services.clients())))
 
 
 def test_before_the_first_execution() -> None:

@@ -10,8 +10,21 @@ from rich.console import Console
 from cli.execution import Activity, read_activity, read_execution, run_name
 from cli.watch import follow, follow_or_leave, say_end
 from cli.watch_view import activity_line, clock, picture
-from tests.cli.executions import FINAL_JOB, PROCESSING_JOB, TUNING_JOB, FakeServices, Moment, entered, exited, second, trial
-from tests.cli.fakes import ARN, PREFIX, START, target
+from tests.cli.executions import (
+    FINAL_JOB,
+    KEPT_BACK,
+    OUTPUT,
+    PROCESSING_JOB,
+    REASON,
+    TUNING_JOB,
+    FakeServices,
+    Moment,
+    entered,
+    exited,
+    second,
+    trial,
+)
+from tests.cli.fakes import ARN, PREFIX, START, FakeMachine, target
 
 STARTED = [entered("PrepareExecution", 0), exited("PrepareExecution", 2)]
 READING = [*STARTED, entered("IsDatasetPrepared", 2), exited("IsDatasetPrepared", 2), entered("PrepareDataset", 2)]
@@ -47,6 +60,7 @@ def test_states_in_order_with_those_that_must_still_come() -> None:
         ("PrepareDataset", "skipped"),
         ("TuneHyperparameters", "running"),
         ("TrainModel", "waiting"),
+        ("AssessModel", "waiting"),
         ("DescribeEndpoint", "waiting"),
         ("WaitForEndpoint", "waiting"),
     ]
@@ -221,6 +235,92 @@ def test_the_description_of_a_job_becomes_its_reason() -> None:
     watched = target(**FakeServices([Moment("FAILED", PREPARED, cause=cause)]).clients())
     say_end(console, watched, read_execution(watched, ARN))
     assert "after 1:40: AlgorithmError: no photos" in written(console)
+
+
+MANAGED = [*PREPARED, exited("TuneHyperparameters", 40), entered("TrainModelManaged", 40)]
+JUDGING = [*MANAGED, exited("TrainModelManaged", 60), entered("DescribeTraining", 60), exited("DescribeTraining", 61)]
+
+
+def test_with_awss_debugger_its_states_are_those_to_come() -> None:
+    managed = Moment(events=PREPARED, input={"debugger": "managed"})
+    execution = read_execution(target(**FakeServices([managed]).clients()), ARN)
+    assert [state.name for state in execution.states if state.status == "waiting"] == [
+        "TrainModelManaged",
+        "DescribeTraining",
+        "AssessModel",
+        "DescribeEndpoint",
+        "WaitForEndpoint",
+    ]
+
+
+def test_the_training_job_says_where_it_is_in_both_modes() -> None:
+    moment = Moment(events=MANAGED, training=[FINAL], log=LOG, input={"debugger": "managed"})
+    console = paper()
+    console.print(picture(read_execution(target(**FakeServices([moment]).clients()), ARN)))
+    assert "● TrainModelManaged" in written(console)
+    assert "epoch 2   train loss 0.500" in written(console)
+
+
+def test_rules_that_go_on_after_the_job_are_counted() -> None:
+    job = FINAL | {"TrainingJobStatus": "Completed"}
+    rules = [("Overfit", "NoIssuesFound"), ("ProfilerReport", "InProgress"), ("BatchSize", "Stopping")]
+    judging = Moment(events=[*JUDGING, entered("WaitForRules", 61)], training=[job], rules=rules, input={"debugger": "managed"})
+    done = Moment("SUCCEEDED", [*JUDGING, entered("WaitForRules", 61), exited("WaitForRules", 76)], training=[job])
+    console, watched = paper(), target(**FakeServices([judging, done]).clients())
+    follow(console, watched, ARN, sleep=lambda seconds: None)
+    lines = [line[9:] for line in written(console).splitlines()]
+    assert lines[-3:] == [
+        "● WaitForRules running",
+        "    1 of 3 rules have judged; still at work: ProfilerReport, BatchSize",
+        "✓ WaitForRules succeeded after 15 s",
+    ]
+    console = paper()
+    console.print(picture(read_execution(target(**FakeServices([judging]).clients()), ARN)))
+    assert "1 of 3 rules have judged" in written(console)
+
+
+def test_an_execution_that_deploys_nothing_says_why() -> None:
+    events = [*TUNED, exited("TrainModel", 60), entered("AssessModel", 60), exited("AssessModel", 61), entered("NotDeployed", 61)]
+    ended = Moment("SUCCEEDED", [*events, exited("NotDeployed", 61)], output=KEPT_BACK)
+    watched, console = target(FakeMachine(), **FakeServices([ended]).clients()), paper()
+    execution = follow_or_leave(console, watched, ARN)
+    assert (execution.deployed, execution.kept_back) == (False, [REASON])
+    text = written(console)
+    for part in ("▲ NotDeployed: the endpoint stays as it is", "its model was not deployed", f"▲ {REASON}", "whippet report --local"):
+        assert part in text
+    assert "whippet predict" not in text
+    console = paper()
+    console.print(picture(execution))
+    assert "▲ NotDeployed               the endpoint stays as it is" in written(console)
+
+
+def test_the_end_tells_what_the_rules_said() -> None:
+    warned = OUTPUT | {"warnings": ["rule UnchangedTensor gave no verdict"]}
+    watched, console = target(**FakeServices([Moment("SUCCEEDED", TUNED, output=warned)]).clients()), paper()
+    say_end(console, watched, read_execution(watched, ARN))
+    text = written(console)
+    for part in (
+        "debugger rules    1 issue",
+        "▲ Overfit  the condition was met twice",
+        "profiler rules    1 no issue",
+        "▲ rule UnchangedTensor gave",
+    ):
+        assert part in text
+    assert "Next: whippet predict PHOTO" in text
+
+
+def test_an_execution_from_before_there_were_verdicts_was_deployed() -> None:
+    old = {name: OUTPUT[name] for name in ("run", "endpoint", "best", "report")}
+    watched, console = target(**FakeServices([Moment("SUCCEEDED", TUNED, output=old)]).clients()), paper()
+    execution = read_execution(watched, ARN)
+    say_end(console, watched, execution)
+    assert (execution.deployed, execution.kept_back) == (True, None)
+    assert "rules" not in written(console)
+
+
+def test_an_execution_that_failed_deployed_nothing() -> None:
+    execution = read_execution(target(**FakeServices([Moment("FAILED", TUNED)]).clients()), ARN)
+    assert (execution.deployed, execution.kept_back) == (False, None)
 
 
 def test_leaving_says_how_to_come_back() -> None:

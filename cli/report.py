@@ -1,0 +1,98 @@
+"""`whippet report`: fetches the report of an execution's final training job, and says what it says first.
+
+Runs on the user's machine: `whippet report [ARN] [--folder FOLDER] [--local]`. Reads only.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli.bucket import Bucket
+from cli.errors import RefusedError
+from cli.execution import Execution, read_execution, the_latest
+from cli.options import Local, Project
+from cli.screen import screen
+from cli.target import Target, home, open_target
+from cli.verdicts import KINDS, print_insights, print_verdicts, say_kept_back, statuses_of
+
+DOCUMENTS = ("evaluation", "insights", *KINDS)
+"""JSON files of the report that are read here."""
+PROFILER_PAGE = "profiler-report.html"
+
+
+@dataclass(frozen=True)
+class FetchedReport:
+    """A report on this machine."""
+
+    folder: Path
+    documents: dict[str, Any]
+    """What its JSON files hold, by name; a file that an older job did not write is missing."""
+    profiler: Path | None = None
+    """The profiler's own page, where there is one."""
+
+    @property
+    def page(self) -> Path:
+        """What people read."""
+        return self.folder / "report.html"
+
+
+def report(
+    arn: Annotated[str, typer.Argument(help="Execution ARN; default: the one that started last.", show_default=False)] = "",
+    folder: Annotated[Path | None, typer.Option(help="Where to put it; default: .local/report.", show_default=False)] = None,
+    local: Local = False,
+    project: Project = None,
+) -> None:
+    """Fetch the training report: what happened, why it matters, what to change."""
+    console, target = screen(), open_target(local, project)
+    execution = read_execution(target, arn or the_latest(target))
+    fetched = fetch_report(target, execution, folder or home() / "report")
+    print_report(console, execution, fetched)
+
+
+def print_report(console: Console, execution: Execution, fetched: FetchedReport) -> None:
+    """The insights, the verdicts, and where the page is."""
+    if execution.kept_back is not None:
+        say_kept_back(console, execution)
+    print_insights(console, fetched.documents.get("insights", []))
+    print_verdicts(console, statuses_of(execution, fetched.documents))
+    console.print(f"  report    {fetched.page}", style="dim", soft_wrap=True)
+    if fetched.profiler:
+        console.print(f"  profiler  {fetched.profiler}", style="dim", soft_wrap=True)
+
+
+def fetch_report(target: Target, execution: Execution, folder: Path) -> FetchedReport:
+    """The final training job's report, from the bucket into a folder."""
+    bucket, prefix = report_folder(target, execution)
+    names = bucket.download(prefix, folder)
+    if not names:
+        raise no_report(execution)
+    files = {name: folder / f"{name}.json" for name in DOCUMENTS if f"{name}.json" in names}
+    profiler = folder / PROFILER_PAGE if PROFILER_PAGE in names else _profiler_page(bucket, execution, folder)
+    return FetchedReport(folder, {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}, profiler)
+
+
+def _profiler_page(bucket: Bucket, execution: Execution, folder: Path) -> Path | None:
+    """The page that AWS's Debugger wrote after the job's end, from where it leaves it; None where there is none."""
+    prefix = str(execution.output.get("rule_output", "")).removeprefix(f"s3://{bucket.name}/")
+    written = sorted(key for key in bucket.objects(prefix) if key.endswith(f"/{PROFILER_PAGE}")) if prefix else []
+    if not written:
+        return None
+    bucket.download(written[-1].removesuffix(PROFILER_PAGE), folder / "profiler")
+    return folder / "profiler" / PROFILER_PAGE
+
+
+def report_folder(target: Target, execution: Execution) -> tuple[Bucket, str]:
+    """The bucket and the prefix of the final training job's report."""
+    if "report" not in execution.output:
+        raise RefusedError(f"The execution is {execution.status}: it has no report. `whippet watch{target.option}` says how it stands.")
+    name, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
+    return Bucket(target.client("s3"), name), prefix
+
+
+def no_report(execution: Execution) -> RefusedError:
+    """What to say where a report should be and is not."""
+    return RefusedError(f"The training job left no report in {execution.output['report']}. Its log is in {home() / 'logs'}.")
