@@ -31,6 +31,7 @@ def insights(
     profile: Mapping[str, Any] | None = None,
     best_epoch: int | None = None,
     ended_by: str | None = None,
+    problem: str | None = None,
 ) -> list[Insight]:
     """Return at most MOST insights, the most urgent first; where nothing is wrong the first one says so.
 
@@ -43,6 +44,7 @@ def insights(
         profile: what report/profile.json holds.
         best_epoch: the epoch whose weights were kept, from 1.
         ended_by: the rule that ended the training early, and why.
+        problem: why tensors are missing; None where the debugger recorded what it should.
     """
     judged, photos, measured = evaluation or {}, data or {}, profile or {}
     issues = {status["RuleConfigurationName"] for status in rule_statuses if status["RuleEvaluationStatus"] == "IssuesFound"}
@@ -50,6 +52,7 @@ def insights(
         *ending(ended_by, rule_statuses),
         *about_rules(rule_statuses, history, judged, best_epoch, ended_by),
         *about_figures(judged, photos, confusion_told="Confusion" in issues),
+        *_degraded(problem, rule_statuses),
         *about_data(photos, imbalance_told="ClassImbalance" in issues),
         *about_profile(profiler_statuses, measured),
     ]
@@ -57,6 +60,15 @@ def insights(
     if any(insight.severity in ("problem", "warning") for insight in urgent):
         return urgent
     return [*_all_is_well(judged, rule_statuses, profiler_statuses), *urgent][:MOST]
+
+
+def _degraded(problem: str | None, rules: Documents) -> list[Insight]:
+    """Return that tensors are missing, where no rule says so by its own verdict: another judges what this job saved, or none does."""
+    if problem is None or any(status["RuleEvaluationStatus"] == "Error" for status in rules):
+        return []
+    why = "Rules that are judged by what is there may miss what happened, and tensors that are missing cannot be looked at later."
+    change = 'Look in the job\'s log for the line that begins with "debugger degraded".'
+    return [Insight("warning", "The debugger could not save everything.", why, change, problem, "the debugger")]
 
 
 def _all_is_well(evaluation: Mapping[str, Any], rules: Documents, profiler_rules: Documents) -> list[Insight]:

@@ -31,7 +31,7 @@ from training.insights import insights
 from training.json_text import write_json
 from training.loop import Epoch
 from training.page import render_page
-from training.rules.status import RuleStatus, could_not_judge
+from training.rules.status import RuleStatus
 
 MAX_LISTED = 1000
 """Most names of test photos that data.json lists; of more, evenly spread ones."""
@@ -52,8 +52,8 @@ class Report:
     debugger: Debugger
     description: Mapping[str, Any]
     """What model.json holds."""
-    rule_statuses: Sequence[RuleStatus] | None = None
-    """Of the debugger rules; None where they have not been judged, empty where none are to be."""
+    rule_statuses: Sequence[RuleStatus] = ()
+    """Of the debugger rules; empty where the job judged none."""
     profiler_rule_statuses: Sequence[RuleStatus] = ()
     profile: Mapping[str, Any] = field(default_factory=dict)
     """What profile.json holds; empty where nothing was measured."""
@@ -62,15 +62,13 @@ class Report:
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Judge the rules and write the files named above into a folder."""
+    """Write the files named above into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    judged = rule_statuses(report.debugger) if report.rule_statuses is None else report.rule_statuses
-    statuses = [asdict(status) for status in judged]
     contents: dict[str, Any] = {
         "data": data_to_json(report.dataset),
         "history": [asdict(epoch) for epoch in report.history],
         "evaluation": evaluate.to_json(report.assessment),
-        "rule_statuses": statuses,
+        "rule_statuses": [asdict(status) for status in report.rule_statuses],
         "profiler_rule_statuses": [asdict(status) for status in report.profiler_rule_statuses],
         "profile": dict(report.profile),
         "check": report.description["check_photos"],
@@ -85,8 +83,17 @@ def write_report(folder: Path, report: Report) -> None:
 
 
 def _insights(contents: Mapping[str, Any], report: Report) -> list[Insight]:
-    documents = (contents[name] for name in ("rule_statuses", "profiler_rule_statuses", "history", "evaluation", "data", "profile"))
-    return insights(*documents, report.best.epoch, report.ended_by)
+    return insights(
+        contents["rule_statuses"],
+        contents["profiler_rule_statuses"],
+        contents["history"],
+        contents["evaluation"],
+        contents["data"],
+        contents["profile"],
+        report.best.epoch,
+        report.ended_by,
+        report.debugger.problem,
+    )
 
 
 def _copy_profiler_report(folder: Path) -> str | None:
@@ -124,20 +131,3 @@ def _pictures(report: Report) -> list[bytes]:
     """Return a small JPEG of each of the worst errors; none where the data set has no thumbnails."""
     thumbnails = report.dataset.thumbnails()
     return [thumbnails[error.index] for error in report.assessment.worst_errors] if thumbnails else []
-
-
-def rule_statuses(debugger: Debugger) -> list[RuleStatus]:
-    """Judge every rule on what the debugger saved; none where it was turned off, Error for all where tensors are missing or damaged."""
-    if debugger.problem:
-        return could_not_judge(debugger.problem)
-    if debugger.folder is None:
-        return []
-    from smdebug.core.utils import error_handling_agent  # smdebug is there now that it has saved something
-
-    def judged() -> list[RuleStatus]:
-        from training.rules.judge import judge
-
-        return judge(str(debugger.folder))
-
-    statuses: list[RuleStatus] | None = error_handling_agent.catch_smdebug_errors()(judged)()  # after all the training, none must fail it
-    return statuses or could_not_judge("smdebug could not read what it saved; its error is in the job's log")

@@ -19,6 +19,10 @@ from tests.training.documents import (
 )
 from training.insight import SEVERITIES, Insight
 from training.insights import MOST, insights
+from training.insights_profile import MEANINGS as PROFILER_MEANINGS
+from training.insights_rules import LOSS_RULES
+from training.insights_rules import MEANINGS as RULE_MEANINGS
+from training.rules.names import DEBUG_RULES, PROFILER_RULES
 
 FIT_BY_HEART = history([0.9, 0.6, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9], [0.9, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01], (1.0, 0.8))
 NOT_LEARNT = history([1.61] * 6, accuracy=(0.2, 0.2))
@@ -79,7 +83,7 @@ def test_nothing_known_is_not_called_good() -> None:
 def test_any_document_may_be_missing(missing: int) -> None:
     documents: list[Any] = [debug_rules(), profiler_rules(), GOOD_HISTORY, evaluation(), data(), profile()]
     documents[missing] = type(documents[missing])()
-    assert [insight.severity for insight in insights(*documents, best_epoch=10)] == ["good"]
+    assert [insight.severity for insight in insights(*documents, 10)] == ["good"]
 
 
 # Debugger rules
@@ -179,6 +183,13 @@ def test_rules_that_could_not_judge_are_told_by_their_reason() -> None:
     assert insight.what == "3 debugger rules could not judge: Overfit, ExplodingTensor and UnchangedTensor."
 
 
+def test_tensors_that_are_missing_are_told_where_no_rule_says_so() -> None:
+    full = "no space left on the disk"
+    assert only(insights([], history=GOOD_HISTORY, best_epoch=10, problem=full)).evidence == full
+    broken = [status("Overfit", "Error", f"InternalError: {full}")]
+    assert only(insights(broken, history=GOOD_HISTORY, best_epoch=10, problem=full)).source == "debugger rules"
+
+
 def test_rules_that_are_still_at_work_are_a_note() -> None:
     seen = told(debug_rules(status("Overfit", "InProgress", "")))
     assert [insight.severity for insight in seen] == ["good", "note"]
@@ -200,6 +211,13 @@ def test_a_training_that_a_rule_ended_begins_with_it() -> None:
     first, second = told(rules, ended_by="rule Overfit: RuleEvaluationConditionMet: met once", epochs=FIT_BY_HEART)[:2]
     assert (first.severity, first.evidence, first.change) == ("problem", "rule Overfit: met once", "Add photos.")
     assert second.source == "rule UnchangedTensor"
+
+
+def test_every_rule_has_a_meaning() -> None:
+    assert {*RULE_MEANINGS, *LOSS_RULES} == set(DEBUG_RULES)
+    assert set(PROFILER_MEANINGS) == set(PROFILER_RULES) - {"ProfilerReport", "OverallSystemUsage", "OverallFrameworkMetrics"}
+    assert {name for meaning in RULE_MEANINGS.values() for name in meaning.explains} <= set(DEBUG_RULES)
+    assert {name for meaning in PROFILER_MEANINGS.values() for name in meaning.explains} <= set(PROFILER_RULES)
 
 
 # Figures
