@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.insight import Insight, evidence, named, unjudged
+from training.insight import Insight, clean, counted, evidence, named, unjudged
 from training.tables import percent
 
 SHORT = 120.0
@@ -105,7 +105,7 @@ def about_profile(statuses: Sequence[Mapping[str, Any]], profile: Mapping[str, A
     figures = [] if told & {"IOBottleneck", "CPUBottleneck", "Dataloader"} else _waiting(profile, short)
     if not told & {"IOBottleneck", "CPUBottleneck", "Dataloader", "LowGPUUtilization", "BatchSize"} and not figures:
         figures = _idle(profile, short)
-    return [*insights, *figures, *_full(profile), *_degraded(statuses, profile)]
+    return [*insights, *figures, *_full(profile), *_degraded(statuses, profile, short)]
 
 
 def _worded(status: Mapping[str, Any], others: Sequence[str], meaning: Meaning | None, profile: Mapping[str, Any], short: bool) -> Insight:
@@ -178,8 +178,10 @@ def _full(profile: Mapping[str, Any]) -> list[Insight]:
     ]
 
 
-def _degraded(statuses: Sequence[Mapping[str, Any]], profile: Mapping[str, Any]) -> list[Insight]:
+def _degraded(statuses: Sequence[Mapping[str, Any]], profile: Mapping[str, Any], short: bool) -> list[Insight]:
     """Return that measuring failed: told once, by the rules that miss it, or by itself where none does."""
+    if short and not profile.get("problem") and profile.get("seconds"):
+        return _too_short(statuses, profile["seconds"])
     missing = unjudged(statuses, "profiler")
     if missing or not profile.get("problem"):
         return missing
@@ -191,5 +193,23 @@ def _degraded(statuses: Sequence[Mapping[str, Any]], profile: Mapping[str, Any])
             'Look in the job\'s log for the line that begins with "profiler degraded".',
             str(profile["problem"]),
             "profile.json",
+        )
+    ]
+
+
+def _too_short(statuses: Sequence[Mapping[str, Any]], seconds: float) -> list[Insight]:
+    """Return that rules had too few measurements, of a job in which measuring went well."""
+    missing = [status for status in statuses if status["RuleEvaluationStatus"] == "Error"]
+    if not missing:
+        return []
+    names = named([status["RuleConfigurationName"] for status in missing])
+    return [
+        Insight(
+            "note",
+            f"The job was too short for {counted(len(missing), 'profiler rule')}: {names}.",
+            "A rule that has seen only a few measurements says nothing rather than something wrong.",
+            "Nothing: of a job this short there is little time to gain, and a longer one is judged.",
+            f"{seconds:.0f} s; {clean(missing[0]['StatusDetails'])}",
+            "profiler rules",
         )
     ]

@@ -364,6 +364,15 @@ def test_a_profiler_that_failed_is_told_once() -> None:
     assert only(told(profiler=errors, measured=broken)).what == "2 profiler rules could not judge: BatchSize and Dataloader."
 
 
+def test_a_job_too_short_to_be_judged_is_a_note() -> None:
+    errors = [status(name, "Error", "InternalError: not judged: there are 3 samples") for name in ("BatchSize", "Dataloader")]
+    note = told(profiler=errors, measured=profile(seconds=4.0))[1]
+    assert (note.severity, note.what) == ("note", "The job was too short for 2 profiler rules: BatchSize and Dataloader.")
+    assert note.evidence == "4 s; not judged: there are 3 samples"
+    assert only(told(profiler=errors, measured=profile(seconds=4.0, problem="no sampler"))).severity == "warning"
+    assert only(told(profiler=errors, measured={})).severity == "warning"
+
+
 # Together
 
 
