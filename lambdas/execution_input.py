@@ -6,11 +6,13 @@ Runs inside `prepare_execution` (and is imported by the stacks and the tests); s
     ExecutionInput.parse({"epochs": 5, "tuning": {"max_jobs": 4}})    # the rest stays as it is
 """
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
+
+from lambdas.input_values import InvalidExecutionInput, is_number, is_whole, known_keys, one_of, shown, text, whole_number, yes_or_no
+from lambdas.rules_input import Rules
 
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 GPU_FAMILY = re.compile(r"ml\.(p|g)[0-9]")
@@ -19,14 +21,10 @@ UNPROCESSED_FAMILY = re.compile(r"ml\.(c5n|p3dn|p4d|p4de|p5e|p5en|p6-b200|p6-b30
 """Machines of training jobs that processing jobs are not offered on; a test holds them against the API's own lists."""
 ARM_FAMILY = re.compile(r"ml\.([a-z]+[0-9]+g[a-z]*\.|p6e-gb)")
 STRATEGIES = ("Bayesian", "Random")
-DEBUGGER_MODES = ("embedded", "off")
+DEBUGGER_MODES = ("embedded", "managed", "off")
 TRAINABLE = ("head", "last_stage", "all")
 CLASS_WEIGHTS = ("balanced", "none")
 INPUT_MODES = ("File", "FastFile")
-
-
-class InvalidExecutionInput(ValueError):  # noqa: N818 - the name is what the state machine shows
-    """The execution input asks for something that cannot be; the message names the field, the value and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,11 @@ class ExecutionInput:
     """
 
     debugger: str = "embedded"
-    """`embedded`: the final training job saves tensors and judges its rules; `off`: it does not."""
+    """Of debugger and profiler, in the final training job. `embedded`: it saves tensors, measures itself and judges its own rules;
+    `managed`: AWS's Debugger judges, where the account still has it; `off`: nothing is saved."""
+
+    rules: Rules = field(default_factory=Rules)
+    """What the rules are, and what their verdicts do."""
 
     prepare: Preparation = field(default_factory=Preparation)
     """The machine that prepares the data set."""
@@ -159,6 +161,7 @@ class ExecutionInput:
         machine = instance_type(given, "instance_type", cls.instance_type)
         trainable = one_of(given, "trainable", cls.trainable, TRAINABLE)
         machines = training_instances(given, trainable)
+        debugger = one_of(given, "debugger", cls.debugger, DEBUGGER_MODES)
         return cls(
             data=text(given, "data", cls.data),
             epochs=whole_number(given, "epochs", cls.epochs, 1, 1000),
@@ -169,7 +172,8 @@ class ExecutionInput:
             trainable=trainable,
             class_weights=one_of(given, "class_weights", cls.class_weights, CLASS_WEIGHTS),
             input_mode=photo_input_mode(given, trainable, machines),
-            debugger=debugger_mode(given),
+            debugger=debugger,
+            rules=Rules.parse(given.get("rules", {}), trainable, debugger),
             prepare=Preparation.parse(given.get("prepare", {}), machine),
             tuning=Tuning.parse(given.get("tuning", {})),
             endpoint=EndpointHardware.parse(given.get("endpoint", {})),
@@ -179,60 +183,6 @@ class ExecutionInput:
 def uses_gpu(instance: str) -> bool:
     """Whether this instance type carries an NVIDIA GPU (families g and p)."""
     return GPU_FAMILY.match(instance) is not None
-
-
-def known_keys(document: object, shape: type, where: str) -> Mapping[str, Any]:
-    """The document as a mapping whose keys are all fields of `shape`."""
-    name = where or "the execution input"
-    if not isinstance(document, Mapping):
-        raise InvalidExecutionInput(f"{name} must be a JSON object, got {shown(document)}; {{}} takes every default")
-    allowed = [each.name for each in fields(shape)]
-    for key in document:
-        if key not in allowed:
-            raise InvalidExecutionInput(f"unknown key {shown(key)} in {name}; allowed keys: {', '.join(allowed)}")
-    return document
-
-
-def text(given: Mapping[str, Any], path: str, default: str) -> str:
-    """A string."""
-    value = given.get(path.rpartition(".")[2], default)
-    if not isinstance(value, str):
-        raise InvalidExecutionInput(f"{path} must be a string, got {shown(value)}")
-    return value
-
-
-def whole_number(given: Mapping[str, Any], path: str, default: int, low: int, high: int) -> int:
-    """A whole number from `low` to `high`; a boolean is none, and 20.0 is 20."""
-    value = given.get(path.rpartition(".")[2], default)
-    if not is_whole(value) or not low <= value <= high:
-        raise InvalidExecutionInput(f"{path} must be a whole number from {low} to {high}, got {shown(value)}")
-    return int(value)
-
-
-def yes_or_no(given: Mapping[str, Any], path: str, default: bool) -> bool:
-    """true or false."""
-    value = given.get(path, default)
-    if not isinstance(value, bool):
-        raise InvalidExecutionInput(f"{path} must be true or false, got {shown(value)}")
-    return value
-
-
-def one_of(given: Mapping[str, Any], path: str, default: str, allowed: tuple[str, ...]) -> str:
-    """One of the allowed words."""
-    value = given.get(path.rpartition(".")[2], default)
-    if value not in allowed:
-        raise InvalidExecutionInput(f"{path} must be one of {', '.join(allowed)}, got {shown(value)}")
-    return str(value)
-
-
-def debugger_mode(given: Mapping[str, Any]) -> str:
-    """The debugger mode, with a word of its own for the one that AWS closed."""
-    if given.get("debugger") == "managed":
-        raise InvalidExecutionInput(
-            'debugger "managed" (rules run by AWS) is not offered: AWS closed it to new customers on 2026-07-30; '
-            'use "embedded", which saves the same tensors and judges its own rules inside the training job, or "off"'
-        )
-    return one_of(given, "debugger", ExecutionInput.debugger, DEBUGGER_MODES)
 
 
 def training_instances(given: Mapping[str, Any], trainable: str) -> int:
@@ -289,21 +239,3 @@ def batch_sizes(value: object) -> tuple[int, ...]:
     if not 1 <= len(value) <= 30 or len(set(value)) != len(value):
         raise InvalidExecutionInput(f"tuning.batch_size must hold 1 to 30 values, each once, got {shown(value)}")
     return tuple(sorted(int(each) for each in value))
-
-
-def is_number(value: object) -> bool:
-    """Whether this is a finite number; True and False are none. A whole number may be too large for a float."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_whole(value: object) -> bool:
-    """Whether this is a whole number; JSON does not tell 20 from 20.0."""
-    return is_number(value) and value == int(value)  # type: ignore[call-overload]
-
-
-def shown(value: object) -> str:
-    """The value as it may stand in an error: short, and with its quotes if it is a string."""
-    written = repr(value)
-    return written if len(written) <= 120 else f"{written[:117]}..."

@@ -21,10 +21,14 @@ from urllib.request import urlopen
 
 import boto3
 
-from lambdas.execution_input import ExecutionInput, InvalidExecutionInput, shown, uses_gpu
+from lambdas.execution_input import ExecutionInput, uses_gpu
+from lambdas.input_values import InvalidExecutionInput, shown
 from lambdas.photos import NoUsableData, Photos, count_photos, require_usable
 from lambdas.prepared import PREFIX as PREPARED
 from lambdas.prepared import Ingredients, find_prepared
+from lambdas.rule_configurations import Configuration, debug_rule_configurations, profiler_rule_configurations
+from lambdas.rule_images import ACCOUNTS as RULE_ACCOUNTS
+from lambdas.rule_images import rules_image
 from lambdas.weights import TORCHVISION_RESNET50, stage_weights
 
 GPU_SERVING_HOST = "al2-ami-sagemaker-inference-gpu-3-1"
@@ -54,10 +58,12 @@ class Settings:
     training_image_gpu: str
     serving_image_cpu: str
     serving_image_gpu: str
+    region: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """BUCKET, PROJECT, PREPARATION_CODE and the four images; a missing one is a KeyError, a fault of the deployment."""
+        """BUCKET, PROJECT, PREPARATION_CODE and the four images; a missing one is a KeyError, a fault of the deployment. Lambda sets the
+        region itself."""
         return cls(
             bucket=environment["BUCKET"],
             project=environment["PROJECT"],
@@ -66,6 +72,7 @@ class Settings:
             training_image_gpu=environment["TRAINING_IMAGE_GPU"],
             serving_image_cpu=environment["SERVING_IMAGE_CPU"],
             serving_image_gpu=environment["SERVING_IMAGE_GPU"],
+            region=environment["AWS_REGION"],
         )
 
     def training_image(self, instance_type: str) -> str:
@@ -120,6 +127,13 @@ class Plan:
     epochs: str
     seed: str
     debugger: str
+    rules: str
+    """The hyperparameter of that name."""
+    debug_rule_configurations: tuple[Configuration, ...]
+    profiler_rule_configurations: tuple[Configuration, ...]
+    """Of the final training job, empty unless AWS's Debugger judges it."""
+    block_deployment: tuple[str, ...]
+    """Rules whose findings keep the model from being deployed."""
     tuning_seed: int
     tuning_strategy: str
     tuning_max_jobs: int
@@ -145,6 +159,7 @@ def prepare(event: Mapping[str, Any], settings: Settings, s3: Any, open_url: Ope
     """Refuses with InvalidExecutionInput, NoUsableData or WeightsUnavailable, else stages the weights and plans the execution."""
     asked = ExecutionInput.parse(event["input"])
     prefix = data_prefix(asked.data, settings.bucket)
+    require_rules_image(asked, settings.region)
     photos = count_photos(s3, settings.bucket, prefix)
     require_usable(photos)
     require_room(photos)
@@ -171,6 +186,7 @@ def plan(asked: ExecutionInput, settings: Settings, photos: Photos, prepared: Pr
     """The same execution always gets the same plan."""
     stamp = start.strftime("%y%m%d%H%M%S")
     run = f"{settings.project}-{stamp}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:4]}"
+    image = rules_image(settings.region) if asked.debugger == "managed" else None
     return Plan(
         run=run,
         tuning_job_prefix=f"{settings.project}-{stamp}-",
@@ -196,6 +212,10 @@ def plan(asked: ExecutionInput, settings: Settings, photos: Photos, prepared: Pr
         epochs=str(asked.epochs),
         seed=str(asked.seed),
         debugger=asked.debugger,
+        rules=asked.rules.hyperparameter,
+        debug_rule_configurations=debug_rule_configurations(asked.rules, asked.epochs, image, f"{run}-train-") if image else (),
+        profiler_rule_configurations=profiler_rule_configurations(asked.rules, asked.epochs, image) if image else (),
+        block_deployment=asked.rules.block_deployment,
         tuning_seed=asked.seed,
         tuning_strategy=asked.tuning.strategy,
         tuning_max_jobs=asked.tuning.max_jobs,
@@ -210,6 +230,15 @@ def plan(asked: ExecutionInput, settings: Settings, photos: Photos, prepared: Pr
         endpoint_instance_count=asked.endpoint.instance_count,
         production_variant={"InferenceAmiVersion": GPU_SERVING_HOST} if uses_gpu(asked.endpoint.instance_type) else {},
     )
+
+
+def require_rules_image(asked: ExecutionInput, region: str) -> None:
+    """Raises InvalidExecutionInput where AWS is to judge the rules and has no image of them in the stack's region."""
+    if asked.debugger == "managed" and rules_image(region) is None:
+        raise InvalidExecutionInput(
+            f'debugger must be "embedded" or "off" in {region}, got "managed": AWS\'s Debugger has no rules there, but in '
+            f'{", ".join(RULE_ACCOUNTS)}; "embedded" evaluates the same rules inside the training job'
+        )
 
 
 def volume_gb(photos: int, photo_bytes: int) -> int:

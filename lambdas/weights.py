@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.execution_input import shown
+from lambdas.input_values import shown
 
 PREFIX = "weights/"
 DESCRIPTION = "resnet50.json"

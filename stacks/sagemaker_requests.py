@@ -31,6 +31,10 @@ PROCESSING = "/opt/ml/processing"
 """Where a processing job's inputs and outputs lie in the container."""
 EXIT_MESSAGE = "/opt/ml/output/message"
 """The file whose first 1,024 characters become a processing job's ExitMessage."""
+REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
+"""What is kept of each weight and gradient."""
+PROFILING_MILLISECONDS = 500
+"""Between two samples of the machine; the rules' patience counts them."""
 UNUSED_FOLDER = "/opt/ml/unused"
 """Nothing is ever written there, so mirroring it costs nothing. To leave CheckpointConfig out where no job needs it, all that stands around
 it would have to be one expression: only a whole object can be computed, and no check of the requests reads into an expression."""
@@ -145,6 +149,7 @@ def create_training_job() -> Request:
             batch_size=jsonata("$best.batch_size"),
             epochs=jsonata("$plan.epochs"),
             debugger=jsonata("$plan.debugger"),
+            rules=jsonata("$plan.rules"),
             evaluate_test="true",
         ),
         "OutputDataConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT)},
@@ -155,6 +160,26 @@ def create_training_job() -> Request:
         **training(),
         "Tags": tags(),
     }
+
+
+def create_managed_training_job() -> Request:
+    """CreateTrainingJob: the same, where AWS's Debugger judges what the job saves and samples its machine, into the job's folder."""
+    return {
+        **create_training_job(),
+        "RoleArn": "${ManagedTrainingRoleArn}",
+        "DebugHookConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT), "CollectionConfigurations": collections()},
+        "DebugRuleConfigurations": jsonata("$plan.debug_rule_configurations"),
+        "ProfilerConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT), "ProfilingIntervalInMilliseconds": PROFILING_MILLISECONDS},
+        "ProfilerRuleConfigurations": jsonata("$plan.profiler_rule_configurations"),
+    }
+
+
+def collections() -> list[Request]:
+    """What the rules read. No save intervals: the job derives them from its number of steps, which the batch size decides."""
+    reduced = {name: {"reductions": REDUCTIONS} for name in ("weights", "gradients")}
+    matched = {name: {"include_regex": f".*{name}"} for name in ("relu_input", "relu_output", "labels", "predictions", "images")}
+    saved = [{"CollectionName": name, "CollectionParameters": parameters} for name, parameters in {**reduced, **matched}.items()]
+    return [{"CollectionName": "losses"}, *saved]
 
 
 def tuning_checkpoints() -> Request:

@@ -1,10 +1,13 @@
 """The state machine in the Amazon States Language, with JSONata: one function a state, in the order in which they run.
 
-Runs at synth; standard library only. `definition()` is the whole machine; the states around the endpoint are in endpoint_states.py.
+Runs at synth; standard library only. `definition()` is the whole machine; the states around the final training job are in
+training_states.py, those around the endpoint in endpoint_states.py.
 Whatever fails puts a `$failure` together - which state, which job, why, where its log is - and ends in ExecutionFailed, whose Cause is
 that as one sentence.
 
-    PrepareExecution → IsDatasetPrepared → PrepareDataset → TuneHyperparameters → HasBestTrainingJob → TrainModel
+    PrepareExecution → IsDatasetPrepared → PrepareDataset → TuneHyperparameters → HasBestTrainingJob → IsDebuggerManaged
+      → TrainModel, or TrainModelManaged → DescribeTraining ⇄ WaitForRules
+      → AssessModel → IsModelAccepted → NotDeployed, or
       → CreateModel → CreateEndpointConfig → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint
       → ExecutionDone
 """
@@ -15,31 +18,28 @@ from stacks.sagemaker_requests import jsonata
 from stacks.states_language import (
     LAMBDA_TRANSIENT,
     SDK_UNNAMED,
+    TRAINING_LOGS,
     State,
     api_call,
     catch,
     choice,
     failure,
     found_failure,
+    function_call,
     job,
     last_act,
     log_streams,
-    retry,
     without_stop,
 )
+from stacks.training_states import RULES_SECONDS, TRAINING_SECONDS, training_states
 from training import contract
 
-LAMBDA_SECONDS = 16 * 60
-"""A little more than the longest run of a Lambda function."""
 PREPARATION_SECONDS = requests.LONGEST_PREPARATION_SECONDS + 6 * 3600
 """The job's own limit, and six hours of waiting for a machine."""
 TUNING_SECONDS = 7 * 24 * 3600
-TRAINING_SECONDS = requests.LONGEST_SPOT_SECONDS + 3600
-"""The job's own limit and its wait for a machine, and an hour for what these leave out."""
-EXECUTION_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + 24 * 3600
+EXECUTION_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + RULES_SECONDS + 24 * 3600
 
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
-TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 
 
 def definition() -> State:
@@ -59,12 +59,12 @@ def definition() -> State:
             "HasBestTrainingJob": has_best_training_job(),
             "NoBestTrainingJob": no_best_training_job(),
             "FindFailedTrainingJob": find_failed_training_job(),
-            "TrainModel": train_model(),
-            "StopTrainingJob": stop_training_job(),
+            **training_states(),
             "CreateModel": create_model(),
             "CreateEndpointConfig": create_endpoint_config(),
             **endpoint_states(),
             "ExecutionDone": execution_done(),
+            "NotDeployed": not_deployed(),
             "ExecutionFailed": execution_failed(),
         },
     }
@@ -72,29 +72,25 @@ def definition() -> State:
 
 def prepare_execution() -> State:
     """Checks the input and the bucket before anything that costs is started."""
-    return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke",
-        "Arguments": {
-            "FunctionName": "${PrepareExecutionArn}",
-            "Payload": {
-                "input": jsonata("$states.context.Execution.Input"),
-                "execution_arn": jsonata("$states.context.Execution.Id"),
-                "start_time": jsonata("$states.context.Execution.StartTime"),
-            },
+    return function_call(
+        "PrepareExecution",
+        {
+            "input": jsonata("$states.context.Execution.Input"),
+            "execution_arn": jsonata("$states.context.Execution.Id"),
+            "start_time": jsonata("$states.context.Execution.StartTime"),
         },
-        "TimeoutSeconds": LAMBDA_SECONDS,
-        "Retry": [retry([*LAMBDA_TRANSIENT, "WeightsDownloadInterrupted"])],
-        "Catch": [catch(failure("PrepareExecution", log="'${PrepareExecutionLogGroup}'"))],
-        "Assign": {
+        retried=[*LAMBDA_TRANSIENT, "WeightsDownloadInterrupted"],
+        assign={
             "plan": jsonata("$states.result.Payload"),
             "dataset": jsonata("$states.result.Payload.prepared"),
+            "rule_statuses": [],
+            "profiler_rule_statuses": [],
+            "looks": 0,
             "checks": 0,
             "endpoint_served": "nothing",
         },
-        "Output": {},
-        "Next": "IsDatasetPrepared",
-    }
+        to="IsDatasetPrepared",
+    )
 
 
 def is_dataset_prepared() -> State:
@@ -150,7 +146,7 @@ def stop_tuning_job() -> State:
 
 def has_best_training_job() -> State:
     """A tuning job may end well although none of its training jobs reported the objective."""
-    return choice(("$exists($best.objective)", "TrainModel"), default="NoBestTrainingJob")
+    return choice(("$exists($best.objective)", "IsDebuggerManaged"), default="NoBestTrainingJob")
 
 
 def no_best_training_job() -> State:
@@ -175,32 +171,6 @@ def find_failed_training_job() -> State:
             )
         },
     )
-
-
-def train_model() -> State:
-    """Trains with the best values, evaluates on the test photos, writes the report."""
-    name = requests.TRAINING_JOB_NAME
-    failed = failure("TrainModel", kind="training job", job=name, log=log_streams(TRAINING_LOGS, name))
-    return job(
-        "createTrainingJob",
-        requests.create_training_job(),
-        seconds=TRAINING_SECONDS,
-        failed=failed,
-        stop="StopTrainingJob",
-        assign={
-            "training": {
-                "job": jsonata("$states.result.TrainingJobName"),
-                "model_artifact": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts"),
-                "folder": jsonata(f"{requests.TRAINING_OUTPUT} & '/' & $states.result.TrainingJobName"),
-            }
-        },
-        to="CreateModel",
-    )
-
-
-def stop_training_job() -> State:
-    """Nothing that this execution started goes on after it."""
-    return last_act("stopTrainingJob", {"TrainingJobName": jsonata("$failure.job")})
 
 
 def create_model() -> State:
@@ -229,7 +199,23 @@ def create_endpoint_config() -> State:
 
 def execution_done() -> State:
     """Says what the execution made and where."""
-    output = {
+    deployed = {
+        "deployed": True,
+        "model": jsonata("$model"),
+        "endpoint": jsonata("$plan.endpoint"),
+        "endpoint_config": jsonata("$endpoint_config"),
+    }
+    return {"Type": "Pass", "Output": {**trained(), **deployed}, "End": True}
+
+
+def not_deployed() -> State:
+    """The execution did what it was asked to, and what the rules found keeps the model back; whatever answered before still does."""
+    return {"Type": "Pass", "Output": {**trained(), "deployed": False}, "End": True}
+
+
+def trained() -> State:
+    """What is known of the model, deployed or not."""
+    return {
         "run": jsonata("$plan.run"),
         "dataset": jsonata("$dataset & '/'"),
         "tuning_job": jsonata("$tuning_job"),
@@ -239,14 +225,16 @@ def execution_done() -> State:
             "batch_size": jsonata("$number($best.batch_size)"),
             "objective": jsonata("$best.objective"),
         },
-        "model": jsonata("$model"),
-        "endpoint": jsonata("$plan.endpoint"),
-        "endpoint_config": jsonata("$endpoint_config"),
         "model_artifact": jsonata("$training.model_artifact"),
         "report": jsonata(f"$training.folder & '/{contract.REPORT}/'"),
         "debug_output": jsonata(f"$training.folder & '/{contract.DEBUG_OUTPUT}/'"),
+        "profiler_output": jsonata(f"$training.folder & '/{contract.PROFILER_OUTPUT}/'"),
+        "rule_output": jsonata(f"$training.folder & '/{contract.RULE_OUTPUT}/'"),
+        "reasons": jsonata("$assessment.reasons"),
+        "warnings": jsonata("$assessment.warnings"),
+        "rule_statuses": jsonata("$assessment.rule_statuses"),
+        "profiler_rule_statuses": jsonata("$assessment.profiler_rule_statuses"),
     }
-    return {"Type": "Pass", "Output": output, "End": True}
 
 
 def execution_failed() -> State:

@@ -10,8 +10,11 @@ from stacks.sagemaker_requests import Request, jsonata
 State = dict[str, Any]
 
 API_CALL_SECONDS = 60
+LAMBDA_SECONDS = 16 * 60
+"""A little more than the longest run of a Lambda function."""
 
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
+TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 
 LAMBDA_TRANSIENT = [
     "Lambda.ClientExecutionTimeoutException",
@@ -36,9 +39,11 @@ REASON = (
     " $told := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}' ? $parse($cause) : {};"
     " $status := $told.TrainingJobStatus ? $told.TrainingJobStatus"
     " : $told.ProcessingJobStatus ? $told.ProcessingJobStatus : $told.HyperParameterTuningJobStatus;"
+    " $issues := $told.DebugRuleEvaluationStatuses[RuleEvaluationStatus = 'IssuesFound'].RuleConfigurationName;"
     " $reason := $told.ExitMessage ? $told.ExitMessage"
     " : $told.FailureReason ? $told.FailureReason : $told.errorMessage ? $told.errorMessage"
     " : $status ? 'it ended as ' & $status & ($told.SecondaryStatus ? ' (' & $told.SecondaryStatus & ')' : '')"
+    " & ($issues ? ', and these rules found an issue: ' & $join($issues, ', ') : '')"
     " & ($told.ProcessingJobStatus = 'Stopped' ? ', by its time limit or by somebody' : '')"
     " : $cause != '' ? $cause : 'no reason was given';"
     " $substring($reason, 0, 1500))"
@@ -69,6 +74,21 @@ def api_call(
         "Retry": [retry(retried)],
         "Catch": [caught],
         **({"Assign": assign} if assign else {}),
+        "Output": {},
+        "Next": to,
+    }
+
+
+def function_call(state: str, payload: Request, *, assign: State, to: str, retried: list[str] = LAMBDA_TRANSIENT) -> State:
+    """A Task that is the Lambda function of the state's name."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:${Partition}:states:::lambda:invoke",
+        "Arguments": {"FunctionName": f"${{{state}Arn}}", "Payload": payload},
+        "TimeoutSeconds": LAMBDA_SECONDS,
+        "Retry": [retry(retried)],
+        "Catch": [catch(failure(state, log=f"'${{{state}LogGroup}}'"))],
+        "Assign": assign,
         "Output": {},
         "Next": to,
     }

@@ -1,4 +1,4 @@
-"""Workflow: the state machine, the Lambda function it starts with, and the roles of its jobs and models.
+"""Workflow: the state machine, its two Lambda functions, and the roles of its jobs and models.
 
 Runs at synth. Each role holds the few things that its bearer does: no managed policy, no `*` where a name can stand.
 """
@@ -18,9 +18,12 @@ from stacks.permissions import acknowledge, allow, resource_arn
 from stacks.source_archive import SourceArchive, preparation_code
 from stacks.state_machine import definition
 from stacks.storage import Storage
+from training import contract
 
 ARCHIVE_SUFFIX = ".gz"
 """How CDK names the source archive in the bootstrap bucket, after its hash; the assets of Lambda functions end in .zip."""
+
+RULES_REPOSITORY = "sagemaker-debugger-rules"
 
 WRITE = ["s3:PutObject", "s3:AbortMultipartUpload"]
 
@@ -36,7 +39,9 @@ class Workflow(Construct):
         self.source_archive = SourceArchive(self, "SourceArchive")
         self.prepare_execution = self.add_prepare_execution()
         self.preparation_role = self.add_preparation_role()
-        self.training_role = self.add_training_role()
+        self.assess_model = self.add_assess_model()
+        self.training_role = self.add_training_role("TrainingRole")
+        self.managed_training_role = self.add_managed_training_role()
         self.hosting_role = self.add_hosting_role()
         self.role = self.add_role()
         self.state_machine = self.add_state_machine()
@@ -90,13 +95,46 @@ class Workflow(Construct):
         allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/ProcessingJobs")
         return role
 
-    def add_training_role(self) -> iam.Role:
+    def add_assess_model(self) -> Function:
+        """The function reads what the rules said in a report; S3 tells only those who may list that a file is missing."""
+        bucket = self.storage.bucket
+        function = Function(
+            self,
+            "AssessModel",
+            module="assess_model",
+            config=self.config,
+            memory_mb=256,
+            timeout=Duration.minutes(1),
+            environment={},
+        )
+        allow(function.role, ["s3:ListBucket"], bucket.bucket_arn)
+        verdicts = bucket.arn_for_objects(f"executions/*/{contract.REPORT}/*rule_statuses.json")
+        allow(function.role, ["s3:GetObject"], verdicts, why_wildcard="Each training job has a folder of its own there.")
+        return function
+
+    def add_training_role(self, id: str) -> iam.Role:  # noqa: A002 - CDK's own name for it
         """A training job leaves what it makes under `executions/`; a data set that it reads it cannot change."""
-        role = iam.Role(self, "TrainingRole", assumed_by=sagemaker())
+        role = iam.Role(self, id, assumed_by=sagemaker())
         self.allow_inputs(role)
         executions = self.storage.bucket.arn_for_objects("executions/*")
         allow(role, WRITE, executions, why_wildcard="Each execution has a folder of its own there.")
         allow_image_and_logs(role, self.images.training_repositories, "/aws/sagemaker/TrainingJobs")
+        return role
+
+    def add_managed_training_role(self) -> iam.Role:
+        """AWS's Debugger runs its rules in the job's name, as processing jobs that read and write beside it, and may stop it."""
+        role = self.add_training_role("ManagedTrainingRole")
+        rules = f"arn:{Aws.PARTITION}:ecr:{Aws.REGION}:*:repository/{RULES_REPOSITORY}"
+        pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        allow(role, pull, rules, why_wildcard="AWS publishes it from another account in each region, and from none in some.")
+        allow_image_and_logs(role, [], "/aws/sagemaker/ProcessingJobs")
+        own_jobs = resource_arn(role, "sagemaker", f"training-job/{self.config.project}-*")
+        allow(
+            role, ["sagemaker:StopTrainingJob"], own_jobs, why_wildcard="A rule stops the job that it judges, whose name is new each time."
+        )
+        allow(
+            role, ["sagemaker:ListTrainingJobs"], "*", why_wildcard="A rule looks for the job by its name, and listing knows no resource."
+        )
         return role
 
     def allow_inputs(self, role: iam.Role) -> None:
@@ -120,11 +158,13 @@ class Workflow(Construct):
     def add_role(self) -> iam.Role:
         """The state machine may start what the requests in sagemaker_requests.py start, under this project's names only."""
         role = iam.Role(self, "StateMachineRole", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-        allow(role, ["lambda:InvokeFunction"], self.prepare_execution.function.function_arn)
+        called = [each.function.function_arn for each in (self.prepare_execution, self.assess_model)]
+        allow(role, ["lambda:InvokeFunction"], *called)
         acknowledge(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray and the delivery of vended logs know no resource.")
         allow_sagemaker(role, self.config.project)
         allow_waiting_for_jobs(role)
-        passed = [self.preparation_role.role_arn, self.training_role.role_arn, self.hosting_role.role_arn]
+        roles = (self.preparation_role, self.training_role, self.managed_training_role, self.hosting_role)
+        passed = [each.role_arn for each in roles]
         allow(role, ["iam:PassRole"], *passed, conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})
         return role
 
@@ -160,8 +200,11 @@ class Workflow(Construct):
             "Project": self.config.project,
             "PrepareExecutionArn": self.prepare_execution.function.function_arn,
             "PrepareExecutionLogGroup": self.prepare_execution.log_group.log_group_name,
+            "AssessModelArn": self.assess_model.function.function_arn,
+            "AssessModelLogGroup": self.assess_model.log_group.log_group_name,
             "PreparationRoleArn": self.preparation_role.role_arn,
             "TrainingRoleArn": self.training_role.role_arn,
+            "ManagedTrainingRoleArn": self.managed_training_role.role_arn,
             "HostingRoleArn": self.hosting_role.role_arn,
             "SourceArchiveUri": self.source_archive_uri,
             "SourceArchiveName": self.source_archive.asset.s3_object_key.rpartition("/")[2],

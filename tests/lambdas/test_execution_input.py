@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.execution_input import (
-    ARM_FAMILY,
-    FOREIGN_FAMILY,
-    UNPROCESSED_FAMILY,
-    ExecutionInput,
-    InvalidExecutionInput,
-    uses_gpu,
-)
+from lambdas.execution_input import ARM_FAMILY, FOREIGN_FAMILY, UNPROCESSED_FAMILY, ExecutionInput, uses_gpu
+from lambdas.input_values import InvalidExecutionInput
+from lambdas.rules import default_rules
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -39,6 +34,12 @@ def test_an_empty_input_takes_every_default() -> None:
         "class_weights": "balanced",
         "input_mode": "File",
         "debugger": "embedded",
+        "rules": {
+            "evaluate": list(default_rules("head")),
+            "stop_training": [],
+            "block_deployment": ["ExplodingTensor", "UnchangedTensor"],
+            "parameters": {},
+        },
         "prepare": {"instance_type": "ml.m5.2xlarge"},
         "tuning": {
             "max_jobs": 12,
@@ -114,8 +115,9 @@ def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
             {"instance_type": "ml.p4d.24xlarge"},
             "processing jobs, which 'ml.p4d.24xlarge' is not; name another one beside the instance_type",
         ),
-        ({"debugger": "managed"}, 'debugger "managed" (rules run by AWS) is not offered'),
-        ({"debugger": "on"}, "debugger must be one of embedded, off, got 'on'"),
+        ({"debugger": "on"}, "debugger must be one of embedded, managed, off, got 'on'"),
+        ({"rules": []}, "rules must be a JSON object, got []"),
+        ({"rules": {"block": []}}, "unknown key 'block' in rules; allowed keys: evaluate, stop_training, block_deployment, parameters"),
         ({"tuning": {"strategy": "Grid"}}, "tuning.strategy must be one of Bayesian, Random, got 'Grid'"),
         ({"tuning": {"max_jobs": 751}}, "tuning.max_jobs must be a whole number from 1 to 750"),
         ({"tuning": {"max_jobs": 4, "max_parallel_jobs": 5}}, "tuning.max_parallel_jobs must be a whole number from 1 to 4, got 5"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lambdas.execution_input import shown
+from lambdas.input_values import shown
 from lambdas.photos import NoUsableData, Photos, count_photos, require_usable
 from tests.lambdas.fake_s3 import FakeS3
 

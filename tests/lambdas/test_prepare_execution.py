@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.execution_input import ExecutionInput, InvalidExecutionInput
+from lambdas.execution_input import ExecutionInput
+from lambdas.input_values import InvalidExecutionInput
 from lambdas.photos import NoUsableData, Photos, count_photos
 from lambdas.prepare_execution import (
     MOST_VOLUME_GB,
@@ -28,7 +29,7 @@ from lambdas.prepare_execution import (
 from lambdas.prepared import MOST_AGE
 from tests.lambdas.fake_s3 import FakeS3, error
 
-SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu")
+SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu", "us-east-1")
 PHOTOS = {f"data/{name}/{number}.jpg": b"x" for name in ("king", "rook") for number in range(3)}
 DESCRIPTION = {"file": "w.pth", "sha256": "0" * 64, "stride": "v1", "source": "a friend"}
 WEIGHTS = {"weights/resnet50.json": json.dumps(DESCRIPTION).encode(), "weights/w.pth": b"x"}
@@ -73,6 +74,10 @@ def test_the_document_of_a_default_execution() -> None:
         "epochs": "20",
         "seed": "42",
         "debugger": "embedded",
+        "rules": ExecutionInput().rules.hyperparameter,
+        "debug_rule_configurations": [],
+        "profiler_rule_configurations": [],
+        "block_deployment": ["ExplodingTensor", "UnchangedTensor"],
         "tuning_seed": 42,
         "tuning_strategy": "Bayesian",
         "tuning_max_jobs": 12,
@@ -323,7 +328,7 @@ PROJECTS = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 @given(project=PROJECTS, arn=st.text(min_size=1), moment=st.datetimes(min_value=datetime(2026, 1, 1)))
 def test_names_are_valid_whatever_the_project(project: str, arn: str, moment: Any) -> None:
     """The longest name that a state makes of each, against the API's own limits."""
-    settings = Settings("bucket", project, "", "", "", "", "")
+    settings = Settings("bucket", project, "", "", "", "", "", "us-east-1")
     made = plan(ExecutionInput(), settings, FOUND, Prepared("prepared-data-sets/0/", ""), arn, moment)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", f"{made.tuning_job_prefix}0123abcd")
     for state in ("prepare", "train"):

@@ -39,13 +39,13 @@ def statements_of(synthesis: Synthesis, role: str) -> list[dict[str, Any]]:
 
 
 def concrete(value: Any) -> str:
-    """A value of the template, in an account of zeros in us-east-1; what CloudFormation would name is the logical id."""
+    """A value of the template, in an account of zeros in us-east-1; what CloudFormation would name or look up is the logical id."""
     if isinstance(value, str):
         return value
     ((function, argument),) = value.items()
     if function == "Fn::Join":
         return str(argument[0]).join(concrete(part) for part in argument[1])
-    if function == "Fn::GetAtt":
+    if function in ("Fn::GetAtt", "Fn::FindInMap"):
         return str(argument[0])
     if function == "Fn::Sub":
         return re.sub(r"\$\{([^}]+)\}", lambda name: concrete({"Ref": name[1]}), argument)
@@ -128,13 +128,14 @@ def test_a_bare_star_stands_only_where_aws_knows_no_resource(synthesis: Synthesi
     assert {action for action in actions if not action.startswith(("xray:", "logs:"))} == {
         "ecr:GetAuthorizationToken",
         "cloudwatch:PutMetricData",
+        "sagemaker:ListTrainingJobs",
     }
 
 
 def test_roles_are_passed_to_sagemaker_only(synthesis: Synthesis) -> None:
     (passing,) = [each for each in statements(synthesis) if "iam:PassRole" in listed(each["Action"])]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
-    assert [list(each) for each in passing["Resource"]] == [["Fn::GetAtt"]] * 3
+    assert [list(each) for each in passing["Resource"]] == [["Fn::GetAtt"]] * 4
 
 
 SAGEMAKER = "arn:aws:sagemaker:us-east-1:000000000000"
@@ -189,19 +190,20 @@ def test_the_state_machine_may_not_touch_what_is_not_the_projects(synthesis: Syn
         assert not is_allowed(policy, action, f"{SAGEMAKER}:{resource}")
 
 
-def test_the_state_machine_may_wait_for_jobs_call_its_function_and_pass_three_roles(synthesis: Synthesis) -> None:
+def test_the_state_machine_may_wait_for_jobs_call_its_functions_and_pass_four_roles(synthesis: Synthesis) -> None:
     policy = statements_of(synthesis, "WorkflowStateMachineRole")
     for kind in ("Processing", "Tuning", "Training"):
         rule = f"arn:aws:events:us-east-1:000000000000:rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule"
         for action in ("events:PutTargets", "events:PutRule", "events:DescribeRule"):
             assert is_allowed(policy, action, rule)
     substituted = synthesis.resource("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
-    assert is_allowed(policy, "lambda:InvokeFunction", concrete(substituted["PrepareExecutionArn"]))
-    for role in ("PreparationRoleArn", "TrainingRoleArn", "HostingRoleArn"):
+    for function in ("PrepareExecutionArn", "AssessModelArn"):
+        assert is_allowed(policy, "lambda:InvokeFunction", concrete(substituted[function]))
+    for role in ("PreparationRoleArn", "TrainingRoleArn", "ManagedTrainingRoleArn", "HostingRoleArn"):
         assert is_allowed(policy, "iam:PassRole", concrete(substituted[role]))
 
 
-@pytest.mark.parametrize("role", ["WorkflowPreparationRole", "WorkflowTrainingRole"])
+@pytest.mark.parametrize("role", ["WorkflowPreparationRole", "WorkflowTrainingRole", "WorkflowManagedTrainingRole"])
 def test_a_job_may_read_the_archive_of_an_older_deployment(synthesis: Synthesis, role: str) -> None:
     """An execution that was started before the deployment asks for it, and for nothing else of that bucket."""
     policy = statements_of(synthesis, role)
@@ -224,24 +226,25 @@ WRITTEN_FILES = (
 
 
 @pytest.mark.parametrize(
-    ("role", "written", "kind", "log_group"),
+    ("role", "written", "kinds", "log_groups"),
     [
-        ("Preparation", WRITTEN_FILES[2:4], "ProcessingJobs", "ProcessingJobs"),
-        ("Training", WRITTEN_FILES[3:], "TrainingJobs", "TrainingJobs"),
-        ("Hosting", (), "Endpoints", "Endpoints/whippet"),
+        ("Preparation", WRITTEN_FILES[2:4], ["ProcessingJobs"], ["ProcessingJobs"]),
+        ("Training", WRITTEN_FILES[3:], ["TrainingJobs"], ["TrainingJobs"]),
+        ("ManagedTraining", WRITTEN_FILES[3:], ["TrainingJobs", "ProcessingJobs"], ["ProcessingJobs", "TrainingJobs"]),
+        ("Hosting", (), ["Endpoints"], ["Endpoints/whippet"]),
     ],
 )
 def test_each_container_may_write_its_own_files_log_and_metrics_only(
-    synthesis: Synthesis, role: str, written: tuple[str, ...], kind: str, log_group: str
+    synthesis: Synthesis, role: str, written: tuple[str, ...], kinds: list[str], log_groups: list[str]
 ) -> None:
     policy = statements_of(synthesis, f"Workflow{role}Role")
     (bucket,) = synthesis.resources("AWS::S3::Bucket")
     assert [file for file in WRITTEN_FILES if is_allowed(policy, "s3:PutObject", f"{bucket}/{file}")] == list(written)
     groups = ("ProcessingJobs", "TrainingJobs", "Endpoints/whippet")
     streams = {group: f"arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/{group}:log-stream:x/algo-1" for group in groups}
-    assert [group for group, stream in streams.items() if is_allowed(policy, "logs:PutLogEvents", stream)] == [log_group]
-    (counting,) = [each for each in policy if each["Action"] == "cloudwatch:PutMetricData"]
-    assert counting["Condition"]["StringEquals"]["cloudwatch:namespace"] == [f"/aws/sagemaker/{kind}", "AWS/SageMaker"]
+    assert [group for group, stream in streams.items() if is_allowed(policy, "logs:PutLogEvents", stream)] == log_groups
+    counting = [each["Condition"]["StringEquals"] for each in policy if each["Action"] == "cloudwatch:PutMetricData"]
+    assert [each["cloudwatch:namespace"] for each in counting] == [[f"/aws/sagemaker/{kind}", "AWS/SageMaker"] for kind in kinds]
 
 
 def test_the_first_state_may_read_what_a_data_set_says_of_itself_and_nothing_else_of_it(synthesis: Synthesis) -> None:
@@ -250,6 +253,32 @@ def test_the_first_state_may_read_what_a_data_set_says_of_itself_and_nothing_els
     assert is_allowed(policy, "s3:GetObject", f"{bucket}/prepared-data-sets/0a1b/run/dataset.json")
     assert not is_allowed(policy, "s3:GetObject", f"{bucket}/prepared-data-sets/0a1b/run/manifest.jsonl")
     assert not is_allowed(policy, "s3:PutObject", f"{bucket}/prepared-data-sets/0a1b/run/dataset.json")
+
+
+def test_the_function_that_assesses_a_model_may_read_verdicts_and_nothing_else(synthesis: Synthesis) -> None:
+    policy = statements_of(synthesis, "WorkflowAssessModelRole")
+    (bucket,) = synthesis.resources("AWS::S3::Bucket")
+    job = f"{bucket}/executions/run/training/job"
+    assert is_allowed(policy, "s3:GetObject", f"{job}/report/rule_statuses.json")
+    assert is_allowed(policy, "s3:GetObject", f"{job}/report/profiler_rule_statuses.json")
+    assert not is_allowed(policy, "s3:GetObject", f"{job}/report/evaluation.json")
+    assert not is_allowed(policy, "s3:GetObject", f"{job}/output/model.tar.gz")
+    actions = {action for each in policy for action in listed(each["Action"]) if not action.startswith(("logs:", "xray:"))}
+    assert actions == {"s3:ListBucket", "s3:GetObject"}, "without the list, S3 answers AccessDenied for a report that is missing"
+
+
+def test_only_jobs_that_aws_judges_may_be_stopped_by_their_own_role(synthesis: Synthesis) -> None:
+    """The service runs rules in the job's role; a job that judges itself needs none of it."""
+    managed, own = (statements_of(synthesis, f"Workflow{name}Role") for name in ("ManagedTraining", "Training"))
+    rules = "arn:aws:ecr:us-east-1:503895931360:repository/sagemaker-debugger-rules"
+    for action, resource in (
+        ("sagemaker:StopTrainingJob", f"{SAGEMAKER}:training-job/whippet-1-train-2"),
+        ("sagemaker:ListTrainingJobs", "*"),
+        ("ecr:BatchGetImage", rules),
+    ):
+        assert is_allowed(managed, action, resource)
+        assert not is_allowed(own, action, resource)
+    assert not is_allowed(managed, "sagemaker:StopTrainingJob", f"{SAGEMAKER}:training-job/another-1")
 
 
 def test_prepared_data_sets_go_in_the_end_and_are_not_begun_with_shortly_before(synthesis: Synthesis) -> None:
@@ -365,7 +394,12 @@ class ReadKeys(dict[str, str]):
 def test_the_environment_set_is_the_environment_read(synthesis: Synthesis) -> None:
     environment = ReadKeys()
     Settings.read(environment)
-    read = {"lambdas.prepare_execution.handler": environment.read, "lambdas.show_page.handler": set()}
+    set_by_lambda = {"AWS_REGION"}
+    read = {
+        "lambdas.prepare_execution.handler": environment.read - set_by_lambda,
+        "lambdas.assess_model.handler": set(),
+        "lambdas.show_page.handler": set(),
+    }
     source = Path(importlib.import_module("lambdas.invoke_endpoint").__file__ or "").read_text()
     read["lambdas.invoke_endpoint.handler"] = set(re.findall(r'os\.environ\["(\w+)"\]', source))
     written = {name: set(each.get("Environment", {}).get("Variables", {})) for name, each in functions(synthesis).items()}
@@ -379,8 +413,10 @@ def test_another_configuration_is_another_stack(tmp_path: Path) -> None:
     assert {each["Properties"]["AuthorizationType"] for each in methods} == {"NONE"}
     assert functions(other)["lambdas.prepare_execution.handler"]["Environment"]["Variables"]["SERVING_IMAGE_GPU"] == image
     assert other.resource("AWS::StepFunctions::StateMachine")["StateMachineName"] == "beagle"
-    pulled = [each["Resource"] for each in statements(other) if "ecr:BatchGetImage" in listed(each["Action"])]
-    assert any(str(each["Fn::Join"][1][-1]).endswith(":ecr:eu-west-1:123456789012:repository/mine") for each in pulled)
+    pulled = [
+        each for statement in statements(other) if "ecr:BatchGetImage" in statement["Action"] for each in listed(statement["Resource"])
+    ]
+    assert "arn:aws:ecr:eu-west-1:123456789012:repository/mine" in map(concrete, pulled)
 
 
 def test_two_syntheses_write_the_same(synthesis: Synthesis, tmp_path: Path) -> None:

@@ -4,122 +4,18 @@ import json
 import re
 import subprocess
 import tarfile
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lambdas.execution_input import ExecutionInput
-from lambdas.photos import Photos
-from lambdas.prepare_execution import Prepared, Settings, plan
 from stacks.endpoint_states import CHECK_SECONDS, MOST_CHECKS, MOST_REMOVALS
-from stacks.state_machine import TRAINING_SECONDS, definition
-from tests.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
+from stacks.state_machine import definition
+from stacks.training_states import MOST_LOOKS, TRAINING_SECONDS
+from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
+from tests.stacks.fake_sagemaker import ABSENT, IN_PROGRESS, MACHINE, PREPARED, FakeSageMaker, asked_for, planned, run, status, verdict
 from tests.stacks.request_shapes import faults_in
 from training import contract
-
-LOOKS = 4
-MACHINE = json.loads(json.dumps(filled_in(definition())).replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}"))
-SETTINGS = Settings(
-    "whippet-data", "whippet", "a.gz", "1.dkr.ecr/pytorch:cpu", "1.dkr.ecr/pytorch:gpu", "1.dkr.ecr/ray:cpu", "1.dkr.ecr/ray:gpu"
-)
-IN_PROGRESS = TaskError("SageMaker.SageMakerException", 'Cannot update in-progress endpoint "arn:aws:sagemaker:…:endpoint/whippet".')
-ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
-
-
-PHOTOS = Photos("s3://whippet-data/data/", {}, 0, files=20, bytes=10**12)
-PREPARED = "prepared-data-sets/0a1b/"
-
-
-def planned(asked: dict[str, Any], present: str = "") -> dict[str, Any]:
-    start = datetime(2026, 11, 22, 16, tzinfo=UTC)
-    made = plan(ExecutionInput.parse(asked), SETTINGS, PHOTOS, Prepared(PREPARED, present), "arn:aws:states:execution:1", start)
-    return dict(json.loads(json.dumps(made, default=vars)))
-
-
-class FakeSageMaker:
-    """SageMaker as one execution sees it. `script[action]` holds answers or errors to give before the usual answer."""
-
-    def __init__(self, **script: list[Any]) -> None:
-        self.script = script
-        self.endpoint_config = "none"
-        self.endpoint_status = "InService"
-        self.asked: dict[str, Any] = {}
-
-    def __call__(self, action: str, arguments: dict[str, Any]) -> Any:
-        if action == "invoke":
-            self.asked = arguments["Payload"]["input"]
-        queue = self.script.get(action.removesuffix(".sync"), [])
-        answer = queue.pop(0) if queue else getattr(self, action.removesuffix(".sync"))(arguments)
-        if isinstance(answer, Exception):
-            raise answer
-        if action == "describeEndpoint":
-            self.endpoint_status = answer["EndpointStatus"]
-        return answer(arguments) if isinstance(answer, Callable) else answer  # type: ignore[arg-type]
-
-    def invoke(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"Payload": planned(self.asked), "StatusCode": 200}
-
-    def createProcessingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the action's name
-        return {"ProcessingJobName": arguments["ProcessingJobName"], "ProcessingJobStatus": "Completed"}
-
-    def createHyperParameterTuningJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        best = {
-            "TrainingJobName": "whippet-1-001",
-            "TunedHyperParameters": {"lr": "0.0123", "batch_size": '"64"'},
-            "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "objective:valid_loss", "Value": 0.51},
-        }
-        return {"HyperParameterTuningJobName": arguments["HyperParameterTuningJobName"], "BestTrainingJob": best}
-
-    def createTrainingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        name = arguments["TrainingJobName"]
-        return {
-            "TrainingJobName": name,
-            "ModelArtifacts": {"S3ModelArtifacts": f"{arguments['OutputDataConfig']['S3OutputPath']}/{name}/model.tar.gz"},
-        }
-
-    def createModel(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {"ModelArn": f"arn:aws:sagemaker:us-east-1:000000000000:model/{arguments['ModelName']}"}
-
-    def createEndpointConfig(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        self.endpoint_config = arguments["EndpointConfigName"]
-        return {"EndpointConfigArn": f"arn:aws:sagemaker:us-east-1:000000000000:endpoint-config/{self.endpoint_config}"}
-
-    def createEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        self.endpoint_status = "Creating"
-        return {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet"}
-
-    updateEndpoint = createEndpoint  # noqa: N815
-
-    def describeEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {"EndpointStatus": "InService", "EndpointConfigName": self.endpoint_config}
-
-    def deleteEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        if self.endpoint_status in ("Creating", "Updating"):
-            raise IN_PROGRESS
-        return {}
-
-    def stopTrainingJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {}
-
-    stopHyperParameterTuningJob = stopProcessingJob = stopTrainingJob  # noqa: N815
-
-    def listTrainingJobsForHyperParameterTuningJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {"TrainingJobSummaries": []}
-
-
-def run(asked: Any = None, /, **script: Any) -> Execution:
-    return Execution(MACHINE, FakeSageMaker(**script), asked or {}).run()
-
-
-def status(now: str, **more: str) -> dict[str, str]:
-    return {"EndpointStatus": now, "EndpointConfigName": "an-older-one", **more}
-
-
-def asked_for(execution: Execution, action: str) -> list[dict[str, Any]]:
-    return [arguments for each, arguments in execution.requests if each == action]
 
 
 def test_the_first_execution_creates_the_endpoint() -> None:
@@ -146,12 +42,19 @@ def test_the_output_says_what_was_made_and_where() -> None:
         "tuning_job": output["tuning_job"],
         "training_job": job,
         "best": {"lr": 0.0123, "batch_size": 64, "objective": 0.51},
-        "model": output["model"],
-        "endpoint": "whippet",
-        "endpoint_config": output["endpoint_config"],
         "model_artifact": f"{folder}/model.tar.gz",
         "report": f"{folder}/report/",
         "debug_output": f"{folder}/debug-output/",
+        "profiler_output": f"{folder}/profiler-output/",
+        "rule_output": f"{folder}/rule-output/",
+        "deployed": True,
+        "reasons": [],
+        "warnings": [],
+        "rule_statuses": [verdict("LossNotDecreasing"), verdict("ExplodingTensor"), verdict("UnchangedTensor")],
+        "profiler_rule_statuses": [verdict("CPUBottleneck")],
+        "model": output["model"],
+        "endpoint": "whippet",
+        "endpoint_config": output["endpoint_config"],
     }
     assert re.fullmatch(r"whippet-261122160000-[0-9a-f]{4}", run_name)
     assert re.fullmatch(rf"s3://whippet-data/{PREPARED}{run_name}-prepare-[0-9a-f]{{8}}/", output["dataset"])
@@ -164,6 +67,8 @@ def test_the_output_says_what_was_made_and_where() -> None:
         {"instance_type": "ml.g5.xlarge", "endpoint": {"instance_type": "ml.g5.xlarge", "instance_count": 2}},
         {"tuning": {"lr": [0.00001, 0.5], "batch_size": [32], "max_jobs": 1, "strategy": "Random"}, "debugger": "off"},
         {"trainable": "last_stage", "spot": True, "instance_count": 2, "input_mode": "FastFile", "class_weights": "none"},
+        {"trainable": "all", "debugger": "managed", "rules": {"stop_training": ["ExplodingTensor"]}},
+        {"debugger": "managed", "rules": {"evaluate": []}},
     ],
 )
 def test_every_request_is_what_the_api_demands(asked: dict[str, Any]) -> None:
@@ -181,7 +86,9 @@ def test_the_hyperparameters_sent_are_those_the_program_accepts() -> None:
     ranges = tuning["HyperParameterTuningJobConfig"]["ParameterRanges"]
     tuned = {each["Name"] for kind in ranges.values() for each in kind}
     assert tuned == set(contract.TUNED_HYPERPARAMETERS)
-    assert set(tuning["TrainingJobDefinition"]["StaticHyperParameters"]) | tuned == set(contract.HYPERPARAMETERS) | toolkit
+    assert (
+        set(tuning["TrainingJobDefinition"]["StaticHyperParameters"]) | tuned == set(contract.HYPERPARAMETERS) - {contract.RULES} | toolkit
+    )
     assert set(training["HyperParameters"]) == set(contract.HYPERPARAMETERS) | toolkit
     assert training["HyperParameters"]["lr"] == "0.0123"
     assert training["HyperParameters"]["batch_size"] == "64", "quotes that the SDK's tuner puts around a value are taken off"
@@ -213,7 +120,7 @@ def test_jobs_and_models_are_isolated() -> None:
 
 
 def test_a_data_set_that_is_prepared_is_not_prepared_again() -> None:
-    done = run(invoke=[{"Payload": planned({}, present=f"{PREPARED}an-earlier-job/")}])
+    done = run(prepareExecution=[{"Payload": planned({}, present=f"{PREPARED}an-earlier-job/")}])
     assert done.error == ""
     assert asked_for(done, "createProcessingJob.sync") == []
     assert done.output["dataset"] == f"s3://whippet-data/{PREPARED}an-earlier-job/"
@@ -396,7 +303,9 @@ def new_names(asked: dict[str, Any]) -> list[str]:
 
 def test_the_names_fit() -> None:
     fake = FakeSageMaker(
-        invoke=[{"Payload": {**planned({}), "run": "abcdefghij-261122160000-ffff", "tuning_job_prefix": "abcdefghij-261122160000-"}}]
+        prepareExecution=[
+            {"Payload": {**planned({}), "run": "abcdefghij-261122160000-ffff", "tuning_job_prefix": "abcdefghij-261122160000-"}}
+        ]
     )
     requests = dict(Execution(MACHINE, fake, {}).run().requests)
     assert len(requests["createHyperParameterTuningJob.sync"]["HyperParameterTuningJobName"]) == 32
@@ -406,7 +315,7 @@ def test_the_names_fit() -> None:
 
 def test_a_refusal_of_the_first_state_is_the_cause() -> None:
     told = json.dumps({"errorType": "NoUsableData", "errorMessage": "there are no photos under s3://b/data/", "stackTrace": ["x"]})
-    failed = run(invoke=[TaskError("NoUsableData", told)])
+    failed = run(prepareExecution=[TaskError("NoUsableData", told)])
     assert failed.error == "NoUsableData"
     assert failed.cause == (
         "PrepareExecution failed: there are no photos under s3://b/data/. Log: CloudWatch log group /aws/lambda/whippet-prepare-execution."
@@ -415,7 +324,7 @@ def test_a_refusal_of_the_first_state_is_the_cause() -> None:
 
 
 def test_a_broken_download_is_tried_again() -> None:
-    assert run(invoke=[TaskError("WeightsDownloadInterrupted", "{}")]).error == ""
+    assert run(prepareExecution=[TaskError("WeightsDownloadInterrupted", "{}")]).error == ""
 
 
 def test_a_failed_training_job_gives_its_reason_and_log() -> None:
@@ -476,10 +385,12 @@ def test_a_tuning_job_without_a_best_training_job_is_a_failure(best: dict[str, A
     ("PrepareDataset", "createProcessingJob", "stopProcessingJob"),
     ("TuneHyperparameters", "createHyperParameterTuningJob", "stopHyperParameterTuningJob"),
     ("TrainModel", "createTrainingJob", "stopTrainingJob"),
+    ("TrainModelManaged", "createTrainingJob", "stopTrainingJob"),
 ])  # fmt: skip
 @pytest.mark.parametrize("stopped", [{}, TaskError("SageMaker.SageMakerException", "already stopped")])
 def test_a_job_that_takes_too_long_is_stopped(state: str, action: str, stop: str, stopped: Any) -> None:
-    failed = run(**{action: [TaskError("States.Timeout")], stop: [stopped]})
+    asked = {"debugger": "managed"} if state == "TrainModelManaged" else {}
+    failed = run(asked, **{action: [TaskError("States.Timeout")], stop: [stopped]})
     ((_, created),) = [each for each in failed.requests if each[0] == f"{action}.sync"]
     (name,) = asked_for(failed, stop)[0].values()
     assert name in created.values()
@@ -595,7 +506,7 @@ def test_waiting_outlasts_sagemaker_and_fits_into_the_history_of_an_execution() 
     """SageMaker gives up after an hour for the container, and some minutes for the model; a history ends at 25,000 events."""
     assert CHECK_SECONDS * MOST_CHECKS > 75 * 60
     events_of_a_look = 9
-    assert (2 * MOST_CHECKS + MOST_REMOVALS) * events_of_a_look < 20_000
+    assert (2 * MOST_CHECKS + MOST_REMOVALS + MOST_LOOKS) * events_of_a_look < 22_000
 
 
 def test_a_stutter_while_waiting_is_forgiven() -> None:
@@ -620,6 +531,7 @@ def test_every_refused_request_is_told(state: str) -> None:
 def test_the_bounds_of_waiting_are_in_the_machine() -> None:
     """The tests above shorten them, which must not hide that there are any."""
     assert json.dumps(definition()).count(f"$checks < {MOST_CHECKS}") == 4
+    assert json.dumps(definition()).count(f"$looks < {MOST_LOOKS}") == 1
 
 
 def test_every_task_is_guarded() -> None:
@@ -642,6 +554,8 @@ def ways() -> list[Execution]:
         run(createProcessingJob=[TaskError("States.Timeout")]),
         run(createTrainingJob=[TaskError("States.Timeout")]),
         run(createTrainingJob=[described]),
+        run({"debugger": "managed"}, verdicts=[verdict("ExplodingTensor", "InProgress")]),
+        run(verdicts=[verdict("ExplodingTensor", "IssuesFound")]),
         run(),
     ]
 

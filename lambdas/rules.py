@@ -1,0 +1,135 @@
+"""The rules that judge a training job, under AWS's names: their parameters, and which of them our jobs evaluate unless told otherwise.
+
+Runs inside `prepare_execution`; standard library only. Repeats the tables of training/rules/names.py, which a Lambda function cannot
+import; a test holds one against the other.
+"""
+
+from collections.abc import Callable, Mapping
+
+Parameters = Mapping[str, str | None]
+"""Parameter -> AWS's default as the API has it, a string; None where it is unset."""
+
+_ANY_TENSORS: dict[str, str | None] = {"collection_names": None, "tensor_regex": None}
+
+DEBUG_RULES: dict[str, Parameters] = {
+    "VanishingGradient": {"threshold": "0.0000001"},
+    "ExplodingTensor": {**_ANY_TENSORS, "only_nan": "False"},
+    "LossNotDecreasing": {
+        **_ANY_TENSORS,
+        "use_losses_collection": "True",
+        "num_steps": "10",
+        "diff_percent": "0.1",
+        "increase_threshold_percent": "5",
+        "mode": None,
+    },
+    "Overfit": {"tensor_regex": None, "start_step": "0", "patience": "1", "ratio_threshold": "0.1"},
+    "Overtraining": {"patience_train": "5", "patience_validation": "10", "delta": "0.01"},
+    "PoorWeightInitialization": {
+        "activation_inputs_regex": ".*relu_input",
+        "threshold": "10.0",
+        "distribution_range": "0.001",
+        "patience": "5",
+        "steps": "10",
+    },
+    "DeadRelu": {"tensor_regex": ".*relu_output", "threshold_inactivity": "1.0", "threshold_layer": "50.0"},
+    "SaturatedActivation": {
+        "collection_names": None,
+        "tensor_regex": ".*tanh_input|.*sigmoid_input",
+        "threshold_tanh_min": "-9.4999",
+        "threshold_tanh_max": "9.4999",
+        "threshold_sigmoid_min": "-23",
+        "threshold_sigmoid_max": "16.99999",
+        "threshold_inactivity": "1.0",
+        "threshold_layer": "50.0",
+    },
+    "WeightUpdateRatio": {"num_steps": None, "large_threshold": "10.0", "small_threshold": "0.00000001", "epsilon": "0.000000001"},
+    "UnchangedTensor": {**_ANY_TENSORS, "num_steps": "3", "rtol": "1e-05", "atol": "1e-08", "equal_nan": "False"},
+    "TensorVariance": {**_ANY_TENSORS, "max_threshold": None, "min_threshold": None},
+    "AllZero": {**_ANY_TENSORS, "threshold": "100"},
+    "ClassImbalance": {
+        "threshold_imbalance": "10",
+        "threshold_misprediction": "0.7",
+        "samples": "500",
+        "argmax": "False",
+        "labels_regex": ".*labels",
+        "predictions_regex": ".*predictions",
+    },
+    "Confusion": {
+        "category_no": None,
+        "labels": "labels",
+        "predictions": "predictions",
+        "labels_collection": "labels",
+        "predictions_collection": "predictions",
+        "min_diag": "0.9",
+        "max_off_diag": "0.1",
+    },
+    "CheckInputImages": {
+        "threshold_mean": "0.2",
+        "threshold_samples": "500",
+        "regex": ".*hybridsequential0_input_0",
+        "channel": "1",
+    },
+    "StalledTraining": {"threshold": "1800", "stop_training_on_fire": "False", "training_job_name_prefix": None},
+    "SimilarAcrossRuns": {"other_trials": None, **_ANY_TENSORS},
+}
+
+INVOKED = {"StalledTraining": "StalledTrainingRule"}
+"""Rules that RuleParameters call otherwise than the documentation's list does: rule_to_invoke."""
+
+_SCAN: dict[str, str | None] = {"scan_interval_us": "60000000"}
+
+PROFILER_RULES: dict[str, Parameters] = {
+    "ProfilerReport": {},
+    "BatchSize": {
+        "cpu_threshold_p95": "70",
+        "gpu_threshold_p95": "70",
+        "gpu_memory_threshold_p95": "70",
+        "patience": "1000",
+        "window": "500",
+        **_SCAN,
+    },
+    "CPUBottleneck": {"threshold": "50", "gpu_threshold": "10", "cpu_threshold": "90", "patience": "1000", **_SCAN},
+    "IOBottleneck": {"threshold": "50", "gpu_threshold": "10", "io_threshold": "50", "patience": "1000", **_SCAN},
+    "LowGPUUtilization": {"threshold_p95": "70", "threshold_p5": "10", "window": "500", "patience": "1000", **_SCAN},
+    "GPUMemoryIncrease": {"increase": "5", "patience": "1000", "window": "10", **_SCAN},
+    "LoadBalancing": {"threshold": "0.5", "patience": "1000", **_SCAN},
+    "MaxInitializationTime": {"threshold": "20", **_SCAN},
+    "StepOutlier": {"stddev": "3", "mode": None, "n_outliers": "10", **_SCAN},
+    "Dataloader": {"min_threshold": "70", "max_threshold": "200", **_SCAN},
+    "OverallSystemUsage": {**_SCAN},
+    "OverallFrameworkMetrics": {**_SCAN},
+}
+
+_EVERY_JOB = (
+    "LossNotDecreasing",
+    "VanishingGradient",
+    "ExplodingTensor",
+    "Overfit",
+    "Overtraining",
+    "UnchangedTensor",
+    "WeightUpdateRatio",
+    "AllZero",
+    "ClassImbalance",
+    "StalledTraining",
+)
+JOB_PARAMETERS: dict[str, Callable[[int], dict[str, str]]] = {
+    # Every tensor at its default; labels and images of an evaluation never change, and a head's weights start from zero.
+    "UnchangedTensor": lambda _: {"collection_names": "weights"},
+    "AllZero": lambda _: {"collection_names": "gradients"},
+    # One evaluation an epoch: ten of them are half of a usual job, and its second half may well stand still.
+    "LossNotDecreasing": lambda epochs: {"num_steps": str(max(1, epochs - 1))},
+    # The default is the name of MXNet's input.
+    "CheckInputImages": lambda _: {"regex": "^images$"},
+}
+_FINE_TUNING = ("DeadRelu", "PoorWeightInitialization", "CheckInputImages")
+"""What looks at activations and images, which a head on cached features has none of."""
+
+
+def default_rules(trainable: str) -> tuple[str, ...]:
+    """The debugger rules that suit what is trained: "head", or a part of the backbone with it."""
+    return _EVERY_JOB if trainable == "head" else _EVERY_JOB + _FINE_TUNING
+
+
+def job_parameters(rule: str, epochs: int) -> dict[str, str]:
+    """The parameters of our jobs where AWS's default does not suit a job of few short epochs."""
+    return JOB_PARAMETERS.get(rule, lambda _epochs: {})(epochs)

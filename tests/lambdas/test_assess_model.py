@@ -1,0 +1,129 @@
+"""AssessModel: which findings keep a model back, what is told where a rule gave no verdict, and where the verdicts are read."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lambdas.assess_model import MOST_DETAILS, assess
+from tests.lambdas.fake_s3 import FakeS3, error
+
+FOLDER = "s3://bucket/executions/run/training/job"
+REPORT = "executions/run/training/job/report"
+BLOCKING = ["ExplodingTensor", "UnchangedTensor"]
+
+
+def verdict(rule: str, status: str = "NoIssuesFound", details: str = "") -> dict[str, str]:
+    return {"RuleConfigurationName": rule, "RuleEvaluationStatus": status, "StatusDetails": details}
+
+
+HEALTHY = [verdict("ExplodingTensor"), verdict("UnchangedTensor")]
+
+
+def event(debugger: str = "managed", block: list[str] = BLOCKING, debug: Any = (), profiler: Any = ()) -> dict[str, Any]:
+    told = {"rule_statuses": list(debug), "profiler_rule_statuses": list(profiler)}
+    return {"folder": FOLDER, "debugger": debugger, "block_deployment": block, **told}
+
+
+def reports(debug: Any, profiler: Any = ()) -> FakeS3:
+    return FakeS3(
+        {f"{REPORT}/rule_statuses.json": json.dumps(debug).encode(), f"{REPORT}/profiler_rule_statuses.json": json.dumps(profiler).encode()}
+    )
+
+
+def no_s3() -> Any:
+    """Has no method, so nothing can be read from it."""
+    return object()
+
+
+def test_a_model_that_no_rule_objects_to_is_deployed() -> None:
+    profiler = [verdict("LowGPUUtilization", "IssuesFound", "p95 is 12 %")]
+    answer = assess(event(debug=[*HEALTHY, verdict("Overfit", "IssuesFound", "ratio 0.4")], profiler=profiler), no_s3())
+    assert answer == {
+        "deploy": True,
+        "reasons": [],
+        "warnings": [],
+        "rule_statuses": [*HEALTHY, verdict("Overfit", "IssuesFound", "ratio 0.4")],
+        "profiler_rule_statuses": profiler,
+    }
+
+
+def test_what_a_blocking_rule_finds_keeps_the_model_back() -> None:
+    answer = assess(event(debug=[verdict("ExplodingTensor", "IssuesFound", "loss is NaN at step 3."), HEALTHY[1]]), no_s3())
+    assert answer["deploy"] is False
+    assert answer["reasons"] == ["rule ExplodingTensor found an issue, and rules.block_deployment names it: loss is NaN at step 3"]
+    assert answer["warnings"] == []
+
+
+def test_a_profiler_rule_may_block_too() -> None:
+    answer = assess(event(block=["GPUMemoryIncrease"], debug=HEALTHY, profiler=[verdict("GPUMemoryIncrease", "IssuesFound")]), no_s3())
+    assert answer["reasons"] == ["rule GPUMemoryIncrease found an issue, and rules.block_deployment names it: it gave no details"]
+
+
+@pytest.mark.parametrize("status", ["Error", "Stopped"])
+def test_a_blocking_rule_that_could_not_judge_does_not_block_and_is_told(status: str) -> None:
+    answer = assess(event(debug=[verdict("ExplodingTensor", status, "InternalError: no losses were saved"), HEALTHY[1]]), no_s3())
+    assert answer["deploy"] is True
+    assert answer["warnings"] == [
+        f"rule ExplodingTensor could not judge ({status}: InternalError: no losses were saved), "
+        "so it does not keep the model from being deployed, as rules.block_deployment has it"
+    ]
+
+
+@pytest.mark.parametrize("status", ["InProgress", "Stopping"])
+def test_a_rule_that_never_ends_does_not_block_and_is_told_once(status: str) -> None:
+    answer = assess(event(debug=[verdict("ExplodingTensor", status), *HEALTHY[1:]], profiler=[verdict("ProfilerReport", status)]), no_s3())
+    assert answer["deploy"] is True
+    assert answer["warnings"] == [
+        f"rule {rule} was still {status} when the execution went on without its verdict" for rule in ("ExplodingTensor", "ProfilerReport")
+    ]
+
+
+def test_the_verdicts_of_an_embedded_job_are_those_of_its_report() -> None:
+    """Whatever the state hands over, which has asked nobody."""
+    found = {**verdict("ExplodingTensor", "IssuesFound", "NaN"), "Evidence": [{"step": 3}], "Advice": "Lower the learning rate."}
+    answer = assess(event("embedded", debug=HEALTHY), reports([found, HEALTHY[1]], [verdict("CPUBottleneck")]))
+    assert answer["deploy"] is False
+    assert answer["rule_statuses"] == [verdict("ExplodingTensor", "IssuesFound", "NaN"), HEALTHY[1]]
+    assert answer["profiler_rule_statuses"] == [verdict("CPUBottleneck")]
+
+
+@pytest.mark.parametrize(
+    "s3",
+    [
+        FakeS3(),
+        FakeS3({f"{REPORT}/rule_statuses.json": b"{"}),
+        FakeS3({f"{REPORT}/rule_statuses.json": b"\xff"}),
+        FakeS3({f"{REPORT}/rule_statuses.json": b"5"}),
+        FakeS3({f"{REPORT}/rule_statuses.json": b"[5]"}),
+        FakeS3({f"{REPORT}/rule_statuses.json": b'[{"RuleConfigurationName": "ExplodingTensor"}]'}),
+    ],
+)
+def test_a_report_that_says_nothing_keeps_nothing_back_and_is_told(s3: FakeS3) -> None:
+    answer = assess(event("embedded"), s3)
+    assert (answer["deploy"], answer["rule_statuses"], answer["profiler_rule_statuses"]) == (True, [], [])
+    assert [warning.partition(",")[0] for warning in answer["warnings"]] == [f"rule {rule} gave no verdict" for rule in BLOCKING]
+
+
+def test_a_refused_look_at_the_report_is_no_missing_one() -> None:
+    class Denied(FakeS3):
+        def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+            raise error("AccessDenied", 403)
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        assess(event("embedded"), Denied())
+
+
+def test_without_a_debugger_nothing_is_read_and_nothing_missed() -> None:
+    answer = assess(event("off", block=[]), no_s3())
+    assert answer == {"deploy": True, "reasons": [], "warnings": [], "rule_statuses": [], "profiler_rule_statuses": []}
+
+
+def test_the_answer_fits_into_an_execution() -> None:
+    """256 KB are the most that a state may hand on: here with as many rules as can be, and all that each may say."""
+    statuses = [verdict(f"Rule{number}", "IssuesFound", "…" * 1024) for number in range(20)]
+    names = [each["RuleConfigurationName"] for each in statuses]
+    answer = assess(event(block=names, debug=statuses, profiler=statuses), no_s3())
+    assert {len(each["StatusDetails"]) for each in answer["rule_statuses"]} == {MOST_DETAILS}
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) < 200_000

@@ -1,0 +1,151 @@
+"""Runs our state machine against a SageMaker in memory: `run(asked, describeEndpoint=[…])` walks one execution to its end.
+
+The Lambda functions are the real ones, on an S3 in memory. Waiting is cut to LOOKS looks.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from lambdas.assess_model import assess
+from lambdas.execution_input import ExecutionInput
+from lambdas.photos import Photos
+from lambdas.prepare_execution import Prepared, Settings, plan
+from stacks.endpoint_states import MOST_CHECKS
+from stacks.state_machine import definition
+from stacks.training_states import MOST_LOOKS
+from tests.lambdas.fake_s3 import FakeS3
+from tests.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
+
+LOOKS = 4
+MACHINE = json.loads(
+    json.dumps(filled_in(definition()))
+    .replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}")
+    .replace(f"$looks < {MOST_LOOKS}", f"$looks < {LOOKS}")
+)
+SETTINGS = Settings(
+    "whippet-data",
+    "whippet",
+    "a.gz",
+    "1.dkr.ecr/pytorch:cpu",
+    "1.dkr.ecr/pytorch:gpu",
+    "1.dkr.ecr/ray:cpu",
+    "1.dkr.ecr/ray:gpu",
+    "us-east-1",
+)
+IN_PROGRESS = TaskError("SageMaker.SageMakerException", 'Cannot update in-progress endpoint "arn:aws:sagemaker:…:endpoint/whippet".')
+ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
+
+
+PHOTOS = Photos("s3://whippet-data/data/", {}, 0, files=20, bytes=10**12)
+PREPARED = "prepared-data-sets/0a1b/"
+
+
+def planned(asked: dict[str, Any], present: str = "") -> dict[str, Any]:
+    start = datetime(2026, 11, 22, 16, tzinfo=UTC)
+    made = plan(ExecutionInput.parse(asked), SETTINGS, PHOTOS, Prepared(PREPARED, present), "arn:aws:states:execution:1", start)
+    return dict(json.loads(json.dumps(made, default=vars)))
+
+
+def verdict(rule: str, status: str = "NoIssuesFound", details: str = "looked at 12 steps") -> dict[str, str]:
+    return {"RuleConfigurationName": rule, "RuleEvaluationStatus": status, "StatusDetails": details}
+
+
+HEALTHY = (verdict("LossNotDecreasing"), verdict("ExplodingTensor"), verdict("UnchangedTensor"))
+FUNCTIONS = {SUBSTITUTED["PrepareExecutionArn"]: "prepareExecution", SUBSTITUTED["AssessModelArn"]: "assessModel"}
+
+
+class FakeSageMaker:
+    """SageMaker as one execution sees it. `script[action]` holds answers or errors to give before the usual answer."""
+
+    def __init__(self, verdicts: Sequence[dict[str, str]] = HEALTHY, **script: list[Any]) -> None:
+        self.script, self.verdicts = script, verdicts
+        self.endpoint_config = "none"
+        self.endpoint_status = "InService"
+
+    def __call__(self, action: str, arguments: dict[str, Any]) -> Any:
+        name = action.removesuffix(".sync")
+        if action == "invoke":
+            name = FUNCTIONS[arguments["FunctionName"]]
+        queue = self.script.get(name, [])
+        answer = queue.pop(0) if queue else getattr(self, name)(arguments)
+        if isinstance(answer, Exception):
+            raise answer
+        if action == "describeEndpoint":
+            self.endpoint_status = answer["EndpointStatus"]
+        return answer(arguments) if isinstance(answer, Callable) else answer  # type: ignore[arg-type]
+
+    def prepareExecution(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - after the action's names
+        return {"Payload": planned(arguments["Payload"]["input"]), "StatusCode": 200}
+
+    def assessModel(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"Payload": assess(arguments["Payload"], FakeS3(self.reports(arguments["Payload"]["folder"]))), "StatusCode": 200}
+
+    def reports(self, folder: str) -> dict[str, bytes]:
+        """What the training job left, which wrote a verdict of each debugger rule and one of a profiler rule."""
+        where = folder.removeprefix("s3://whippet-data/")
+        files = {"rule_statuses": self.verdicts, "profiler_rule_statuses": [verdict("CPUBottleneck")]}
+        return {f"{where}/report/{name}.json": json.dumps(statuses).encode() for name, statuses in files.items()}
+
+    def createProcessingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the action's name
+        return {"ProcessingJobName": arguments["ProcessingJobName"], "ProcessingJobStatus": "Completed"}
+
+    def createHyperParameterTuningJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        best = {
+            "TrainingJobName": "whippet-1-001",
+            "TunedHyperParameters": {"lr": "0.0123", "batch_size": '"64"'},
+            "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "objective:valid_loss", "Value": 0.51},
+        }
+        return {"HyperParameterTuningJobName": arguments["HyperParameterTuningJobName"], "BestTrainingJob": best}
+
+    def createTrainingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        name = arguments["TrainingJobName"]
+        return {
+            "TrainingJobName": name,
+            "ModelArtifacts": {"S3ModelArtifacts": f"{arguments['OutputDataConfig']['S3OutputPath']}/{name}/model.tar.gz"},
+        }
+
+    def createModel(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"ModelArn": f"arn:aws:sagemaker:us-east-1:000000000000:model/{arguments['ModelName']}"}
+
+    def createEndpointConfig(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        self.endpoint_config = arguments["EndpointConfigName"]
+        return {"EndpointConfigArn": f"arn:aws:sagemaker:us-east-1:000000000000:endpoint-config/{self.endpoint_config}"}
+
+    def createEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        self.endpoint_status = "Creating"
+        return {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet"}
+
+    updateEndpoint = createEndpoint  # noqa: N815
+
+    def describeEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"EndpointStatus": "InService", "EndpointConfigName": self.endpoint_config}
+
+    def deleteEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if self.endpoint_status in ("Creating", "Updating"):
+            raise IN_PROGRESS
+        return {}
+
+    def describeTrainingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {**arguments, "TrainingJobStatus": "Completed", "DebugRuleEvaluationStatuses": list(self.verdicts)}
+
+    def stopTrainingJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {}
+
+    stopHyperParameterTuningJob = stopProcessingJob = stopTrainingJob  # noqa: N815
+
+    def listTrainingJobsForHyperParameterTuningJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"TrainingJobSummaries": []}
+
+
+def run(asked: Any = None, /, **script: Any) -> Execution:
+    return Execution(MACHINE, FakeSageMaker(**script), asked or {}).run()
+
+
+def status(now: str, **more: str) -> dict[str, str]:
+    return {"EndpointStatus": now, "EndpointConfigName": "an-older-one", **more}
+
+
+def asked_for(execution: Execution, action: str) -> list[dict[str, Any]]:
+    return [arguments for each, arguments in execution.requests if each == action]
