@@ -1,0 +1,167 @@
+"""Judges a profile: evaluates the configured profiler rules, and writes the profiler's report where it is asked for.
+
+Runs in training jobs after the training, and as a process of its own beside a job that does not:
+
+    python -m training.profiler.analyse --folder profiler-output --output rule-output --configurations FILE --statuses FILE
+
+The configurations are ProfilerRuleConfigurations as in the API. Below the output, as the service lays it out, for ProfilerReport
+ProfilerReport-<start in seconds since the epoch>/profiler-output/ with profiler-report.html and profiler-reports/<Rule>.json; without a
+ProfilerReport, for each rule <name of its configuration>/profiler-output/profiler-reports/<Rule>.json.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from training.profiler.metrics import Metrics, read_metrics
+from training.profiler.profile import missing, profile
+from training.profiler.report_page import render
+from training.profiler.rules.profiler_report import RULES, ProfilerReport, summary
+from training.profiler.rules.profiler_rule import Finding, ParameterError, ProfilerRule
+from training.rules.status import LONGEST_DETAILS, MOST_EVIDENCE, RuleStatus, could_not_judge, utc_now
+
+REPORT = "ProfilerReport"
+Configuration = Mapping[str, Any]
+
+
+def analyse(
+    folder: Path,
+    output: Path,
+    configurations: Sequence[Configuration],
+    now: Callable[[], datetime] = utc_now,
+    problem: str | None = None,
+) -> tuple[list[RuleStatus], dict[str, Any]]:
+    """Return a verdict for each configuration, and the profile (see training.profiler.profile); write the reports.
+
+    Whatever fails becomes the verdict Error; nothing is raised.
+
+    Args:
+        folder: the profiler's; one that is missing or empty is judged as such.
+        output: where the rules write.
+        configurations: ProfilerRuleConfigurations, without or with the image.
+        now: the time of the verdicts.
+        problem: why measurements are missing, where the profiler knows it.
+    """
+    try:
+        metrics = read_metrics(folder)
+        document = profile(metrics, problem)
+    except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; each verdict is Error, and the log says why
+        said = f"the profile cannot be read: {type(error).__name__}: {error}"
+        _say(said)
+        return could_not_judge(said, now, configurations), {"problem": problem or said}
+    lost = problem or missing(metrics)
+    verdicts = [_Verdict(configuration) for configuration in configurations]
+    for verdict in verdicts:
+        verdict.judge(metrics)
+    for verdict in verdicts:
+        if verdict.name == REPORT and not verdict.error:
+            verdict.write_report(metrics, {each.name: each for each in verdicts if each.name != REPORT}, output, document)
+    if not any(verdict.name == REPORT for verdict in verdicts):
+        for verdict in verdicts:
+            verdict.write(output / str(verdict.configuration["RuleConfigurationName"]) / "profiler-output" / "profiler-reports")
+    return [verdict.status(now, lost) for verdict in verdicts], document
+
+
+class _Verdict:
+    """One configuration, and what came of it."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.parameters: dict[str, str] = dict(configuration.get("RuleParameters") or {})
+        self.name = self.parameters.get("rule_to_invoke") or str(configuration["RuleConfigurationName"])
+        self.rule: ProfilerRule | None = None
+        self.finding: Finding | None = None
+        self.error = ""
+
+    def judge(self, metrics: Metrics) -> None:
+        """Evaluate the rule; what keeps it from that becomes `error`. The report is put together when the others have judged."""
+        try:
+            if self.name == REPORT:
+                ProfilerReport.from_parameters(self.parameters)
+                return
+            if self.name not in RULES:
+                raise ParameterError(f"there is no profiler rule {self.name}; there are {', '.join((REPORT, *RULES))}")
+            self.rule = RULES[self.name].from_parameters(self.parameters)
+            self.finding = self.rule.judge(metrics)
+        except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; the verdict is Error, and says why
+            self._fail(f"{type(error).__name__}: {error}")
+
+    def write(self, folder: Path) -> None:
+        """Write the rule's own report."""
+        if self.rule and self.finding:
+            try:
+                _write(folder / f"{self.name}.json", json.dumps(self.rule.report(self.finding), indent=1))
+            except OSError as error:
+                self._fail(f"its report could not be written: {error}")
+
+    def write_report(self, metrics: Metrics, others: Mapping[str, "_Verdict"], output: Path, document: Mapping[str, Any]) -> None:
+        """Evaluate the rules that were not by themselves, and write the page and a JSON file a rule."""
+        folder = output / f"{REPORT}-{int(metrics.started):010d}" / "profiler-output"
+        try:
+            own = {name: rule for name, rule in ProfilerReport.from_parameters(self.parameters).rules.items() if name not in others}
+            rules = own | {name: other.rule for name, other in others.items() if other.rule}
+            findings = {name: rule.judge(metrics) for name, rule in own.items()}
+            findings |= {name: other.finding for name, other in others.items() if other.finding}
+            ordered = {name: findings[name] for name in RULES if name in findings}
+            self.finding = summary(ordered)
+            for name, finding in ordered.items():
+                _write(folder / "profiler-reports" / f"{name}.json", json.dumps(rules[name].report(finding), indent=1))
+            _write(folder / "profiler-report.html", render(metrics, ordered, {name: rules[name] for name in ordered}, document))
+        except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; the verdict is Error, and says why
+            self._fail(f"the report could not be made: {type(error).__name__}: {error}")
+
+    def status(self, now: Callable[[], datetime], lost: str | None) -> RuleStatus:
+        """Return the verdict in DescribeTrainingJob's words; `lost`: what was not measured."""
+        name, when = str(self.configuration["RuleConfigurationName"]), now().isoformat()
+        if self.error or self.finding is None:
+            details = f"InternalError: {self.error or 'it was not evaluated'}"
+            return RuleStatus(name, "Error", details[:LONGEST_DETAILS], when, self.parameters, Advice="Read the job's log for this error.")
+        finding = self.finding
+        if finding.unjudged:
+            details = f"InternalError: {finding.said}" + (f" ({lost})" if lost else "")
+            return RuleStatus(name, "Error", details[:LONGEST_DETAILS], when, self.parameters, Advice=finding.advice)
+        if not finding.triggered:
+            return RuleStatus(name, "NoIssuesFound", finding.said[:LONGEST_DETAILS], when, self.parameters)
+        details = f"RuleEvaluationConditionMet: {finding.said}"
+        shown = list(finding.evidence)[:MOST_EVIDENCE]
+        return RuleStatus(name, "IssuesFound", details[:LONGEST_DETAILS], when, self.parameters, shown, finding.advice)
+
+    def _fail(self, error: str) -> None:
+        self.error = error
+        _say(f"rule {self.name} gives no verdict: {error}")
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file that appears whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
+
+
+def _say(problem: str) -> None:
+    print(f"profiler degraded: {problem}. The training itself is not affected.", flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Judge as the arguments say; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training.profiler.analyse", description="Judge a profile")
+    parser.add_argument("--folder", type=Path, required=True, help="the profiler's folder")
+    parser.add_argument("--output", type=Path, required=True, help="where the rules write")
+    parser.add_argument("--configurations", type=Path, required=True, help="JSON file: ProfilerRuleConfigurations")
+    parser.add_argument("--statuses", type=Path, required=True, help="JSON file to write: the verdicts")
+    options = parser.parse_args(arguments)
+    configurations = json.loads(options.configurations.read_text(encoding="utf-8"))
+    statuses, _ = analyse(options.folder, options.output, configurations)
+    _write(options.statuses, json.dumps([asdict(status) for status in statuses], indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
