@@ -13,6 +13,8 @@ from training.tables import percent
 
 WIDE = 0.08
 """Half an interval of the accuracy that is worth more test photos, in parts of one."""
+FLAWLESS = 0.99
+"""Accuracy from which nothing is left to gain over an untrained answer."""
 BEHIND = 0.1
 """A class is told of where its photos are named rightly so much less often than all, if chance does not explain it."""
 CHANCE = 0.05
@@ -41,24 +43,22 @@ def about_figures(evaluation: Mapping[str, Any], data: Mapping[str, Any], confus
 
 
 def _baseline(evaluation: Mapping[str, Any]) -> list[Insight]:
+    """Return that training was not worth it: worse than an untrained answer, no better than a guess, or no better than mean features."""
     test, baselines = evaluation["test"], evaluation.get("baselines") or {"": 0.0}
-    (low, high), best = test["accuracy_interval"], max(baselines.values())
-    if low > best:
+    (low, high), best, guess = test["accuracy_interval"], max(baselines.values()), baselines.get("biggest_class", 0.0)
+    if (test["accuracy"] > best and low > guess) or test["accuracy"] >= FLAWLESS:
         return []
-    worse = high < best
     seen = f"test accuracy {percent(test['accuracy'])} ({percent(low)} to {percent(high)}); best untrained answer {percent(best)}"
-    return [
-        Insight(
-            "problem" if worse else "warning",
-            f"The model is {'worse than' if worse else 'not clearly better than'} an answer that needs no training.",
-            "Naming the most frequent class, or the nearest mean feature, costs nothing: training must beat it to be worth anything.",
-            "Look at the other insights first; if there are none, check the labels and widen tuning.lr."
-            if worse
-            else "More test photos would tell; more training photos, or trainable last_stage, would help.",
-            seen,
-            "evaluation.json",
-        )
-    ]
+    why = "Naming the most frequent class, or the nearest mean feature, costs nothing: training must beat it to be worth anything."
+    if high < best:
+        change = "Look at the other insights first; if there are none, check the labels and widen tuning.lr."
+        return [Insight("problem", "The model is worse than an answer that needs no training.", why, change, seen, "evaluation.json")]
+    if low <= guess:
+        change = "Check first that the photos lie in the folders of their classes; then widen tuning.lr, and add photos."
+        return [Insight("warning", "The model is not clearly better than a guess.", why, change, seen, "evaluation.json")]
+    what = "The head names photos no better than the nearest mean feature does."
+    change = "More training photos, or trainable last_stage, would help; more test photos would tell."
+    return [Insight("note", what, why, change, seen, "evaluation.json")]
 
 
 def _gap(evaluation: Mapping[str, Any]) -> list[Insight]:

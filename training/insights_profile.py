@@ -53,9 +53,9 @@ MEANINGS: dict[str, Meaning] = {
         explains=("Dataloader", "LowGPUUtilization", "BatchSize"),
     ),
     "Dataloader": Meaning(
-        "The number of processes that load photos does not suit the machine.",
-        "Too few leave the training waiting, too many take the cores from it.",
-        "Take an instance type whose CPU cores fit its GPU.",
+        "The training waits for its photos.",
+        "While they are read and decoded the network does not learn; the machine is billed all the same.",
+        "Take an instance type with more CPU cores, or train the head alone (trainable head), which decodes each photo once.",
         explains=("LowGPUUtilization",),
     ),
     "BatchSize": Meaning(
@@ -70,9 +70,9 @@ MEANINGS: dict[str, Meaning] = {
         "Search larger batches (tuning.batch_size), or take a smaller GPU or a CPU instance type.",
     ),
     "LoadBalancing": Meaning(
-        "The GPUs are not loaded alike.",
+        "The GPUs, or the cores where there are none, are not loaded alike.",
         "Every step lasts as long as on the busiest one; the others wait.",
-        "Take fewer GPUs, or batches that divide evenly between them.",
+        "Take fewer of them, or batches that divide evenly between them.",
     ),
     "StepOutlier": Meaning(
         "Some steps took far longer than the others.",

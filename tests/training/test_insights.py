@@ -129,7 +129,7 @@ def test_small_gradients_matter_less_where_the_model_has_learnt(epochs: Any, jud
 def test_a_model_that_learns_nothing_is_a_problem() -> None:
     first, second = told(debug_rules(found("LossNotDecreasing", "met 4 times")), epochs=NOT_LEARNT, judged=CHANCE)
     assert (first.severity, first.what) == ("problem", "The loss does not fall: nothing is learnt.")
-    assert "not clearly better" in second.what
+    assert second.what == "The model is not clearly better than a guess."
 
 
 def test_a_loss_that_is_at_its_end_is_a_note() -> None:
@@ -225,8 +225,14 @@ def test_every_rule_has_a_meaning() -> None:
 
 def test_a_model_below_its_baseline_is_a_problem() -> None:
     assert only(told(judged=evaluation(600, 1000, baseline=0.75))).severity == "problem"
-    unclear = only(told(judged=evaluation(900, 1000, baseline=0.89)))
-    assert (unclear.severity, unclear.evidence) == ("warning", "test accuracy 90.0% (88.0% to 91.7%); best untrained answer 89.0%")
+    equal = told(judged=evaluation(900, 1000, baseline=0.905))[1]
+    assert (equal.severity, equal.evidence) == ("note", "test accuracy 90.0% (88.0% to 91.7%); best untrained answer 90.5%")
+    assert only(told(judged=evaluation(900, 1000, baseline=0.89))).severity == "good"
+    assert only(told(judged=evaluation(1000, 1000, baseline=1.0))).severity == "good"
+
+
+def test_a_model_that_guesses_is_said_to() -> None:
+    assert only(told(judged=evaluation(210, 1000, baseline=0.2))).what == "The model is not clearly better than a guess."
 
 
 def test_a_validation_split_that_flatters() -> None:
