@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from training.hook import Hook
     from training.loop import Training
 
-COLLECTIONS = {"losses": None, "weights": None, "gradients": None, "labels": "^labels$", "predictions": "^predictions$"}
+COLLECTIONS: dict[str, str | None] = {
+    "losses": None,
+    "weights": None,
+    "gradients": None,
+    "labels": "^labels$",
+    "predictions": "^predictions$",
+}
 """What our own configuration saves, with the regular expressions of tensor names that smdebug does not know."""
-FINE_TUNING = {"relu_input": ".*relu_input", "relu_output": ".*relu_output", "images": "^images$"}
+FINE_TUNING: dict[str, str | None] = {"relu_input": ".*relu_input", "relu_output": ".*relu_output", "images": "^images$"}
 """What it saves besides where the backbone is trained."""
 
 UNUSED = ("CHECKPOINT_CONFIG_FILE_PATH", "SMPROFILER_CONFIG_PATH")

@@ -34,6 +34,8 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
     """Whether the budget is used up for all but losses."""
     spent = 0
     """Bytes of the steps before this one."""
+    writer: StepFile | None
+    exported_collections: bool
 
     def has_default_configuration(self) -> bool:
         """Keep smdebug from hiding what fails: the debugger around this hook catches it, and says so."""
@@ -96,7 +98,8 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
     def _affords(self, name: str, length: int) -> bool:
         if name in self.get_collection("losses").tensor_names:
             return True
-        if not self.full and self.spent + self.writer.bytes + length > BUDGET - RESERVED:
+        unwritten = self.writer.bytes if self.writer else 0
+        if not self.full and self.spent + unwritten + length > BUDGET - RESERVED:
             self.full = True
             print(f"debugger: {BUDGET // 2**20} MB of tensors are saved; from here on losses alone are", flush=True)
         return not self.full
@@ -125,13 +128,19 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
 
 def usual_reductions(tensor: torch.Tensor) -> dict[tuple[str, bool], torch.Tensor]:
     """Return float32 [] by smdebug's name, and whether it is of the absolute values."""
-    values = tensor.detach().float()
-    low, high = torch.aminmax(values)
-    deviation, mean = torch.std_mean(values, correction=min(1, values.numel() - 1))
-    lengths = (torch.linalg.vector_norm(values, 1) / values.numel(), torch.linalg.vector_norm(values))
-    numbers = torch.stack([low, high, mean, deviation, *lengths]).cpu()
+    values = _row(tensor.detach().float())
+    low, high, mean = *torch.aminmax(values), values.mean()
+    deviation = torch.linalg.vector_norm(values - mean) / max(1, values.numel() - 1) ** 0.5  # torch.std takes ten times as long
+    numbers = torch.stack([low, high, mean, deviation, values.abs().mean(), torch.linalg.vector_norm(values)]).cpu()
     names = (("min", False), ("max", False), ("mean", False), ("std", False), ("mean", True), ("l2", False))
     return dict(zip(names, numbers, strict=True))
+
+
+def _row(values: torch.Tensor) -> torch.Tensor:
+    """Return the values in the order in which they lie in memory: reductions are eight times as fast."""
+    if values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last):
+        values = values.permute(0, 2, 3, 1)
+    return values.reshape(-1)
 
 
 def own_configuration(folder: Path, collections: Mapping[str, str | None]) -> dict[str, Any]:
