@@ -163,7 +163,7 @@ def stacked_chart(title: str, bars: Mapping[str, Mapping[str, float]], colours: 
                 parts.append(_text(row, left + width / 2 - 10, f"{shares[share]:.0%}", "#fff"))
             left += width
     for place, (share, colour) in enumerate(colours.items()):
-        left, below = LABELS - 100 + 78 * place, len(bars)
+        left, below = LABELS - 100 + 69 * place, len(bars)
         parts += [_box(below, left, 10, colour, share), _text(below, left + 14, share)]
     return _rows_of(title, len(bars) + 1, parts)
 
@@ -191,7 +191,7 @@ def _text(row: int, left: float, text: str, colour: str = "#222") -> str:
 
 
 def _name(row: int, name: str) -> str:
-    short = name if len(name) <= 24 else f"{name[:23]}…"
+    short = name if len(name) <= 22 else f"{name[:21]}…"
     return f'<text x="{LABELS - 6}" y="{TOP + row * ROW + 11}" text-anchor="end"><title>{escape(name)}</title>{escape(short)}</text>'
 
 

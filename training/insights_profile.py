@@ -16,6 +16,8 @@ WAITING = 0.3
 """Part of a training step that is spent on getting its photos from which it is told."""
 IDLE = 40.0
 """Percent of a GPU in use, in the mean, below which it is told."""
+SAVING = 0.1
+"""Part of a training step that saving tensors takes from which it is told."""
 FULL = 90.0
 """Percent of the memory in use from which it is told."""
 
@@ -105,7 +107,7 @@ def about_profile(statuses: Sequence[Mapping[str, Any]], profile: Mapping[str, A
     figures = [] if told & {"IOBottleneck", "CPUBottleneck", "Dataloader"} else _waiting(profile, short)
     if not told & {"IOBottleneck", "CPUBottleneck", "Dataloader", "LowGPUUtilization", "BatchSize"} and not figures:
         figures = _idle(profile, short)
-    return [*insights, *figures, *_full(profile), *_degraded(statuses, profile, short)]
+    return [*insights, *figures, *_full(profile), *_saving(profile, short), *_degraded(statuses, profile, short)]
 
 
 def _worded(status: Mapping[str, Any], others: Sequence[str], meaning: Meaning | None, profile: Mapping[str, Any], short: bool) -> Insight:
@@ -154,7 +156,7 @@ def _waiting(profile: Mapping[str, Any], short: bool) -> list[Insight]:
 
 
 def _idle(profile: Mapping[str, Any], short: bool) -> list[Insight]:
-    idle = [gpu for gpu in profile.get("gpu") or () if gpu["utilization"]["mean"] < IDLE]
+    idle = [gpu for gpu in profile.get("gpu") or () if gpu["utilization"].get("mean", 100.0) < IDLE]
     if not idle or short:
         return []
     meaning = MEANINGS["LowGPUUtilization"]
@@ -173,6 +175,22 @@ def _full(profile: Mapping[str, Any]) -> list[Insight]:
             "A few photos more, or larger ones, and the system would have ended the job.",
             "Take an instance type with more memory.",
             f"{memory['max']:.0f} % at most, {memory.get('p95', memory['max']):.0f} % for a twentieth of the time",
+            "profile.json",
+        )
+    ]
+
+
+def _saving(profile: Mapping[str, Any], short: bool) -> list[Insight]:
+    share = _phases(profile).get("save", 0.0)
+    if short or share < SAVING:
+        return []
+    return [
+        Insight(
+            "note",
+            f"{percent(share)} of each training step goes into saving tensors for the debugger.",
+            "What is saved is what rules can judge; it costs more where steps are short.",
+            'Where nobody looks at the verdicts: "debugger": "off".',
+            f"training steps of {profile['steps']['train']['p50_ms']:.1f} ms in the median",
             "profile.json",
         )
     ]

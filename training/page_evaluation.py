@@ -45,8 +45,8 @@ def figures(evaluation: Mapping[str, Any], description: Mapping[str, Any]) -> st
     ]
     baselines = [[_BASELINES.get(name, name), percent(value)] for name, value in evaluation["baselines"].items()]
     return (
-        f'<div class="side"><section><h2>Figures</h2>{table(("", "test", "validation"), rows)}{_precision(description)}</section>'
-        f"<section><h2>Baselines</h2>{table(('without training', 'test accuracy'), baselines)}</section></div>"
+        f'<div class="side"><section><h2>Figures</h2>{table(("", "test", "validation"), rows)}</section>'
+        f"<section><h2>Baselines</h2>{table(('without training', 'test accuracy'), baselines)}</section></div>{_precision(description)}"
     )
 
 

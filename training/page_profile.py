@@ -67,5 +67,8 @@ def _operators(operators: Sequence[Mapping[str, Any]]) -> str:
     on_gpu = any(each.get("cuda_ms") for each in operators)
     key, place = ("cuda_ms", "GPU") if on_gpu else ("cpu_ms", "CPU")
     longest = sorted(operators, key=lambda each: -float(each.get(key) or 0.0))[:SHOWN_OPERATORS]
-    bars = [Bar(str(each["name"]).removeprefix("aten::"), float(each.get(key) or 0.0), f"{each['calls']:,} calls") for each in longest]
+    bars = [
+        Bar(str(each["name"]).removeprefix("aten::").rpartition("#")[2], float(each.get(key) or 0.0), f"{each['calls']:,} calls")
+        for each in longest
+    ]
     return bar_chart(f"Operators, ms on the {place} in the window", bars) if bars and bars[0].value > 0 else ""

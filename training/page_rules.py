@@ -60,21 +60,29 @@ def _pill(status: Status) -> str:
 
 
 def _table(statuses: Sequence[Status], told: bool) -> str:
-    """Return a row a rule: what it saw and, where it is `told`, what to do about it."""
+    """Return a row a rule, those that say the same together: what it saw and, where it is `told`, what to do about it."""
     if not statuses:
         return ""
+    same: dict[tuple[str, str, str], list[str]] = {}
+    for status in statuses:
+        said = (status["RuleEvaluationStatus"], _saw(status), status.get("Advice") or "")
+        same.setdefault(said, []).append(status["RuleConfigurationName"])
     head = "<tr><th>rule</th><th>what it saw</th>" + ("<th>what to do</th>" if told else "") + "</tr>"
-    return f'<table class="rules">{head}{"".join(_row(status, told) for status in statuses)}</table>'
+    return f'<table class="rules">{head}{"".join(_row(names, *said, told) for said, names in same.items())}</table>'
 
 
-def _row(status: Status, told: bool) -> str:
-    kind, details = status["RuleEvaluationStatus"], clean(status["StatusDetails"])
+def _row(names: Sequence[str], kind: str, saw: str, advice: str, told: bool) -> str:
+    what = "<br>".join(map(escape, names))
+    more = f"<td>{escape(advice)}</td>" if told else ""
+    return f'<tr><td>{what}<br><span class="{escape(kind)}">{escape(kind)}</span></td><td>{saw}</td>{more}</tr>'
+
+
+def _saw(status: Status) -> str:
+    """Return a rule's details, evidence and given parameters; the parameters of one that could not judge tell nothing."""
+    details = clean(status["StatusDetails"])
     short = details if len(details) <= LONGEST else f"{details[: LONGEST - 1]}…"
-    advice = f"<td>{escape(status.get('Advice') or '')}</td>" if told else ""
-    return (
-        f'<tr><td>{escape(status["RuleConfigurationName"])}<br><span class="{escape(kind)}">{escape(kind)}</span></td>'
-        f"<td>{escape(short)}{_evidence(status.get('Evidence') or ())}{_parameters(status)}</td>{advice}</tr>"
-    )
+    given = "" if status["RuleEvaluationStatus"] == "Error" else _parameters(status)
+    return f"{escape(short)}{_evidence(status.get('Evidence') or ())}{given}"
 
 
 def _evidence(rows: Sequence[Mapping[str, Any]]) -> str:

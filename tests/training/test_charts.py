@@ -6,7 +6,20 @@ from typing import Any
 
 import pytest
 
-from training.charts import HEIGHT, MARGIN, confusion_chart, line_chart, reliability_chart
+from training.charts import (
+    HEIGHT,
+    LABELS,
+    LONGEST_BAR,
+    MARGIN,
+    WIDTH,
+    Bar,
+    bar_chart,
+    confusion_chart,
+    line_chart,
+    range_chart,
+    reliability_chart,
+    stacked_chart,
+)
 
 SIDE = HEIGHT - 2 * MARGIN
 
@@ -59,3 +72,37 @@ def test_only_what_happened_is_drawn_in_a_confusion_matrix() -> None:
     svg = confusion_chart([[3, 0], [1, 2]], ["a&b", "c"])
     assert len(elements(svg, "rect")) == 3 + 1
     assert "c called a&amp;b: 1" in svg
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    svg = bar_chart(
+        "ms", [Bar("aten::<convolution>", 200.0, "5 calls"), Bar("addmm", 50.0), Bar("a name that is far too long to be read", 0.0)]
+    )
+    longest, shorter, least = (float(bar["width"]) for bar in elements(svg, "rect"))
+    assert (longest, shorter) == (LONGEST_BAR, LONGEST_BAR / 4)
+    assert 0 < least < 1, "even nothing is seen"
+    assert "aten::&lt;convolution&gt;: 200, 5 calls" in svg
+    assert ">a name that is far to…<" in svg
+
+
+def test_bars_of_percent_end_at_a_hundred() -> None:
+    half, over = elements(bar_chart("load", [Bar("core 0", 50.0), Bar("core 1", 130.0)], 100.0), "rect")
+    assert (float(half["width"]), float(over["width"])) == (LONGEST_BAR / 2, LONGEST_BAR)
+
+
+def test_shares_lie_side_by_side_in_their_colours() -> None:
+    svg = stacked_chart("steps", {"train": {"data": 0.25, "forward": 0.75}, "eval": {"forward": 1.0}}, {"data": "#111", "forward": "#222"})
+    data, forward, no_data, all_of_it = elements(svg, "rect")[:4]
+    assert (float(data["x"]), float(data["width"])) == (LABELS, (WIDTH - LABELS) / 4)
+    assert float(forward["x"]) == float(data["x"]) + float(data["width"])
+    assert (forward["fill"], float(no_data["width"]), float(all_of_it["width"])) == ("#222", 0.0, WIDTH - LABELS)
+    assert ">25%<" in svg
+    assert len(elements(svg, "rect")) == 6, "and one for each colour's meaning"
+
+
+def test_a_range_shows_mean_percentile_and_most() -> None:
+    svg = range_chart("busy", {"CPU": {"mean": 25.0, "p50": 20.0, "p95": 50.0, "max": 100.0}})
+    whole, high, mean, most = elements(svg, "rect")
+    assert [float(each["width"]) for each in (whole, high, mean)] == [LONGEST_BAR, LONGEST_BAR / 2, LONGEST_BAR / 4]
+    assert float(most["x"]) == LABELS + LONGEST_BAR - 1
+    assert "CPU: mean 25.0, p50 20.0, p95 50.0, max 100.0" in svg

@@ -357,6 +357,14 @@ def test_an_idle_gpu_is_told_without_a_rule() -> None:
     assert told(measured=profile(gpu=idle))[1].evidence == "gpu0 12 % in the mean"
     assert len(told(measured=profile(gpu=idle, seconds=20.0))) == 1, "of a job of 20 s nobody wants to know"
     assert len(told(measured=profile(gpu=[]))) == 1
+    assert len(told(measured=profile(gpu=[{"name": "gpu0", "utilization": {}, "memory": {}}]))) == 1
+
+
+def test_saving_that_costs_much_of_a_step() -> None:
+    measured = profile()
+    measured["steps"]["train"]["phases"]["save"] = 0.25
+    assert told(measured=measured)[1].what == "25.0% of each training step goes into saving tensors for the debugger."
+    assert len(told(measured=measured | {"seconds": 20.0})) == 1
 
 
 def test_memory_that_is_nearly_full() -> None:

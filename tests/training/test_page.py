@@ -228,6 +228,14 @@ def test_rules_that_found_something_say_what_they_saw_and_what_to_do() -> None:
     assert "Advice" not in others
 
 
+def test_rules_that_say_the_same_share_a_row() -> None:
+    broken = [
+        {**verdict(name, "Error"), "StatusDetails": "InternalError: no disk", "Evidence": [], "Advice": ""} for name in ("One", "Two")
+    ]
+    page = render_page(contents("piece") | {"rule_statuses": broken}, 1, DESCRIPTION)
+    assert '<td>One<br>Two<br><span class="Error">Error</span></td><td>no disk</td>' in page
+
+
 def test_long_details_are_shortened() -> None:
     wordy = contents("piece")
     wordy["rule_statuses"][0]["StatusDetails"] = "w" * 1024
