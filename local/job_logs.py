@@ -29,6 +29,7 @@ class JobLog:
         self._clock = clock
         self._waiting: deque[dict[str, Any]] = deque(maxlen=200_000)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._writing = threading.Lock()
         self._ending = threading.Event()
         self._stream_exists = False
         self._thread = threading.Thread(target=self._send_for_ever, daemon=True, name=f"log-{stream}")
@@ -49,11 +50,12 @@ class JobLog:
     def write(self, line: str) -> None:
         """Add one line, without its line end."""
         line = line.rstrip("\r\n")[:LONGEST_LINE]
-        self._output.write(line + "\n")
-        self._output.flush()
-        if line:
-            self._tail.append(line)
-            self._waiting.append({"timestamp": int(self._clock() * 1000), "message": line})
+        with self._writing:
+            self._output.write(line + "\n")
+            self._output.flush()
+            if line:
+                self._tail.append(line)
+                self._waiting.append({"timestamp": int(self._clock() * 1000), "message": line})
 
     def tail(self) -> str:
         """The last lines, for a failure reason."""

@@ -27,6 +27,7 @@ MIRROR_INTERVAL_S = 3.0
 STOP_GRACE_S = 30.0
 DEFAULT_LIMIT_S = 86400
 LONGEST_TAIL = 600
+LOG_FILE = "log.txt"
 # A failed upload_file is a Boto3Error, which neither of the others is.
 S3_ERRORS = (Boto3Error, BotoCoreError, ClientError)
 
@@ -61,7 +62,7 @@ class JobRun(ABC):
     def run(self) -> Outcome:
         """Run it to its end. Every way a job can fail ends in the outcome, not in an exception."""
         stream = f"{self._name}/algo-1-{int(self._tools.clock() * 1000)}"
-        with JobLog(self._tools.logs, self.log_group, stream, self.folder / "log.txt", self._tools.clock) as log:
+        with JobLog(self._tools.logs, self.log_group, stream, self.folder / LOG_FILE, self._tools.clock) as log:
             try:
                 shutil.rmtree(self.base, ignore_errors=True)
                 return self._run(log)
@@ -71,6 +72,13 @@ class JobRun(ABC):
                 return self._failed(f"InternalServerError: local mode could not run the job: {error}", log)
             finally:
                 self._drop_folders()
+
+    def close(self) -> None:
+        """End the job and whatever would go on after it, for the plane's own end."""
+        self.stop()
+
+    def follow_up(self, outcome: Outcome) -> None:  # noqa: B027 - most kinds of jobs have nothing to do then
+        """What goes on after the job has ended so; called once, on the job's thread, when its end has been told."""
 
     @abstractmethod
     def _run(self, log: JobLog) -> Outcome:
@@ -134,7 +142,7 @@ class JobRun(ABC):
         return Outcome("Failed", reason[:REASON_LIMIT])
 
     def _drop_folders(self) -> None:
-        """Keep the log, drop everything else: photos, code and artefacts lie in S3."""
+        """Keep the logs, drop everything else: photos, code and artefacts lie in S3."""
         for path in self.folder.iterdir():
-            if path.name != "log.txt":
+            if path.suffix != Path(LOG_FILE).suffix:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()

@@ -24,7 +24,7 @@ class JobThreads:
         self._threads: dict[str, threading.Thread] = {}
 
     def start(self, name: str, run: JobRun, end: Callable[[str, Outcome], None]) -> None:
-        """Run `run` on a thread; `end(name, outcome)` is called there when it has ended. The caller holds `lock`."""
+        """Run `run` on a thread; `end(name, outcome)` is called there when it has ended, then its `follow_up`. The caller holds `lock`."""
         thread = threading.Thread(target=self._run, args=(name, run, end), daemon=True, name=f"job-{name}")
         self._runs[name] = run
         self._threads[name] = thread
@@ -48,7 +48,7 @@ class JobThreads:
         with self.lock:
             running = dict(self._runs)
         for run in running.values():
-            run.stop()
+            run.close()
         deadline = time.monotonic() + timeout_s
         for name in running:
             self._threads[name].join(max(0.0, deadline - time.monotonic()))
@@ -58,6 +58,9 @@ class JobThreads:
         try:
             outcome = run.run()
         finally:
-            with self.lock:
-                self._runs.pop(name, None)
-            end(name, outcome)
+            try:
+                end(name, outcome)
+                run.follow_up(outcome)
+            finally:
+                with self.lock:
+                    self._runs.pop(name, None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.image_environment import ImageEnvironment
+from local.mode import REPOSITORY
 from local.objects import ChannelCache
 from local.processes import ProcessBook
 from local.short_links import link_folder
@@ -59,6 +60,8 @@ class JobTools:
     aws: Mapping[str, str]
     clock: Callable[[], float] = time.time
     links: Path = field(default_factory=link_folder)
+    programs: Path = REPOSITORY
+    """Where the programs that run beside a training job, such as training.rules.evaluate, are imported from."""
 
 
 @dataclass

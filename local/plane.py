@@ -199,6 +199,7 @@ def _drop_left_over(folder: Path) -> None:
     """Remove what jobs and servers of a killed plane left beside their logs."""
     for left in (
         *folder.glob("jobs/*/ml"),
+        *folder.glob("jobs/*/rules"),
         *folder.glob("processing-jobs/*/ml"),
         *folder.glob("endpoints/*/*"),
         *folder.glob("channels/*.unfinished"),

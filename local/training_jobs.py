@@ -3,6 +3,8 @@
 Runs in the SageMaker plane. A job's document is its DescribeTrainingJob answer.
 """
 
+import contextlib
+import logging
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -14,9 +16,12 @@ from local.job_tools import OPT_ML, JobTools, Outcome, usable_cores
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
 from local.objects import is_inside
+from local.rule_jobs import INTERRUPTED as RULE_INTERRUPTED
+from local.rule_requests import check_debugger_request
 from local.shapes import ServiceError, invalid
 from local.store import Document, Store
 from local.training_run import TrainingJobRun
+from local.verdicts import DEBUG, PROFILER, ended, first_statuses
 
 KIND = "training-job"
 LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", sort_order="Ascending")
@@ -26,6 +31,7 @@ NEEDED = {
     "AlgorithmSpecification": ("TrainingImage", "TrainingInputMode"),
     "ResourceConfig": ("InstanceType", "InstanceCount", "VolumeSizeInGB"),
 }
+log = logging.getLogger("training-jobs")
 
 
 class TrainingJobs:
@@ -39,6 +45,9 @@ class TrainingJobs:
         for job in store.all(KIND):
             if job["TrainingJobStatus"] in RUNNING:
                 self._end(job["TrainingJobName"], Outcome("Failed", INTERRUPTED))
+            for field in (DEBUG, PROFILER):
+                if (statuses := ended(job.get(field, ()), RULE_INTERRUPTED, tools.clock())) != job.get(field, []):
+                    self._report_rules(job["TrainingJobName"], field, statuses)
 
     def create(self, request: Mapping[str, Any], threads: int | None = None, **members: Any) -> dict[str, Any]:
         """CreateTrainingJob; `members` (such as TuningJobArn) are added to the document, `threads` is the job's share of cores."""
@@ -49,6 +58,7 @@ class TrainingJobs:
         document = {
             **{key: value for key, value in request.items() if key not in LEFT_OUT_OF_DOCUMENT},
             **members,
+            **first_statuses(request, now),
             "TrainingJobArn": arn,
             "TrainingJobStatus": "InProgress",
             "SecondaryStatus": "Starting",
@@ -64,7 +74,12 @@ class TrainingJobs:
                     f"already exists ({arn})",
                 )
             run = TrainingJobRun(
-                self._tools, document, threads or usable_cores(), lambda status, message: self._report(name, status, message)
+                self._tools,
+                document,
+                threads or usable_cores(),
+                lambda status, message: self._report(name, status, message),
+                lambda field, statuses: self._report_rules(name, field, statuses),
+                lambda rule, details: self._stop_for(name, rule, details),
             )
             self._jobs.start(name, run, self._end)
         return {"TrainingJobArn": arn}
@@ -112,6 +127,15 @@ class TrainingJobs:
         started = {"TrainingStartTime": now} if status == "Downloading" else {}
         self._store.update(KIND, name, SecondaryStatus=status, SecondaryStatusTransitions=transitions, LastModifiedTime=now, **started)
 
+    def _report_rules(self, name: str, field: str, statuses: list[Document]) -> None:
+        self._store.update(KIND, name, **{field: statuses}, LastModifiedTime=self._tools.clock())
+
+    def _stop_for(self, name: str, rule: str, details: str) -> None:
+        """The action StopTraining: a rule stops its job, unless that has ended meanwhile."""
+        log.info("the training job %s is stopped by its rule %s: %s", name, rule, details)
+        with contextlib.suppress(ServiceError):
+            self.stop(name)
+
     def _end(self, name: str, outcome: Outcome) -> None:
         secondary = "MaxRuntimeExceeded" if outcome.reason == "MaxRuntimeExceeded" else outcome.status
         self._report(name, secondary, outcome.reason or f"Training job {outcome.status.lower()}")
@@ -136,6 +160,7 @@ def check_training_request(request: Mapping[str, Any], where: str = "", operatio
     """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, channels, regular expressions."""
     if operation == "CreateTrainingJob":
         refuse_what_is_not_done(operation, request)
+        check_debugger_request(request)
     for field, parts in NEEDED.items():
         if missing := [part for part in parts if request.get(field, {}).get(part) is None]:
             raise invalid(f"{where}{field}.{missing[0]} is needed to run a training job")

@@ -13,6 +13,10 @@ from local.job_logs import JobLog
 from local.job_run import LONGEST_TAIL, JobRun
 from local.job_tools import OPT_ML, REASON_LIMIT, Document, JobTools, Outcome, container_environment, host_document
 from local.objects import Mirror, join_uri, upload_file
+from local.rule_jobs import Report, RuleJobs, Stop
+from local.rule_requests import profiling
+
+TENSORS, TENSORBOARD, PROFILE = f"{OPT_ML}/output/tensors", f"{OPT_ML}/output/tensorboard", f"{OPT_ML}/output/profiler"
 
 
 class TrainingJobRun(JobRun):
@@ -20,12 +24,19 @@ class TrainingJobRun(JobRun):
 
     log_group = "/aws/sagemaker/TrainingJobs"
 
-    def __init__(self, tools: JobTools, job: Document, threads: int, report: Callable[[str, str], None]) -> None:
-        """Run `job` (a DescribeTrainingJob document) with `threads` cores; `report(secondary status, message)` is told of progress."""
+    def __init__(
+        self, tools: JobTools, job: Document, threads: int, report: Callable[[str, str], None], report_rules: Report, stop: Stop
+    ) -> None:
+        """Run `job` (a DescribeTrainingJob document) with `threads` cores.
+
+        `report(secondary status, message)` is told of progress, `report_rules` of rule statuses; `stop` stops the job for a rule.
+        """
         name = job["TrainingJobName"]
         super().__init__(tools, name, f"job-{name}", tools.home / "jobs" / name, job)
         self._threads = threads
         self._report = report
+        self._rules = RuleJobs(tools, job, self.folder, report_rules, stop)
+        self._rule_output: Mirror | None = None
         self.metrics: dict[str, tuple[float, float]] = {}
         definitions = job["AlgorithmSpecification"].get("MetricDefinitions", ())
         self._patterns = [(each["Name"], re.compile(each["Regex"])) for each in definitions]
@@ -38,9 +49,30 @@ class TrainingJobRun(JobRun):
         if self._stopping.is_set():
             return Outcome("Stopped")
         self._report("Training", "Training image download completed. Training in progress.")
-        code = self._run_process([str(self._tools.image.train)], self._environment(), log, self._read_metrics)
+        tensors = self._job.get("DebugHookConfig", {}).get("LocalPath", TENSORS)
+        self._rules.start(Path(self.translate(tensors)), Path(self.translate(PROFILE)))
+        try:
+            code = self._run_process([str(self._tools.image.train)], self._environment(), log, self._read_metrics)
+        finally:
+            self._rules.training_ended()
         self._report("Stopping" if self._stop_reason else "Uploading", "Uploading generated training model")
         return self._upload(code, log)
+
+    def close(self) -> None:
+        """End the job, and judge its rules no further."""
+        self._rules.abandon()
+        super().close()
+
+    def follow_up(self, outcome: Outcome) -> None:
+        """Judge the rules to their end."""
+        if self._rules.is_wanted:
+            self._rules.conclude(outcome.status, self._rule_output)
+            super()._drop_folders()
+
+    def _drop_folders(self) -> None:
+        """Tensors and profile are needed until the rules have been judged."""
+        if not self._rules.is_wanted:
+            super()._drop_folders()
 
     def _write_configuration(self) -> None:
         """The JSON files that SageMaker puts under /opt/ml/input/config, and the folders a container finds."""
@@ -60,11 +92,11 @@ class TrainingJobRun(JobRun):
         self._configure("resourceconfig", host_document(job["ResourceConfig"]["InstanceType"]))
         self._configure("inputdataconfig", channels)
         if hook := job.get("DebugHookConfig"):
-            self._configure("debughookconfig", {**hook, "LocalPath": self.translate(hook.get("LocalPath", f"{OPT_ML}/output/tensors"))})
+            self._configure("debughookconfig", {**hook, "LocalPath": self.translate(hook.get("LocalPath", TENSORS))})
+        if profiler := job.get("ProfilerConfig"):
+            self._configure("profilerconfig", profiler)
         if board := job.get("TensorBoardOutputConfig"):
-            self._configure(
-                "tensorboardoutputconfig", {**board, "LocalPath": self.translate(board.get("LocalPath", f"{OPT_ML}/output/tensorboard"))}
-            )
+            self._configure("tensorboardoutputconfig", {**board, "LocalPath": self.translate(board.get("LocalPath", TENSORBOARD))})
 
     def _configure(self, name: str, content: object) -> None:
         (self.base / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
@@ -76,6 +108,9 @@ class TrainingJobRun(JobRun):
         self._mirrors = [Mirror(self._tools.s3, Path(self.translate(path)), uri) for path, uri in self._mirrored()]
         if "CheckpointConfig" in self._job:
             self._mirrors[0].restore()
+        if self._rules.is_wanted:
+            uri = join_uri(self._job["OutputDataConfig"]["S3OutputPath"], self._name, "rule-output")
+            self._rule_output = Mirror(self._tools.s3, self._rules.output, uri)
 
     def _mirrored(self) -> list[tuple[str, str]]:
         """The folders that reach S3 while the job runs, checkpoints first: (path in the container, URI)."""
@@ -83,11 +118,11 @@ class TrainingJobRun(JobRun):
         if checkpoint := self._job.get("CheckpointConfig"):
             pairs.append((checkpoint.get("LocalPath", f"{OPT_ML}/checkpoints"), checkpoint["S3Uri"]))
         if hook := self._job.get("DebugHookConfig"):
-            pairs.append((hook.get("LocalPath", f"{OPT_ML}/output/tensors"), join_uri(hook["S3OutputPath"], self._name, "debug-output")))
+            pairs.append((hook.get("LocalPath", TENSORS), join_uri(hook["S3OutputPath"], self._name, "debug-output")))
         if board := self._job.get("TensorBoardOutputConfig"):
-            pairs.append(
-                (board.get("LocalPath", f"{OPT_ML}/output/tensorboard"), join_uri(board["S3OutputPath"], self._name, "tensorboard-output"))
-            )
+            pairs.append((board.get("LocalPath", TENSORBOARD), join_uri(board["S3OutputPath"], self._name, "tensorboard-output")))
+        if profiling(self._job):
+            pairs.append((PROFILE, join_uri(self._job["ProfilerConfig"]["S3OutputPath"], self._name, "profiler-output")))
         return pairs
 
     def _environment(self) -> dict[str, str]:
@@ -95,6 +130,7 @@ class TrainingJobRun(JobRun):
         hooks = {
             "SMDEBUG_CONFIG_FILE_PATH": config / "debughookconfig.json",
             "TENSORBOARD_CONFIG_FILE_PATH": config / "tensorboardoutputconfig.json",
+            "SMPROFILER_CONFIG_PATH": config / "profilerconfig.json",
         }
         return {
             **container_environment(self._tools, self.base, self._threads, self._job.get("EnableNetworkIsolation", False)),

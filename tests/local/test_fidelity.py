@@ -13,6 +13,8 @@ from local.shapes import ServiceError, service_model
 PARTS = {
     "ProductionVariant": ("CreateEndpointConfig", "ProductionVariants"),
     "Channel": ("CreateTrainingJob", "InputDataConfig"),
+    "DebugRuleConfigurations": ("CreateTrainingJob", "DebugRuleConfigurations"),
+    "ProfilerRuleConfigurations": ("CreateTrainingJob", "ProfilerRuleConfigurations"),
     "ProcessingInput": ("CreateProcessingJob", "ProcessingInputs"),
     "ProcessingOutput": ("CreateProcessingJob", "ProcessingOutputConfig.Outputs"),
 }
@@ -79,7 +81,7 @@ def test_no_field_is_ignored_in_silence(what: str) -> None:
 
 
 def test_every_fault_of_a_request_is_named_at_once() -> None:
-    request = {"VpcConfig": {}, "ResourceConfig": {"InstanceCount": 3}, "ProfilerConfig": {"DisableProfiler": True}}
+    request = {"VpcConfig": {}, "ResourceConfig": {"InstanceCount": 3}, "ProfilerConfig": {"ProfilingParameters": {}}}
     with pytest.raises(ServiceError) as caught:
         refuse_what_is_not_done("CreateTrainingJob", request)
     assert "VpcConfig is not done by local mode" in caught.value.message

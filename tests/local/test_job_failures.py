@@ -23,7 +23,7 @@ def request(name: str, **fields: Any) -> dict[str, Any]:
 
 def run_of(folder: Path, s3: FakeS3, **fields: Any) -> TrainingJobRun:
     job = {**request("job", **fields), "TrainingJobArn": "arn:aws:sagemaker:us-east-1:000000000000:training-job/job"}
-    return TrainingJobRun(fake_tools(folder, s3), job, 1, lambda _status, _message: None)
+    return TrainingJobRun(fake_tools(folder, s3), job, 1, lambda *_told: None, lambda *_told: None, lambda *_told: None)
 
 
 def test_an_output_path_that_takes_no_upload_is_named(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_channel_that_cannot_be_downloaded_fails_the_job_with_a_sentence(
         ({"ResourceConfig": {"VolumeSizeInGB": 5}}, "ResourceConfig.InstanceType is needed"),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "AlgorithmSpecification.TrainingImage is needed"),
         ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "VpcConfig"),
-        ({"ProfilerConfig": {"S3OutputPath": "s3://b/p"}}, "ProfilerConfig"),
+        ({"ProfilerConfig": {"S3OutputPath": "s3://b/p", "ProfilingParameters": {"a": "b"}}}, "ProfilerConfig.ProfilingParameters"),
         ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining without CheckpointConfig"),
         ({"EnableManagedSpotTraining": True, "CheckpointConfig": {"S3Uri": "s3://b/p"}}, "MaxWaitTimeInSeconds None must be present"),
         ({"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}}, "MaxWaitTimeInSeconds 9 is for EnableManagedSpot"),
