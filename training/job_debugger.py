@@ -36,6 +36,7 @@ class JobDebugger:
         self.folder: Path | None = Path(hook.out_dir)
         self.problem: str | None = None
         self._hook, self._activations = hook, activations
+        self._rules: Configurations = ()
         self._watch: RuleWatch | None = None
         self._modes = import_smdebug().modes
         self._parameters = training.parameters()
@@ -46,13 +47,11 @@ class JobDebugger:
 
     def judge_by(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
         """Have rules follow what is saved, from now on."""
+        self._rules, self._watch = rules, watch
         try:
             watch.start(Path(self._hook.out_dir), output, rules)
-            self._watch = watch
         except Exception as error:  # noqa: BLE001 - without its rules too the training goes on
-            problem = f"the rules cannot be started: {type(error).__name__}: {error}"
-            self._statuses = unjudged(rules, problem)
-            warn(problem)
+            self._lose_rules(f"the rules cannot be started: {type(error).__name__}: {error}")
 
     def training(self) -> None:
         """Say that the following steps are training steps."""
@@ -75,7 +74,11 @@ class JobDebugger:
 
     def stop_reason(self) -> str | None:
         """Return which rule ends the training, and why; None while it goes on."""
-        return self._watch.stop_reason() if self._watch else None
+        try:
+            return self._watch.stop_reason() if self._watch else None
+        except Exception as error:  # noqa: BLE001 - without its rules too the training goes on
+            self._lose_rules(f"the rules cannot be asked: {type(error).__name__}: {error}")
+            return None
 
     def close(self, *, judge: bool = True) -> None:
         """Write what is left, find out whether everything was recorded, and, unless told not to, wait for the rules."""
@@ -85,8 +88,11 @@ class JobDebugger:
         self._attempt(self._mark_the_end)
         self._parameters = {}
         if self._watch:
-            found = self._watch.finish(RULES_TIMEOUT_S if judge else 0.0)
-            self._statuses = doubted(found, self.problem) if judge else []
+            try:
+                found = self._watch.finish(RULES_TIMEOUT_S if judge else 0.0)
+                self._statuses = doubted(found, self.problem) if judge else []
+            except Exception as error:  # noqa: BLE001 - the model is trained: what is said of it may not cost it
+                self._lose_rules(f"the rules cannot be asked: {type(error).__name__}: {error}")
 
     def statuses(self) -> list[RuleStatus]:
         """Return what the rules say, once closed; an issue that was found stands, whatever was not recorded later."""
@@ -115,6 +121,10 @@ class JobDebugger:
         if not any(folder.joinpath("events").rglob("*.tfevents")):
             raise RuntimeError("no tensor was recorded")
         folder.joinpath(END_OF_JOB).touch()
+
+    def _lose_rules(self, problem: str) -> None:
+        self._watch, self._statuses = None, unjudged(self._rules, problem)
+        warn(problem)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         if self.problem is None:

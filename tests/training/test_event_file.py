@@ -1,0 +1,67 @@
+"""Files of saved steps are what smdebug's own writer makes, byte for byte. Run: `make test`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.event_file import StepFile, encode_event
+
+from smdebug.core import writer  # isort: skip - smdebug imports only after its repairs
+from smdebug.core.modes import ModeKeys  # isort: skip
+from smdebug.core.tfevent.proto.event_pb2 import Event  # isort: skip
+from smdebug.core.tfevent.proto.summary_pb2 import Summary  # isort: skip
+
+ARRAYS: list[Any] = [
+    np.asarray(np.float32(3.5)),
+    np.arange(600, dtype=np.float32).reshape(3, 200),
+    np.arange(5),
+    np.zeros(0),
+    np.array([True]),
+    np.full((1, 1), np.nan, np.float16),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
+@pytest.mark.parametrize(("mode", "mode_step", "step"), [(ModeKeys.TRAIN, 0, 0), (ModeKeys.EVAL, 200, 300), (ModeKeys.TRAIN, 127, 70000)])
+def test_a_record_is_what_protobuf_makes_of_it(array: Any, mode: Any, mode_step: int, step: int) -> None:
+    name = "gradient/Größe.weight"
+    tensor = writer.make_tensor_proto(nparray_data=array, tag=name)
+    value = Summary.Value(tag=name, metadata=writer.FileWriter._get_metadata(mode, mode_step), tensor=tensor)
+    event = Event(summary=Summary(value=[value]))
+    event.wall_time, event.step = 1.7e9, step
+    assert encode_event(array, name, mode.value, mode_step, step, 1.7e9) == event.SerializeToString()
+
+
+def test_both_files_of_a_step_are_smdebugs(tmp_path: Path) -> None:
+    for folder, file in (
+        ("ours", StepFile(tmp_path / "ours", 12, "worker_0")),
+        ("theirs", writer.FileWriter(trial_dir=str(tmp_path / "theirs"), step=12, worker="worker_0")),
+    ):
+        for number, array in enumerate(ARRAYS[:3]):
+            file.write_tensor(tdata=array, tname=f"tensor_{number}", mode=ModeKeys.EVAL, mode_step=3, timestamp=1.7e9)
+        assert not any((tmp_path / folder).rglob("*.json"))
+        file.flush()
+        file.close()
+    ours, theirs = (
+        {file.relative_to(tmp_path / name): file.read_bytes() for file in (tmp_path / name).rglob("*.*")} for name in ("ours", "theirs")
+    )
+    assert ours.keys() == theirs.keys()
+    assert len(ours) == 2
+    for name, content in ours.items():
+        assert content == theirs[name] if name.suffix == ".tfevents" else json.loads(content) == json.loads(theirs[name])
+
+
+def test_a_step_without_tensors_leaves_no_file(tmp_path: Path) -> None:
+    StepFile(tmp_path, 1, "worker_0").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_cannot_be_written_is_an_error_not_a_wait(tmp_path: Path) -> None:
+    (tmp_path / "events").write_text("a file where the folder should be")
+    step = StepFile(tmp_path, 1, "worker_0")
+    step.write_tensor(tdata=ARRAYS[0], tname="loss", mode=ModeKeys.TRAIN, mode_step=1)
+    with pytest.raises(OSError, match="events"):
+        step.close()
