@@ -6,7 +6,7 @@ Whatever fails puts a `$failure` together - which state, which job, why, where i
 that as one sentence.
 
     PrepareExecution → IsDatasetPrepared → PrepareDataset → TuneHyperparameters → HasBestTrainingJob → IsDebuggerManaged
-      → TrainModel, or TrainModelManaged → DescribeTraining ⇄ WaitForRules
+      → TrainModel, or TrainModelManaged → WaitForTraining ⇄ DescribeTraining ⇄ WaitForRules
       → AssessModel → IsModelAccepted → NotDeployed, or
       → CreateModel → CreateEndpointConfig → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint
       → ExecutionDone
@@ -86,6 +86,7 @@ def prepare_execution() -> State:
             "rule_statuses": [],
             "profiler_rule_statuses": [],
             "looks": 0,
+            "rule_looks": 0,
             "checks": 0,
             "endpoint_served": "nothing",
         },

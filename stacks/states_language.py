@@ -34,10 +34,8 @@ SDK_UNNAMED = ["SageMaker.SageMakerException", *SDK_TRANSIENT]
 INTEGRATION_TRANSIENT = ["SageMaker.AmazonSageMakerException", *SDK_TRANSIENT]
 """Both integrations call a throttled request and a wrong one alike, so both are tried again, a few times and quickly."""
 
-REASON = (
-    "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
-    " $told := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}' ? $parse($cause) : {};"
-    " $status := $told.TrainingJobStatus ? $told.TrainingJobStatus"
+SAID = (
+    "$status := $told.TrainingJobStatus ? $told.TrainingJobStatus"
     " : $told.ProcessingJobStatus ? $told.ProcessingJobStatus : $told.HyperParameterTuningJobStatus;"
     " $issues := $told.DebugRuleEvaluationStatuses[RuleEvaluationStatus = 'IssuesFound'].RuleConfigurationName;"
     " $reason := $told.ExitMessage ? $told.ExitMessage"
@@ -46,7 +44,14 @@ REASON = (
     " & ($issues ? ', and these rules found an issue: ' & $join($issues, ', ') : '')"
     " & ($told.ProcessingJobStatus = 'Stopped' ? ', by its time limit or by somebody' : '')"
     " : $cause != '' ? $cause : 'no reason was given';"
-    " $substring($reason, 0, 1500))"
+    " $substring($reason, 0, 1500)"
+)
+"""Why something failed, by `$told`, which is the description of a job or a Lambda function's error, or by the text `$cause`."""
+
+REASON = (
+    "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
+    " $told := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}' ? $parse($cause) : {};"
+    f" {SAID})"
 )
 """Why a task failed: what the program said at its end, the reason inside a job's description, a Lambda function's message, or the
 error's own text. A processing job that reaches its time limit is described as one that somebody stopped."""

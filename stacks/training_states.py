@@ -4,8 +4,9 @@ Runs at synth; standard library only. Whoever evaluates the rules, the job itsel
 """
 
 from stacks import sagemaker_requests as requests
-from stacks.sagemaker_requests import Request, jsonata
+from stacks.sagemaker_requests import jsonata
 from stacks.states_language import (
+    SAID,
     SDK_UNNAMED,
     TRAINING_LOGS,
     State,
@@ -13,6 +14,7 @@ from stacks.states_language import (
     catch,
     choice,
     failure,
+    found_failure,
     function_call,
     job,
     last_act,
@@ -22,10 +24,15 @@ from stacks.states_language import (
 TRAINING_SECONDS = requests.LONGEST_SPOT_SECONDS + 3600
 """The job's own limit and its wait for a machine, and an hour for what these leave out."""
 
-LOOK_SECONDS = 15
-MOST_LOOKS = 200
+LOOK_SECONDS, LATER_LOOK_SECONDS = 15, 300
+SHORT_LOOKS = 40
+"""So many looks at a managed job with a short wait between them, then with a long one: an execution's history holds 25,000 events."""
+MOST_LOOKS = SHORT_LOOKS + (TRAINING_SECONDS - SHORT_LOOKS * LOOK_SECONDS) // LATER_LOOK_SECONDS
+
+RULE_LOOK_SECONDS = 20
+MOST_RULE_LOOKS = 150
 """Looks at the rules before the execution goes on without the verdicts of those that have not ended: 50 minutes after the job's end."""
-RULES_SECONDS = LOOK_SECONDS * MOST_LOOKS
+RULES_SECONDS = RULE_LOOK_SECONDS * MOST_RULE_LOOKS
 
 
 def training_states() -> dict[str, State]:
@@ -34,10 +41,14 @@ def training_states() -> dict[str, State]:
         "IsDebuggerManaged": is_debugger_managed(),
         "TrainModel": train_model(),
         "TrainModelManaged": train_model_managed(),
-        "StopTrainingJob": stop_training_job(),
+        "WaitForTraining": wait_for_training(),
+        "WaitForLongTraining": wait_for_long_training(),
         "DescribeTraining": describe_training(),
-        "AreRulesDone": are_rules_done(),
+        "IsTrainingDone": is_training_done(),
         "WaitForRules": wait_for_rules(),
+        "TrainingNotCompleted": training_not_completed(),
+        "TrainingTakesTooLong": training_takes_too_long(),
+        "StopTrainingJob": stop_training_job(),
         "AssessModel": assess_model(),
         "IsModelAccepted": is_model_accepted(),
     }
@@ -50,32 +61,41 @@ def is_debugger_managed() -> State:
 
 def train_model() -> State:
     """Trains with the best values, evaluates on the test photos, writes the report, which holds what the job's own rules said."""
-    return training("TrainModel", requests.create_training_job(), to="AssessModel")
-
-
-def train_model_managed() -> State:
-    """The same for an account that still has AWS's Debugger, which evaluates the rules beside the job."""
-    return training("TrainModelManaged", requests.create_managed_training_job(), to="DescribeTraining")
-
-
-def training(state: str, request: Request, to: str) -> State:
-    """The final training job."""
     name = requests.TRAINING_JOB_NAME
     return job(
         "createTrainingJob",
-        request,
+        requests.create_training_job(),
         seconds=TRAINING_SECONDS,
-        failed=training_failure(state, name),
+        failed=training_failure("TrainModel", name),
         stop="StopTrainingJob",
-        assign={
-            "training": {
-                "job": jsonata("$states.result.TrainingJobName"),
-                "model_artifact": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts"),
-                "folder": jsonata(f"{requests.TRAINING_OUTPUT} & '/' & $states.result.TrainingJobName"),
-            }
-        },
-        to=to,
+        assign={"training": trained()},
+        to="AssessModel",
     )
+
+
+def train_model_managed() -> State:
+    """The same for an account that still has AWS's Debugger, which evaluates the rules beside the job.
+
+    Not by Step Functions' own integration, which alone can wait: a field that it does not know, as the profiler's may be, would be refused
+    when the stack is deployed, whether anybody uses it or not.
+    """
+    return api_call(
+        "createTrainingJob",
+        requests.create_managed_training_job(),
+        caught=catch(training_failure("TrainModelManaged", requests.TRAINING_JOB_NAME)),
+        to="WaitForTraining",
+        retried=SDK_UNNAMED,
+        assign={"training": {"job": jsonata("$split($states.result.TrainingJobArn, '/')[-1]")}},
+    )
+
+
+def trained() -> State:
+    """What later states need to know of the final training job, by its description."""
+    return {
+        "job": jsonata("$states.result.TrainingJobName"),
+        "model_artifact": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts"),
+        "folder": jsonata(f"{requests.TRAINING_OUTPUT} & '/' & $states.result.TrainingJobName"),
+    }
 
 
 def training_failure(state: str, name: str) -> State:
@@ -83,36 +103,71 @@ def training_failure(state: str, name: str) -> State:
     return failure(state, kind="training job", job=name, log=log_streams(TRAINING_LOGS, name))
 
 
-def stop_training_job() -> State:
-    """Nothing that this execution started goes on after it."""
-    return last_act("stopTrainingJob", {"TrainingJobName": jsonata("$failure.job")})
+def wait_for_training() -> State:
+    """Until the next look at a managed job, in its first minutes: a short one is not waited for much longer than it takes."""
+    return {"Type": "Wait", "Seconds": LOOK_SECONDS, "Next": "DescribeTraining"}
+
+
+def wait_for_long_training() -> State:
+    """Until the next look at one that takes longer."""
+    return {"Type": "Wait", "Seconds": LATER_LOOK_SECONDS, "Next": "DescribeTraining"}
 
 
 def describe_training() -> State:
-    """Looks what the rules say; they may go on for some minutes after the job, for they read what it saved last."""
+    """Looks how a managed job comes along, and what the rules say; they go on for some minutes after the job, on what it saved last."""
+    artefact = "$states.result.ModelArtifacts.S3ModelArtifacts"
     return api_call(
         "describeTrainingJob",
         {"TrainingJobName": jsonata("$training.job")},
         caught=catch(training_failure("DescribeTraining", "$training.job")),
-        to="AreRulesDone",
+        to="IsTrainingDone",
         retried=SDK_UNNAMED,
         assign={
+            "training": {**trained(), "model_artifact": jsonata(f"$exists({artefact}) ? {artefact} : ''")},
+            "training_status": jsonata("$states.result.TrainingJobStatus"),
+            "training_reason": jsonata(f"($cause := ''; $told := $states.result; {SAID})"),
             "rule_statuses": jsonata("[$states.result.DebugRuleEvaluationStatuses]"),
             "profiler_rule_statuses": jsonata("[$states.result.ProfilerRuleEvaluationStatuses]"),
             "looks": jsonata("$looks + 1"),
+            "rule_looks": jsonata("$states.result.TrainingJobStatus = 'Completed' ? $rule_looks + 1 : 0"),
         },
     )
 
 
-def are_rules_done() -> State:
+def is_training_done() -> State:
     """A rule that never ends is waited for so long and no longer: AssessModel then tells that it gave no verdict."""
     going_on = "$append($rule_statuses, $profiler_rule_statuses)[RuleEvaluationStatus in ['InProgress', 'Stopping']]"
-    return choice((f"$exists({going_on}) and $looks < {MOST_LOOKS}", "WaitForRules"), default="AssessModel")
+    return choice(
+        (f"$training_status in ['InProgress', 'Stopping'] and $looks < {SHORT_LOOKS}", "WaitForTraining"),
+        (f"$training_status in ['InProgress', 'Stopping'] and $looks < {MOST_LOOKS}", "WaitForLongTraining"),
+        ("$training_status in ['InProgress', 'Stopping']", "TrainingTakesTooLong"),
+        ("$training_status != 'Completed'", "TrainingNotCompleted"),
+        (f"$exists({going_on}) and $rule_looks < {MOST_RULE_LOOKS}", "WaitForRules"),
+        default="AssessModel",
+    )
 
 
 def wait_for_rules() -> State:
-    """Until the next look."""
-    return {"Type": "Wait", "Seconds": LOOK_SECONDS, "Next": "DescribeTraining"}
+    """Until the next look at the rules."""
+    return {"Type": "Wait", "Seconds": RULE_LOOK_SECONDS, "Next": "DescribeTraining"}
+
+
+def training_not_completed() -> State:
+    """A managed job failed, or was stopped: by a rule, by its time limit, or by somebody."""
+    failed = found_failure(training_failure("TrainModelManaged", "$training.job"), "TaskFailed", "$training_reason")
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "ExecutionFailed"}
+
+
+def training_takes_too_long() -> State:
+    """A managed job has outlived its own limit."""
+    reason = "'it is still ' & $training_status & ' after ' & $string($looks) & ' looks'"
+    failed = found_failure(training_failure("TrainModelManaged", "$training.job"), "Timeout", reason)
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "StopTrainingJob"}
+
+
+def stop_training_job() -> State:
+    """Nothing that this execution started goes on after it."""
+    return last_act("stopTrainingJob", {"TrainingJobName": jsonata("$failure.job")})
 
 
 def assess_model() -> State:

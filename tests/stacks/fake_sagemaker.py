@@ -14,15 +14,18 @@ from lambdas.photos import Photos
 from lambdas.prepare_execution import Prepared, Settings, plan
 from stacks.endpoint_states import MOST_CHECKS
 from stacks.state_machine import definition
-from stacks.training_states import MOST_LOOKS
+from stacks.training_states import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS
 from tests.lambdas.fake_s3 import FakeS3
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
 
 LOOKS = 4
+FEW_LOOKS = 2
 MACHINE = json.loads(
     json.dumps(filled_in(definition()))
     .replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}")
+    .replace(f"$looks < {SHORT_LOOKS}", f"$looks < {FEW_LOOKS}")
     .replace(f"$looks < {MOST_LOOKS}", f"$looks < {LOOKS}")
+    .replace(f"$rule_looks < {MOST_RULE_LOOKS}", f"$rule_looks < {LOOKS}")
 )
 SETTINGS = Settings(
     "whippet-data",
@@ -61,6 +64,7 @@ class FakeSageMaker:
 
     def __init__(self, verdicts: Sequence[dict[str, str]] = HEALTHY, **script: list[Any]) -> None:
         self.script, self.verdicts = script, verdicts
+        self.training_output = ""
         self.endpoint_config = "none"
         self.endpoint_status = "InService"
 
@@ -72,6 +76,9 @@ class FakeSageMaker:
         answer = queue.pop(0) if queue else getattr(self, name)(arguments)
         if isinstance(answer, Exception):
             raise answer
+        if action == "describeTrainingJob":
+            described = {**self.describeTrainingJob(arguments), **answer}
+            return {key: value for key, value in described.items() if value is not None}
         if action == "describeEndpoint":
             self.endpoint_status = answer["EndpointStatus"]
         return answer(arguments) if isinstance(answer, Callable) else answer  # type: ignore[arg-type]
@@ -100,11 +107,8 @@ class FakeSageMaker:
         return {"HyperParameterTuningJobName": arguments["HyperParameterTuningJobName"], "BestTrainingJob": best}
 
     def createTrainingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        name = arguments["TrainingJobName"]
-        return {
-            "TrainingJobName": name,
-            "ModelArtifacts": {"S3ModelArtifacts": f"{arguments['OutputDataConfig']['S3OutputPath']}/{name}/model.tar.gz"},
-        }
+        name, self.training_output = arguments["TrainingJobName"], arguments["OutputDataConfig"]["S3OutputPath"]
+        return {**self.describeTrainingJob(arguments), "TrainingJobArn": f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name}"}
 
     def createModel(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"ModelArn": f"arn:aws:sagemaker:us-east-1:000000000000:model/{arguments['ModelName']}"}
@@ -128,7 +132,14 @@ class FakeSageMaker:
         return {}
 
     def describeTrainingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {**arguments, "TrainingJobStatus": "Completed", "DebugRuleEvaluationStatuses": list(self.verdicts)}
+        name = arguments["TrainingJobName"]
+        return {
+            "TrainingJobName": name,
+            "TrainingJobStatus": "Completed",
+            "SecondaryStatus": "Completed",
+            "ModelArtifacts": {"S3ModelArtifacts": f"{self.training_output}/{name}/model.tar.gz"},
+            "DebugRuleEvaluationStatuses": list(self.verdicts),
+        }
 
     def stopTrainingJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {}

@@ -11,7 +11,7 @@ import pytest
 
 from stacks.endpoint_states import CHECK_SECONDS, MOST_CHECKS, MOST_REMOVALS
 from stacks.state_machine import definition
-from stacks.training_states import MOST_LOOKS, TRAINING_SECONDS
+from stacks.training_states import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS, TRAINING_SECONDS
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
 from tests.stacks.fake_sagemaker import ABSENT, IN_PROGRESS, MACHINE, PREPARED, FakeSageMaker, asked_for, planned, run, status, verdict
 from tests.stacks.request_shapes import faults_in
@@ -385,12 +385,10 @@ def test_a_tuning_job_without_a_best_training_job_is_a_failure(best: dict[str, A
     ("PrepareDataset", "createProcessingJob", "stopProcessingJob"),
     ("TuneHyperparameters", "createHyperParameterTuningJob", "stopHyperParameterTuningJob"),
     ("TrainModel", "createTrainingJob", "stopTrainingJob"),
-    ("TrainModelManaged", "createTrainingJob", "stopTrainingJob"),
 ])  # fmt: skip
 @pytest.mark.parametrize("stopped", [{}, TaskError("SageMaker.SageMakerException", "already stopped")])
 def test_a_job_that_takes_too_long_is_stopped(state: str, action: str, stop: str, stopped: Any) -> None:
-    asked = {"debugger": "managed"} if state == "TrainModelManaged" else {}
-    failed = run(asked, **{action: [TaskError("States.Timeout")], stop: [stopped]})
+    failed = run(**{action: [TaskError("States.Timeout")], stop: [stopped]})
     ((_, created),) = [each for each in failed.requests if each[0] == f"{action}.sync"]
     (name,) = asked_for(failed, stop)[0].values()
     assert name in created.values()
@@ -506,7 +504,7 @@ def test_waiting_outlasts_sagemaker_and_fits_into_the_history_of_an_execution() 
     """SageMaker gives up after an hour for the container, and some minutes for the model; a history ends at 25,000 events."""
     assert CHECK_SECONDS * MOST_CHECKS > 75 * 60
     events_of_a_look = 9
-    assert (2 * MOST_CHECKS + MOST_REMOVALS + MOST_LOOKS) * events_of_a_look < 22_000
+    assert (2 * MOST_CHECKS + MOST_REMOVALS + MOST_LOOKS + MOST_RULE_LOOKS) * events_of_a_look < 24_000
 
 
 def test_a_stutter_while_waiting_is_forgiven() -> None:
@@ -531,7 +529,8 @@ def test_every_refused_request_is_told(state: str) -> None:
 def test_the_bounds_of_waiting_are_in_the_machine() -> None:
     """The tests above shorten them, which must not hide that there are any."""
     assert json.dumps(definition()).count(f"$checks < {MOST_CHECKS}") == 4
-    assert json.dumps(definition()).count(f"$looks < {MOST_LOOKS}") == 1
+    assert [json.dumps(definition()).count(f"$looks < {bound}") for bound in (SHORT_LOOKS, MOST_LOOKS)] == [1, 1]
+    assert json.dumps(definition()).count(f"$rule_looks < {MOST_RULE_LOOKS}") == 1
 
 
 def test_every_task_is_guarded() -> None:
@@ -555,6 +554,8 @@ def ways() -> list[Execution]:
         run(createTrainingJob=[TaskError("States.Timeout")]),
         run(createTrainingJob=[described]),
         run({"debugger": "managed"}, verdicts=[verdict("ExplodingTensor", "InProgress")]),
+        run({"debugger": "managed"}, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9),
+        run({"debugger": "managed"}, describeTrainingJob=[{"TrainingJobStatus": "Stopped"}]),
         run(verdicts=[verdict("ExplodingTensor", "IssuesFound")]),
         run(),
     ]

@@ -5,10 +5,18 @@ from typing import Any
 
 import pytest
 
-from stacks.sagemaker_requests import PROFILING_MILLISECONDS
-from stacks.training_states import LOOK_SECONDS, MOST_LOOKS
+from stacks.sagemaker_requests import LONGEST_SPOT_SECONDS, PROFILING_MILLISECONDS
+from stacks.training_states import (
+    LATER_LOOK_SECONDS,
+    LOOK_SECONDS,
+    MOST_LOOKS,
+    MOST_RULE_LOOKS,
+    RULE_LOOK_SECONDS,
+    SHORT_LOOKS,
+    TRAINING_SECONDS,
+)
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
-from tests.stacks.fake_sagemaker import HEALTHY, LOOKS, asked_for, run, verdict
+from tests.stacks.fake_sagemaker import FEW_LOOKS, HEALTHY, LOOKS, asked_for, run, verdict
 from training import contract
 
 MANAGED = {"debugger": "managed"}
@@ -22,7 +30,7 @@ def states_of_training(execution: Execution) -> list[str]:
 
 
 def training_request(execution: Execution) -> dict[str, Any]:
-    (request,) = asked_for(execution, "createTrainingJob.sync")
+    (request,) = [asked for action, asked in execution.requests if action.removesuffix(".sync") == "createTrainingJob"]
     return request
 
 
@@ -53,9 +61,9 @@ def test_a_managed_job_is_waited_for_until_all_its_rules_have_ended() -> None:
         looks(Overfit="IssuesFound", ExplodingTensor="NoIssuesFound", ProfilerReport="NoIssuesFound"),
     ]
     done = run(MANAGED, describeTrainingJob=answers)
-    look = ["DescribeTraining", "AreRulesDone"]
+    look = ["DescribeTraining", "IsTrainingDone"]
     assert states_of_training(done) == [
-        *["IsDebuggerManaged", "TrainModelManaged", *look, "WaitForRules", *look, "WaitForRules", *look],
+        *["IsDebuggerManaged", "TrainModelManaged", "WaitForTraining", *look, "WaitForRules", *look, "WaitForRules", *look],
         *["AssessModel", "IsModelAccepted", "CreateModel"],
     ]
     assert {each["TrainingJobName"] for each in asked_for(done, "describeTrainingJob")} == {done.output["training_job"]}
@@ -75,10 +83,12 @@ def test_a_rule_that_never_ends_keeps_nothing_back_and_is_told(rule: str, status
 
 def test_waiting_for_rules_outlasts_the_service() -> None:
     """They end some minutes after the job; the report's page is made last."""
-    assert LOOK_SECONDS * MOST_LOOKS >= 45 * 60
+    assert RULE_LOOK_SECONDS * MOST_RULE_LOOKS >= 45 * 60
 
 
-@pytest.mark.parametrize("answer", [{}, {"DebugRuleEvaluationStatuses": [], "ProfilerRuleEvaluationStatuses": []}])
+@pytest.mark.parametrize(
+    "answer", [{"DebugRuleEvaluationStatuses": None}, {"DebugRuleEvaluationStatuses": [], "ProfilerRuleEvaluationStatuses": []}]
+)
 def test_a_managed_job_without_rules_is_not_waited_for(answer: dict[str, Any]) -> None:
     done = run({**MANAGED, "rules": {"evaluate": []}}, describeTrainingJob=[answer])
     assert "WaitForRules" not in done.visited
@@ -205,13 +215,40 @@ def test_a_rule_that_stops_the_training_names_this_executions_job() -> None:
     assert request["TrainingJobName"].startswith(action["training_job_prefix"])
 
 
+def test_a_managed_job_is_waited_for_until_it_has_ended() -> None:
+    going = [{"TrainingJobStatus": "InProgress", "ModelArtifacts": None, **looks(Overfit="InProgress")} for _ in range(3)]
+    done = run(MANAGED, describeTrainingJob=[*going, {}])
+    look = ["DescribeTraining", "IsTrainingDone"]
+    assert states_of_training(done)[2:-3] == [*["WaitForTraining", *look] * FEW_LOOKS, *["WaitForLongTraining", *look] * 2]
+    assert done.output["model_artifact"] == done.output["report"].replace("report/", "model.tar.gz")
+
+
+def test_rules_are_waited_for_from_the_end_of_the_job_on() -> None:
+    """However long the job took."""
+    going = [{"TrainingJobStatus": "InProgress"}] * (LOOKS - 1)
+    done = run(MANAGED, describeTrainingJob=[*going, *[looks(ExplodingTensor="InProgress")] * 9])
+    assert done.visited.count("WaitForRules") == LOOKS - 1
+
+
+def test_waiting_for_a_managed_job_outlasts_it_and_a_short_one_is_not_waited_for_long() -> None:
+    waited = SHORT_LOOKS * LOOK_SECONDS + (MOST_LOOKS - SHORT_LOOKS) * LATER_LOOK_SECONDS
+    assert LONGEST_SPOT_SECONDS < waited <= TRAINING_SECONDS
+    assert LOOK_SECONDS < LATER_LOOK_SECONDS
+
+
+@pytest.mark.parametrize("stopped", [{}, TaskError("SageMaker.SageMakerException", "already stopped")])
+def test_a_managed_job_that_takes_too_long_is_stopped(stopped: Any) -> None:
+    failed = run(MANAGED, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9, stopTrainingJob=[stopped])
+    name = training_request(failed)["TrainingJobName"]
+    assert asked_for(failed, "stopTrainingJob")[0] == {"TrainingJobName": name}
+    assert failed.error == "TrainModelManaged.Timeout"
+    assert failed.cause.startswith(f"TrainModelManaged failed (training job {name}): it is still InProgress after {LOOKS} looks. Log:")
+
+
 def test_a_job_that_a_rule_stopped_says_which() -> None:
-    described = {
-        "TrainingJobStatus": "Stopped",
-        "SecondaryStatus": "Stopped",
-        "DebugRuleEvaluationStatuses": [verdict("ExplodingTensor", "IssuesFound"), verdict("Overfit"), verdict("AllZero", "IssuesFound")],
-    }
-    failed = run(MANAGED, createTrainingJob=[TaskError("States.TaskFailed", json.dumps(described))])
+    found = [verdict("ExplodingTensor", "IssuesFound"), verdict("Overfit"), verdict("AllZero", "IssuesFound")]
+    described = {"TrainingJobStatus": "Stopped", "SecondaryStatus": "Stopped", "DebugRuleEvaluationStatuses": found}
+    failed = run(MANAGED, describeTrainingJob=[described])
     name = training_request(failed)["TrainingJobName"]
     assert failed.error == "TrainModelManaged.TaskFailed"
     assert failed.cause == (
@@ -221,9 +258,26 @@ def test_a_job_that_a_rule_stopped_says_which() -> None:
 
 
 def test_a_managed_job_that_fails_gives_its_reason() -> None:
-    described = {"FailureReason": "AlgorithmError: out of memory", "DebugRuleEvaluationStatuses": [verdict("Overfit", "InProgress")]}
-    failed = run(MANAGED, createTrainingJob=[TaskError("States.TaskFailed", json.dumps(described))])
+    described = {"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: out of memory."}
+    failed = run(MANAGED, describeTrainingJob=[described])
+    assert failed.error == "TrainModelManaged.TaskFailed"
     assert "AlgorithmError: out of memory. Log: CloudWatch log group /aws/sagemaker/TrainingJobs" in failed.cause
+    assert "StopTrainingJob" not in failed.visited
+
+
+def test_an_account_without_the_debugger_is_told_so() -> None:
+    refused = [TaskError("SageMaker.SageMakerException", "Amazon SageMaker Debugger is not available to new customers.")] * 4
+    failed = run(MANAGED, createTrainingJob=refused)
+    assert failed.error == "SageMaker.SageMakerException"
+    assert failed.cause.startswith("TrainModelManaged failed (training job whippet-")
+    assert failed.cause.endswith("): Amazon SageMaker Debugger is not available to new customers.")
+
+
+def test_a_retried_managed_job_has_a_new_name_and_is_looked_at_by_it() -> None:
+    done = run(MANAGED, createTrainingJob=[TaskError("SageMaker.SageMakerException", "Rate exceeded")])
+    first, second = (each["TrainingJobName"] for each in asked_for(done, "createTrainingJob"))
+    assert first != second
+    assert done.output["training_job"] == second
 
 
 @pytest.mark.parametrize("tries", [2, 4])
