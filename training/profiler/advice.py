@@ -35,7 +35,8 @@ def advice(metrics: Metrics, findings: Mapping[str, Finding]) -> list[Advice]:
     found = [Advice("problem", f"{name}: {finding.said}.", finding.advice) for name, finding in findings.items() if finding.triggered]
     notes = list(_notes(metrics, findings))
     if not found and not any(note.change for note in notes):
-        notes.append(Advice("good", "No rule found anything, and nothing that was measured took longer than it had to."))
+        short = f"; a job of {metrics.seconds:.0f} s has little to gain" if metrics.seconds < WORTH_SECONDS else ""
+        notes.append(Advice("good", f"No rule found anything{short}."))
     unjudged = [name for name, finding in findings.items() if finding.unjudged]
     if unjudged:
         names = ", ".join(unjudged)
@@ -60,7 +61,7 @@ def _initialization(metrics: Metrics) -> Iterator[Advice]:
     share = (metrics.loop[0] - metrics.started) / metrics.seconds
     if share > LONG_INITIALIZATION:
         seconds = metrics.loop[0] - metrics.started
-        what = f"{share:.0%} of the job, {seconds:.0f} s, passed before the first step."
+        what = f"{100 * share:.0f} % of the job, {seconds:.0f} s, passed before the first step."
         yield Advice("note", what, "Train more epochs in one job rather than several short jobs, and keep what is loaded first small.")
 
 
@@ -83,7 +84,9 @@ def _saving(metrics: Metrics) -> Iterator[Advice]:
     seconds, whole = inside + sum(length for _, length in metrics.between), metrics.loop[1] - metrics.loop[0]
     if whole > WORTH_SECONDS and seconds / whole > SAVES:
         yield Advice(
-            "note", f"Saving took {seconds / whole:.0%} of the training loop, {seconds:.0f} s.", "Save less often, or to a faster disk."
+            "note",
+            f"Saving took {100 * seconds / whole:.0f} % of the training loop, {seconds:.0f} s.",
+            "Save less often, or to a faster disk.",
         )
 
 
@@ -105,11 +108,11 @@ def _computing(metrics: Metrics, train: Steps) -> Iterator[Advice]:
     operators = metrics.operators
     total = sum(operator["cpu_ms"] + operator["cuda_ms"] for operator in operators)
     most = (
-        f"; {operators[0]['name']} alone takes {(operators[0]['cpu_ms'] + operators[0]['cuda_ms']) / total:.0%} of all operators"
+        f"; {operators[0]['name']} alone takes {100 * (operators[0]['cpu_ms'] + operators[0]['cuda_ms']) / total:.0f} % of all operators"
         if total
         else ""
     )
-    what = f"Forward and backward are {share:.0%} of a training step: it is the computing that takes the time{most}."
+    what = f"Forward and backward are {100 * share:.0f} % of a training step: it is the computing that takes the time{most}."
     long = metrics.loop and metrics.loop[1] - metrics.loop[0] > WORTH_SECONDS
     on_cpu = metrics.device == "cpu" and long
     change = "To be faster take a GPU instance type, or train less of the network (trainable: last_stage, or head)." if on_cpu else ""

@@ -12,7 +12,7 @@ import numpy as np
 from training.profiler.metrics import Floats, Series
 
 WIDTH, HEIGHT = 900, 190
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 30, 26
+LEFT, RIGHT, TOP, BOTTOM = 62, 22, 30, 26
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#666666")
 """Told apart also by people who see few colours."""
 
@@ -54,6 +54,22 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def moment(seconds: float) -> str:
+    """Return a time since the begin as an axis says it."""
+    if seconds >= 60 and seconds % 60 == 0 and seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.3g} h" if seconds >= 7200 else f"{seconds:.3g} s"
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return round values between two, four to eight of them: multiples of 1, 2 or 5, of minutes and hours where times are long."""
+    span = (high - low) or 1.0
+    power = 10.0 ** np.floor(np.log10(span / 8))
+    steps = [power * factor for factor in (1, 2, 5, 10)] + [20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 36000]
+    step = min((step for step in steps if span / step <= 8), key=lambda step: (step % 30 > 0 and span > 120, step))
+    return [float(place * step) for place in range(int(np.ceil(low / step)), int(np.floor(high / step + 1e-9)) + 1)]
+
+
 class Frame:
     """Where a chart's values lie, and what is drawn around them."""
 
@@ -79,8 +95,7 @@ class Frame:
             value = self._y[0] + (self._y[1] - self._y[0]) * step / lines
             self.parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" class="grid"/>')
             self.parts.append(f'<text x="{LEFT - 6}" y="{self.y(value) + 4:.1f}" text-anchor="end">{escape(y_text(value))}</text>')
-        for step in range(7):
-            value = self._x[0] + (self._x[1] - self._x[0]) * step / 6
+        for value in ticks(*self._x):
             self.parts.append(f'<text x="{self.x(value):.1f}" y="{self.height - 8}" text-anchor="middle">{escape(x_text(value))}</text>')
 
     def legend(self, names: Mapping[str, str]) -> None:
@@ -121,7 +136,7 @@ def timeline(
     highest = max((float(values.values.max()) for values in shown.values() if len(values)), default=0.0)
     frame = Frame(title, (0.0, span[1] - span[0]), (0.0, top or highest * 1.05 or 1.0))
     _shade(frame, span, loop)
-    frame.axes(lambda value: duration(value) if value else "0", number)
+    frame.axes(moment, number)
     for (name, values), colour in zip(shown.items(), COLOURS, strict=False):
         frame.parts += _line(frame, name, values, span[0], colour)
     frame.legend(dict(zip(shown, COLOURS, strict=False)))
@@ -171,12 +186,10 @@ def heat_map(title: str, rows: Mapping[str, Series], span: tuple[float, float], 
         frame.parts += _cells(values, frame, top, size, edges - span[0])
         if size >= 11 or place % 4 == 0:
             frame.parts.append(f'<text x="{LEFT - 6}" y="{top + size / 2 + 4:.1f}" text-anchor="end">{escape(names[group[0]])}</text>')
-    for step in range(7):
-        value = (span[1] - span[0]) * step / 6
-        text = duration(value) if value else "0"
-        frame.parts.append(f'<text x="{frame.x(value):.1f}" y="{height - 8}" text-anchor="middle">{text}</text>')
-    for moment in loop or ():
-        frame.mark(moment - span[0])
+    for value in ticks(0.0, span[1] - span[0]):
+        frame.parts.append(f'<text x="{frame.x(value):.1f}" y="{height - 8}" text-anchor="middle">{moment(value)}</text>')
+    for end in loop or ():
+        frame.mark(end - span[0])
     frame.parts += _scale()
     return frame.svg()
 
@@ -248,7 +261,7 @@ def step_course(title: str, groups: Mapping[str, tuple[Floats, Floats]], span: t
     highest = max(float(seconds.max()) for _, seconds in groups.values())
     frame = Frame(title, (0.0, span[1] - span[0]), (0.0, highest * 1.05))
     _shade(frame, span, loop)
-    frame.axes(lambda value: duration(value) if value else "0", lambda value: duration(value) if value else "0")
+    frame.axes(moment, lambda value: duration(value) if value else "0")
     for (name, (starts, seconds)), colour in zip(groups.items(), COLOURS, strict=False):
         for part in np.array_split(np.arange(len(starts)), min(3 * BUCKETS, len(starts))):
             place = part[int(np.argmax(seconds[part]))]
@@ -279,7 +292,9 @@ def shares_bar(title: str, bars: Mapping[str, Mapping[str, float]], colours: Map
             frame.parts.append(f"<rect {box}>{said}</rect>")
             if end - begin > 46:
                 middle = (begin + end) / 2
-                frame.parts.append(f'<text x="{middle:.1f}" y="{top + tall / 2 + 4}" text-anchor="middle" fill="#fff">{share:.0%}</text>')
+                frame.parts.append(
+                    f'<text x="{middle:.1f}" y="{top + tall / 2 + 4}" text-anchor="middle" fill="#fff">{100 * share:.0f} %</text>'
+                )
     place = float(LEFT)
     for part in [part for part in colours if part in used]:
         frame.parts.append(f'<rect x="{place:.0f}" y="{height - 17}" width="11" height="11" fill="{used[part]}"/>')

@@ -52,9 +52,9 @@ def job_summary(metrics: Metrics) -> str:
     bar = ""
     if metrics.loop:
         begin, end = metrics.loop
-        lengths = (begin - metrics.started, end - begin, metrics.ended - end)
+        lengths = (begin - metrics.started, end - begin, max(0.0, metrics.ended - end))
         rows += [("training_loop_start", _moment(begin), ""), ("training_loop_end", _moment(end), "")]
-        rows += [(name, duration(max(0.0, length)), f"{length / whole:.0%}") for name, length in zip(PARTS, lengths, strict=True)]
+        rows += [(name, duration(max(0.0, length)), f"{100 * length / whole:.0f} %") for name, length in zip(PARTS, lengths, strict=True)]
         shares = {name: max(0.0, length) / whole for name, length in zip(PARTS, lengths, strict=True)}
         bar = shares_bar("What the time of the job went to", {"job": shares}, PARTS)
     steps = "; ".join(f"{of.count:,} {mode} steps" for mode, of in metrics.steps.items())
@@ -112,7 +112,7 @@ def framework(metrics: Metrics) -> str:
     total = {mode: float(steps.seconds.mean()) * steps.count for mode, steps in metrics.steps.items()}
     total["saving between steps"] = sum(seconds for _, seconds in metrics.between)
     whole = (metrics.loop[1] - metrics.loop[0] if metrics.loop else 0.0) or 1.0
-    rows = [(name, duration(seconds), f"{seconds / whole:.0%}") for name, seconds in total.items() if seconds]
+    rows = [(name, duration(seconds), f"{100 * seconds / whole:.0f} %") for name, seconds in total.items() if seconds]
     parts.append(_table(("", "time", "of the training loop"), rows))
     if metrics.operators:
         parts.append(_operators(metrics))
@@ -124,7 +124,7 @@ def _operators(metrics: Metrics) -> str:
     ordered = sorted(metrics.operators, key=lambda operator: -operator[place])
     total = sum(operator[place] for operator in ordered) or 1.0
     bars = [
-        (operator["name"], operator[place], f"{operator[place]:.1f} ms, {operator[place] / total:.0%}, {operator['calls']:,} calls")
+        (operator["name"], operator[place], f"{operator[place]:.1f} ms, {100 * operator[place] / total:.0f} %, {operator['calls']:,} calls")
         for operator in ordered[:10]
     ]
     where = "GPU" if place == "cuda_ms" else "CPU"
@@ -140,13 +140,13 @@ def rules_summary(findings: Mapping[str, Finding], rules: Mapping[str, ProfilerR
         f"<th{' class=number' if of_numbers else ''}>{text}</th>"
         for text, of_numbers in (("rule", False), ("what it found", False), ("triggered", True), ("datapoints", True))
     )
-    return f'<h2>Rules summary</h2><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+    return f'<h2>Rules summary</h2><div class="wide rules"><table><tr>{head}</tr>{rows}</table></div>'
 
 
 def _rule_row(name: str, finding: Finding, rule: ProfilerRule) -> str:
     kind = "found" if finding.triggered else "open" if finding.unjudged else "fine"
     parameters = str(rule.report(finding)["RuleParameters"]).replace("\n", ", ")
-    change = f"<br>{escape(finding.advice)}" if finding.advice else ""
+    change = f"<br><b>{escape(finding.advice)}</b>" if finding.advice else ""
     about = f'<br>{escape(WHAT.get(name, ""))}<br><span class="parameters">{escape(parameters)}</span>'
     numbers = f'<td class="number">{finding.triggered}</td><td class="number">{finding.datapoints:,}</td>'
     return f'<tr><td><span class="{kind}">{escape(name)}</span>{about}</td><td>{escape(finding.said)}{change}</td>{numbers}</tr>'

@@ -36,7 +36,7 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-spa
 ul.advice{list-style:none;padding:0}ul.advice li{padding:.5rem .8rem;margin:.4rem 0;border-left:4px solid #999;background:#f6f8fa}
 ul.advice li.problem{border-color:#d55e00;background:#fdf3ec}ul.advice li.good{border-color:#009e73;background:#eef8f4}
 ul.advice b{display:block}.found{color:#a33b00;font-weight:600}.fine{color:#006b4f}.open{color:#666}
-p.lead{color:#555;margin-top:0}.parameters{color:#666;font-size:.85rem}
+.rules td:nth-child(1){width:38%}p.lead{color:#555;margin-top:0}.parameters{color:#666;font-size:.85rem}
 """
 
 

@@ -37,7 +37,7 @@ class Dataloader(ProfilerRule):
         cpu = judged(metrics.cpu(), metrics, 0)
         busy = float(np.mean(cpu.values)) if len(cpu) >= FEWEST else None
         details = {"waiting_share": round(share, 4), "waited_seconds": round(waited, 3), "cores": len(metrics.cores), "cpu_mean": busy}
-        said = f"training steps waited {share:.0%} of their time for data, {waited:.1f} s in all"
+        said = f"training steps waited {100 * share:.0f} % of their time for data, {waited:.1f} s in all"
         if share <= WAITING or waited < WORTH_SECONDS:
             return Finding(said, len(steps), details=details)
         found = [evidence("share of a training step that waits for data", share, round(WAITING, 4), "train")]

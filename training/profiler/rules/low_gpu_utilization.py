@@ -55,7 +55,9 @@ def _advice(metrics: Metrics, low: bool) -> str:
         return "The training computed on the CPU: take an instance type without a GPU, or an image whose torch is built for CUDA."
     phases = metrics.steps["train"].phases if "train" in metrics.steps else {}
     if phases.get("data", 0.0) > 0.2:
-        return f"Each step waits {phases['data']:.0%} of its time for photos: take an instance type with more CPU cores for each GPU."
+        return (
+            f"Each step waits {100 * phases['data']:.0f} % of its time for photos: take an instance type with more CPU cores for each GPU."
+        )
     return (
         "Raise batch_size, or take a smaller GPU."
         if low

@@ -28,5 +28,5 @@ class OverallFrameworkMetrics(ProfilerRule):
         train = metrics.steps.get("train")
         phases = sorted(train.phases.items(), key=lambda item: -item[1]) if train else []
         counted = ", ".join(f"{steps.count} {mode}" for mode, steps in metrics.steps.items())
-        most = f"; {phases[0][0]} takes {phases[0][1]:.0%} of a training step" if phases else ""
+        most = f"; {phases[0][0]} takes {100 * phases[0][1]:.0f} % of a training step" if phases else ""
         return Finding(f"{counted} steps{most}", sum(map(len, metrics.steps.values())), details=details)

@@ -62,10 +62,10 @@ class StepOutlier(ProfilerRule):
         details = {"step_stats": statistics(seconds), "number_of_outliers": len(places), "seconds_allowed": limit, "cost": round(cost, 4)}
         many = f"{len(places)} of {len(seconds)} {mode} steps took longer than {1000 * limit:.0f} ms"
         if len(places) <= allowed or cost < COSTS:
-            return Finding(f"{many}, {cost:.0%} of the time", len(seconds), 0, len(places), details)
+            return Finding(f"{many}, {100 * cost:.0f} % of the time", len(seconds), 0, len(places), details)
         longest = places[np.argsort(seconds[places])[::-1]][:10]
         found = [evidence("seconds of the step", seconds[place], limit, mode, int(steps.numbers[place + WARMING])) for place in longest]
-        said = f"{many}, up to {seconds.max() / np.median(seconds):.0f} times the usual, and cost {cost:.0%} of the time"
+        said = f"{many}, up to {seconds.max() / np.median(seconds):.0f} times the usual, and cost {100 * cost:.0f} % of the time"
         return Finding(said, len(seconds), 1, len(places), details, _advice(steps, places + WARMING), found)
 
 
