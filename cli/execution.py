@@ -21,8 +21,8 @@ PREPARING, TUNING = "PrepareDataset", "TuneHyperparameters"
 """States with jobs of their own; the first is skipped where an earlier execution prepared the same data set."""
 TRAINING, TRAINING_MANAGED = "TrainModel", "TrainModelManaged"
 """The state of the final training job, without and with AWS's Debugger beside it: an execution enters one of them."""
-JUDGING = ("DescribeTraining", "WaitForRules")
-"""States in which AWS's Debugger may still be evaluating rules."""
+FOLLOWING = ("WaitForTraining", "DescribeTraining", "WaitForRules")
+"""States that follow a job with AWS's Debugger: first it trains, then rules may still be evaluated."""
 NOT_DEPLOYED = "NotDeployed"
 """The good end of an execution whose model a rule keeps back."""
 SHOWN = ("Task", "Wait", "Map", "Parallel")
@@ -230,7 +230,7 @@ def _activity(target: Target, training: TrainingJob | None, processing: Processi
     running = next((job for job in (training, processing) if job is not None and job.status == "InProgress"), None)
     if running:
         return read_activity(log_lines(target, running, 120))
-    if training and any(state.name in JUDGING and state.status == "running" for state in states):
+    if training and any(state.name in FOLLOWING and state.status == "running" for state in states):
         return Activity(0, {}, _judged(target.client("sagemaker").describe_training_job(TrainingJobName=training.name)))
     return None
 

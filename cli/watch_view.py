@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.execution import JUDGING, PREPARING, TRAINING, TRAINING_MANAGED, TUNING, Activity, Execution, State, TrainingJob
+from cli.execution import FOLLOWING, PREPARING, TRAINING, TRAINING_MANAGED, TUNING, Activity, Execution, State, TrainingJob
 
 MARKS = {
     "waiting": ("○", "dim"),
@@ -17,7 +17,7 @@ MARKS = {
     "skipped": ("·", "dim"),
     "held": ("▲", "yellow"),
 }
-TALKING = (PREPARING, TRAINING, TRAINING_MANAGED, *JUDGING)
+TALKING = (PREPARING, TRAINING, TRAINING_MANAGED, *FOLLOWING)
 """States below which stands what their job says of itself."""
 WORDS = {"InProgress": "running", "Completed": "done"}
 """Statuses of training jobs in everyday words; the others are so already."""
@@ -64,7 +64,11 @@ class ChangeLog:
 
     def lines(self, execution: Execution) -> Iterator[str]:
         """What changed since the last call."""
+        entered = [state.name for state in execution.states if state.status != "waiting"]
+        looping = execution.status == "RUNNING" and bool(entered) and entered[-1] in FOLLOWING
         for state in execution.states:
+            if looping and state.name in FOLLOWING and state.name in self._said:
+                continue  # it will be entered again in a moment
             trials = [
                 self._trial_line(trial) for trial in execution.trials if state.name == TUNING and self._is_new(trial.name, trial.status)
             ]

@@ -237,8 +237,9 @@ def test_the_description_of_a_job_becomes_its_reason() -> None:
     assert "after 1:40: AlgorithmError: no photos" in written(console)
 
 
-MANAGED = [*PREPARED, exited("TuneHyperparameters", 40), entered("TrainModelManaged", 40)]
-JUDGING = [*MANAGED, exited("TrainModelManaged", 60), entered("DescribeTraining", 60), exited("DescribeTraining", 61)]
+STARTED_MANAGED = [*PREPARED, exited("TuneHyperparameters", 40), entered("TrainModelManaged", 40), exited("TrainModelManaged", 41)]
+MANAGED = [*STARTED_MANAGED, entered("WaitForTraining", 41)]
+JUDGING = [*MANAGED, exited("WaitForTraining", 60), entered("DescribeTraining", 60), exited("DescribeTraining", 61)]
 
 
 def test_with_awss_debugger_its_states_are_those_to_come() -> None:
@@ -246,6 +247,7 @@ def test_with_awss_debugger_its_states_are_those_to_come() -> None:
     execution = read_execution(target(**FakeServices([managed]).clients()), ARN)
     assert [state.name for state in execution.states if state.status == "waiting"] == [
         "TrainModelManaged",
+        "WaitForTraining",
         "DescribeTraining",
         "AssessModel",
         "DescribeEndpoint",
@@ -253,11 +255,11 @@ def test_with_awss_debugger_its_states_are_those_to_come() -> None:
     ]
 
 
-def test_the_training_job_says_where_it_is_in_both_modes() -> None:
+def test_a_training_job_with_awss_debugger_says_where_it_is() -> None:
     moment = Moment(events=MANAGED, training=[FINAL], log=LOG, input={"debugger": "managed"})
     console = paper()
     console.print(picture(read_execution(target(**FakeServices([moment]).clients()), ARN)))
-    assert "● TrainModelManaged" in written(console)
+    assert "● WaitForTraining" in written(console)
     assert "epoch 2   train loss 0.500" in written(console)
 
 
@@ -277,6 +279,22 @@ def test_rules_that_go_on_after_the_job_are_counted() -> None:
     console = paper()
     console.print(picture(read_execution(target(**FakeServices([judging]).clients()), ARN)))
     assert "1 of 3 rules have judged" in written(console)
+
+
+def test_states_that_take_turns_are_said_once() -> None:
+    waiting, looking = entered("WaitForTraining", 62), entered("DescribeTraining", 61)
+    loop = [*MANAGED, exited("WaitForTraining", 60), looking, exited("DescribeTraining", 62), waiting, exited("WaitForTraining", 70)]
+    over = [*loop, entered("AssessModel", 70)]
+    moments = [Moment(events=events, input={"debugger": "managed"}) for events in (loop[:-5], loop[:-3], loop[:-2], loop[:-1], loop, over)]
+    console = paper()
+    follow(console, target(**FakeServices([*moments, Moment("SUCCEEDED", over)]).clients()), ARN, sleep=lambda seconds: None)
+    lines = [line[9:] for line in written(console).splitlines() if "WaitForTraining" in line or "DescribeTraining" in line]
+    assert lines == [
+        "● WaitForTraining running",
+        "● DescribeTraining running",
+        "✓ WaitForTraining succeeded after 27 s",
+        "✓ DescribeTraining succeeded after 1.0 s",
+    ]
 
 
 def test_an_execution_that_deploys_nothing_says_why() -> None:
