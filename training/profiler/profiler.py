@@ -28,6 +28,9 @@ PHASES: tuple[Phase, ...] = ("data", "forward", "backward", "optimizer", "save")
 SYNCHRONISED = 20
 """On a GPU the phases of one step in so many are timed; waiting for the GPU in each would keep the CPU from working ahead of it."""
 
+FIRST_SYNCHRONISED = (1, 2)
+"""Early steps that are timed too, for trainings of few steps; the very first, which chooses algorithms, is like no other."""
+
 STEPS_BEFORE_THINNING = 4000
 """So many steps of a mode are recorded, then as many of every second one, of every fourth …: a long training takes megabytes."""
 
@@ -83,7 +86,7 @@ class JobProfiler:
         self._phases = {name: _Phase(name, self) for name in PHASES}
         self._steps = dict.fromkeys(MODE_NAMES, 0)
         self._open: list[tuple[str, int, int]] = []
-        self._times_phases = True
+        self._times_phases = self._synchronise is None
         self._end_file = folder / "framework" / "training_job_end.ts"
         self._closed = False
 
@@ -104,8 +107,7 @@ class JobProfiler:
         except Exception as error:  # noqa: BLE001 - whatever the profiler cannot do, the training goes on, and the log says so
             self._degrade(f"steps are missing: {type(error).__name__}: {error}")
         self._open.clear()
-        if self._synchronise:
-            self._times_phases = (number + 1) % SYNCHRONISED in (1, 2) if number < SYNCHRONISED else (number + 1) % SYNCHRONISED == 0
+        self._times_phases = self._synchronise is None or number + 1 in FIRST_SYNCHRONISED or (number + 1) % SYNCHRONISED == 0
 
     def close(self) -> None:
         """Write what is left, and end the sampler."""
