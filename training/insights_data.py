@@ -37,7 +37,7 @@ def _two_labels(data: Mapping[str, Any]) -> list[Insight]:
         Insight(
             "warning",
             f"{len(pairs)} {'pair of photos is' if len(pairs) == 1 else 'pairs of photos are'} alike and lie under two labels.",
-            "One label of each pair is wrong: the model is taught, or judged, by it.",
+            "Where both show the same thing, one of the labels is wrong: the model is taught, or judged, by it.",
             'Look at the pairs under "One photo under two labels", and take each photo out of the wrong folder.',
             f"{first['a']} and {first['b']}: {same}, labelled {first['classes'][0]} and {first['classes'][1]}",
             "data.json",
