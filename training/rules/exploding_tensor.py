@@ -1,41 +1,45 @@
 """ExplodingTensor: values that are no longer finite.
 
-Runs in training jobs after the training.
+Runs in training jobs, and wherever rules are evaluated.
 """
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from training.rules.tensor_rule import TensorRule
+from training.rules.saved import SavedStep
+from training.rules.tensor_rule import Finding, TensorRule, Watched
 
 
 class ExplodingTensor(TensorRule):
     """Met when a saved tensor has a NaN, or, unless `only_nan`, an infinite value."""
 
-    compares = "values, minima, maxima or means"
+    advice = "Lower the learning rate, to a tenth to begin with, and train again: weights that are not finite do not come back."
 
     def __init__(
-        self, base_trial: Any, collection_names: Sequence[str] | None = None, tensor_regex: str | None = None, only_nan: bool = False
+        self,
+        base_trial: Any,
+        collection_names: str | Sequence[str] | None = None,
+        tensor_regex: str | Sequence[str] | None = None,
+        only_nan: bool = False,
     ) -> None:
         """`collection_names`, `tensor_regex`: which tensors to look at, all of them by default."""
         super().__init__(base_trial)
-        self.collection_names, self.tensor_regex, self.only_nan = collection_names, tensor_regex, only_nan
+        self.watched, self.only_nan = Watched(collection_names, tensor_regex), only_nan
+        self.compares = f"values or reductions of {self.watched}"
 
-    def look(self, mode: Any, step: int) -> str | None:
+    def look(self, step: SavedStep) -> list[Finding] | None:
         """Look at each tensor saved at this step."""
-        saved = {name: self.reductions(name, mode, step).values() for name in self._watched()}
-        if not any(saved.values()):
-            return None
-        broken = [name for name, values in saved.items() if any(map(self._is_broken, values))]
-        return f"{', '.join(broken)} {'has' if len(broken) == 1 else 'have'} values that are not finite" if broken else ""
+        saved = {name: values for name in self.watched.of(step) if (values := extremes(step, name))}
+        broken = {name: value for name, values in saved.items() if (value := self._broken(values)) is not None}
+        found = [Finding(name, value, None, f"{name} has values that are not finite ({value})") for name, value in broken.items()]
+        return found if saved else None
 
-    def _watched(self) -> list[str]:
-        if self.tensor_regex:
-            return sorted(self.base_trial.tensor_names(regex=self.tensor_regex))
-        if self.collection_names:
-            return sorted({name for collection in self.collection_names for name in self.names(collection)})
-        return sorted(self.base_trial.tensor_names())
+    def _broken(self, values: Sequence[float]) -> float | None:
+        return next((value for value in values if math.isnan(value) or (math.isinf(value) and not self.only_nan)), None)
 
-    def _is_broken(self, value: float) -> bool:
-        return math.isnan(value) or (math.isinf(value) and not self.only_nan)
+
+def extremes(step: SavedStep, name: str) -> list[float]:
+    """Return minimum and maximum, which any NaN makes NaN; other reductions, which infinite values make NaN too, only in their absence."""
+    saved = step.summary(name)
+    return [saved[key] for key in ("min", "max") if key in saved] or list(saved.values())

@@ -1,65 +1,140 @@
-"""Runs every rule over what the hook saved and words the verdicts as DescribeTrainingJob does.
+"""Takes rules over what a hook saved, step by step, and words their verdicts as DescribeTrainingJob does.
 
-Runs in training jobs after the training; also `python -m training.rules.judge FOLDER` on any folder or s3:// prefix of saved tensors.
+Runs in training jobs beside the training, in local mode's plane, and by hand: `python -m training.rules.judge FOLDER` prints the verdicts
+of the rules that our jobs evaluate on a folder or s3:// prefix of saved tensors.
 """
 
 import json
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from training.rules.exploding_tensor import ExplodingTensor
-from training.rules.loss_not_decreasing import LossNotDecreasing
-from training.rules.overfit import Overfit
-from training.rules.status import RuleStatus, could_not_judge, utc_now
-from training.rules.tensor_rule import TensorRule, modes
-from training.rules.unchanged_tensor import UnchangedTensor
-from training.rules.vanishing_gradient import VanishingGradient
+from training.rules.builtin import ConfigurationError, build_rule
+from training.rules.names import configurations as job_configurations
+from training.rules.stalled_training import StalledTrainingRule
+from training.rules.status import LONGEST_DETAILS, RuleStatus, could_not_judge, utc_now
+from training.rules.tensor_rule import TensorRule
 
-from smdebug.exceptions import (  # isort: skip - smdebug imports only after its repairs
-    NoMoreData,
-    RuleEvaluationConditionMet,
-    StepUnavailable,
-    TensorUnavailable,
-    TensorUnavailableForStep,
-)
+from smdebug.analysis.utils import no_refresh  # isort: skip - smdebug imports only after its repairs
 from smdebug.trials import create_trial  # isort: skip
 
-RULES: tuple[Callable[[Any], TensorRule], ...] = (LossNotDecreasing, VanishingGradient, ExplodingTensor, Overfit, UnchangedTensor)
+SAVE_MORE = "Have the hook save what the rule compares, more often or for longer, and train again: what was not saved was not judged."
+MEND_PARAMETERS = "Correct the rule's parameters, and train again."
+READ_THE_LOG = "Find out from the job's log what went wrong while rules were evaluated: this rule has not seen everything."
+
+Clock = Callable[[], datetime]
 
 
-def judge(folder: str, rules: Sequence[Callable[[Any], TensorRule]] = RULES, now: Callable[[], datetime] = utc_now) -> list[RuleStatus]:
-    """Return one verdict a rule on the tensors in a folder."""
-    trial = create_trial(folder)
-    missing = [mode.name for mode in (modes.TRAIN, modes.EVAL) if not trial.steps(mode=mode)]
-    if missing:
-        return could_not_judge(f"no {' and no '.join(missing)} steps were saved", now)
-    return [_status(rule(trial), trial.steps(), now) for rule in rules]
+class Judged:
+    """One rule of a configuration, and what came of it."""
 
-
-def _status(rule: TensorRule, steps: Sequence[int], now: Callable[[], datetime]) -> RuleStatus:
-    lacking = [collection for collection in rule.needs if not rule.names(collection)]
-    if lacking:
-        return RuleStatus(rule.rule_name, "Error", f"InternalError: no {' and no '.join(lacking)} were saved", now().isoformat())
-    for step in steps:
+    def __init__(self, configuration: Mapping[str, Any], trial: Any) -> None:
+        """A configuration that cannot be evaluated is an Error from the start."""
+        self.configuration = configuration
+        self.rule: TensorRule | None = None
+        self.problem, self.advice = "", ""
         try:
-            rule.invoke(step)
-        except RuleEvaluationConditionMet:
-            continue  # the sentence is in rule.findings
-        except (TensorUnavailable, TensorUnavailableForStep, StepUnavailable):
-            continue  # nothing of this rule's was saved at this step
-        except NoMoreData:
-            break
-    if not rule.looks:
-        return RuleStatus(rule.rule_name, "Error", f"InternalError: no {rule.compares}: nothing to compare", now().isoformat())
-    if not rule.findings:
-        seen = f"{rule.looks} of {len(steps)} saved steps had something to compare"
-        return RuleStatus(rule.rule_name, "NoIssuesFound", seen, now().isoformat())
-    times = "once" if len(rule.findings) == 1 else f"{len(rule.findings)} times, first"
-    details = f"RuleEvaluationConditionMet: the condition was met {times} at {rule.findings[0]}"
-    return RuleStatus(rule.rule_name, "IssuesFound", details[:1024], now().isoformat())
+            self.rule = build_rule(trial, configuration)
+        except ConfigurationError as error:
+            self.problem, self.advice = str(error), MEND_PARAMETERS
+        except Exception as error:  # noqa: BLE001 - one rule's fault is not that of the others
+            self.problem, self.advice = f"{type(error).__name__}: {error}", READ_THE_LOG
+
+    def look(self, step: int) -> None:
+        """Have the rule look at a step; when it fails it is given up."""
+        if self.rule is None or self.problem:
+            return
+        try:
+            self.rule.invoke_at_step(step)
+        except Exception as error:  # noqa: BLE001 - as above; the error is in the verdict
+            self.problem, self.advice = f"at step {step}: {type(error).__name__}: {error}", READ_THE_LOG
+
+    def verdict(self, steps: int, *, ended: bool) -> tuple[str, str, str]:
+        """Return status, details and advice."""
+        if self.rule and self.rule.findings:
+            first, met = self.rule.findings[0], self.rule.met
+            times = "once, at" if met == 1 else f"{met} times, first at"
+            details = f"RuleEvaluationConditionMet: the condition was met {times} {first.mode} step {first.step}: {first.what}"
+            return "IssuesFound", details, self.rule.advice
+        if self.problem or self.rule is None:
+            return "Error", f"InternalError: {self.problem}", self.advice
+        if not ended:
+            return "InProgress", f"{self.rule.looks} of {steps} saved steps had something to compare", ""
+        if not self.rule.looks:
+            return "Error", f"InternalError: no {self.rule.compares}: nothing to compare in {steps} saved steps", SAVE_MORE
+        return "NoIssuesFound", f"{self.rule.looks} of {steps} saved steps had something to compare", ""
+
+    def status(self, steps: int, at: datetime, *, ended: bool) -> RuleStatus:
+        """Return the verdict so far; `ended`: whether all that was saved was seen."""
+        status, details, advice = self.verdict(steps, ended=ended)
+        findings = self.rule.findings if self.rule and status == "IssuesFound" else []
+        evidence = tuple(
+            {"mode": each.mode, "step": each.step, "tensor": each.tensor, "value": written(each.value), "threshold": each.threshold}
+            for each in findings
+        )
+        name, parameters = self.configuration["RuleConfigurationName"], dict(self.configuration.get("RuleParameters", {}))
+        return RuleStatus(name, status, details[:LONGEST_DETAILS], at.isoformat(), parameters, evidence, advice)
+
+
+class Judging:
+    """The rules of one trial; they may be asked what they found while it grows."""
+
+    def __init__(self, trial: Any, configurations: Sequence[Mapping[str, Any]]) -> None:
+        """`trial`: what smdebug.trials.create_trial returns."""
+        self._trial = trial
+        self._judged = [Judged(each, trial) for each in configurations]
+        self._done = -1
+        self._steps = 0
+
+    def advance(self) -> int:
+        """Have each rule look at the steps that were saved since the last time; return how many those are."""
+        new = [step for step in self._trial.steps() if step > self._done]
+        with no_refresh([self._trial]):
+            for step in new:
+                for each in self._judged:
+                    each.look(step)
+        self._done, self._steps = new[-1] if new else self._done, self._steps + len(new)
+        return len(new)
+
+    def wait(self) -> None:
+        """Let rules that mind the time look at it; call this while the training goes on."""
+        for each in self._judged:
+            if isinstance(each.rule, StalledTrainingRule):
+                each.rule.wait()
+
+    def statuses(self, now: Clock, *, ended: bool) -> list[RuleStatus]:
+        """Return the verdicts so far."""
+        return [each.status(self._steps, now(), ended=ended) for each in self._judged]
+
+
+def judge(folder: str, configurations: Sequence[Mapping[str, Any]] | None = None, now: Clock = utc_now) -> list[RuleStatus]:
+    """Return one verdict a configuration on the tensors that a training that is over has left.
+
+    Args:
+        folder: where they are, a path or an s3:// prefix.
+        configurations: rules in the API's shape; those of our jobs where none are given.
+        now: tells the time of the verdicts.
+    """
+    rules = job_configurations("head", epochs=20) if configurations is None else configurations
+    if not has_collections(folder):
+        return could_not_judge(f"no tensors were saved in {folder}", now, rules, SAVE_MORE)
+    judging = Judging(create_trial(folder), rules)
+    judging.advance()
+    return judging.statuses(now, ended=True)
+
+
+def written(value: float) -> float | str:
+    """Return a number as JSON can hold it."""
+    return value if math.isfinite(value) else str(value)
+
+
+def has_collections(tensors: str) -> bool:
+    """Return whether there is anything to open; of S3 smdebug itself waits for it."""
+    return tensors.startswith("s3://") or any(Path(tensors, "collections").glob("*/*collections.json"))
 
 
 if __name__ == "__main__":

@@ -1,55 +1,85 @@
 """LossNotDecreasing: the loss stands still, or rises.
 
-Runs in training jobs after the training.
+Runs in training jobs, and wherever rules are evaluated.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from training.rules.tensor_rule import TensorRule, modes
+from training.rules.saved import SavedStep, listed, modes
+from training.rules.tensor_rule import Finding, TensorRule
+
+MODES = ("EVAL", "TRAIN", "GLOBAL")
 
 
 class LossNotDecreasing(TensorRule):
-    """Met when over `num_steps` steps a loss fell by less than `diff_percent`, or rose by more than `increase_threshold_percent`.
+    """Met when over at least `num_steps` steps a loss fell by less than `diff_percent`, or rose by more than `increase_threshold_percent`.
 
-    Looks at the first of EVAL, TRAIN and GLOBAL that has losses, unless `mode` names one.
+    Compared every `num_steps` steps, with the last loss at least that many steps earlier. Looks at the first of EVAL, TRAIN and GLOBAL
+    of which any step was saved so far, unless `mode` names one.
     """
 
-    needs = ("losses",)
+    advice = "Choose another learning rate (lower where the loss rises or jumps, higher where it stands still), and check the labels."
 
     def __init__(
         self,
         base_trial: Any,
+        collection_names: str | Sequence[str] | None = None,
+        tensor_regex: str | Sequence[str] | None = None,
+        use_losses_collection: bool = True,
         num_steps: int = 10,
         diff_percent: float = 0.1,
         increase_threshold_percent: float = 5.0,
         mode: str | None = None,
     ) -> None:
-        """`diff_percent`, `increase_threshold_percent`: of the loss `num_steps` earlier."""
+        """`diff_percent`, `increase_threshold_percent`: of the earlier loss."""
         super().__init__(base_trial)
+        if mode not in (None, *MODES):
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         self.num_steps, self.diff_percent, self.increase_threshold_percent = num_steps, diff_percent, increase_threshold_percent
-        self.mode = modes[mode] if mode else self._first_mode_with_losses()
-        self.compares = f"{self.mode.name} losses saved {num_steps} steps apart"
+        self.mode = mode
+        self._collections = listed(collection_names) + (("losses",) if use_losses_collection else ())
+        self._patterns = listed(tensor_regex)
+        self.compares = f"{mode or 'EVAL, TRAIN or GLOBAL'} losses {num_steps} steps apart"
+        self._history: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        self._checked: dict[tuple[str, str], int] = {}
 
-    def look(self, mode: Any, step: int) -> str | None:
+    def look(self, step: SavedStep) -> list[Finding] | None:
         """Compare each loss with the one `num_steps` earlier, every `num_steps` steps."""
-        if mode != self.mode:
+        if step.mode != (self.mode or self._first_mode()):
             return None
-        found = [sentence for sentence in (self._compare(name, step) for name in self.names("losses")) if sentence is not None]
-        return "; ".join(filter(None, found)) if found else None
+        pairs = {name: pair for name in step.named(self._collections, self._patterns) if (pair := self._pair(step, name))}
+        return [found for name, pair in pairs.items() if (found := self._compare(name, *pair))] if pairs else None
 
-    def _compare(self, name: str, step: int) -> str | None:
-        steps = self.steps(name, self.mode)
-        position = steps.index(step) if step in steps else 0
-        if position == 0 or position % self.num_steps:
+    def _pair(self, step: SavedStep, name: str) -> tuple[float, float] | None:
+        """Note the loss; return the earlier one and it where they are to be compared."""
+        key, now = (step.mode, name), step.scalar(name)
+        if now is None:
             return None
-        before, now = (self.loss(name, self.mode, steps[at]) for at in (position - self.num_steps, position))
+        history = self._history.setdefault(key, [])
+        history.append((step.number, now))
+        if step.number < self._checked.setdefault(key, step.number) + self.num_steps:
+            return None
+        self._checked[key] = step.number
+        before = next(value for number, value in reversed(history) if number <= step.number - self.num_steps)
+        return before, now
+
+    def _compare(self, name: str, before: float, now: float) -> Finding | None:
         change = 100 * (now - before) / abs(before) if before else 0.0
+        values = f"from {before:.4g} to {now:.4g}"
         if change > self.increase_threshold_percent:
-            return f"{name} rose by {change:.1f} % in {self.num_steps} steps, from {before:.4g} to {now:.4g}"
+            return Finding(
+                name, change, self.increase_threshold_percent, f"{name} rose by {change:.1f} % in {self.num_steps} steps, {values}"
+            )
+        if not math.isfinite(change):
+            return Finding(name, change, -self.diff_percent, f"{name} is no number after {self.num_steps} steps, {values}")
         if change > -self.diff_percent:
-            return f"{name} fell by less than {self.diff_percent:g} % in {self.num_steps} steps, from {before:.4g} to {now:.4g}"
-        return ""
+            what = f"{name} fell by less than {self.diff_percent:g} % in {self.num_steps} steps, {values}"
+            return Finding(name, change, -self.diff_percent, what)
+        return None
 
-    def _first_mode_with_losses(self) -> Any:
-        losses = self.names("losses")
-        return next((mode for mode in (modes.EVAL, modes.TRAIN) if any(self.steps(name, mode) for name in losses)), modes.GLOBAL)
+    def _first_mode(self) -> str:
+        return next((name for name in MODES[:2] if self.base_trial.steps(mode=modes[name])), "GLOBAL")

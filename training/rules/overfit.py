@@ -1,47 +1,63 @@
 """Overfit: validation photos are judged clearly worse than training photos.
 
-Runs in training jobs after the training. Needs losses of both TRAIN and EVAL steps.
+Runs in training jobs, and wherever rules are evaluated. Needs losses of both TRAIN and EVAL steps.
 """
 
-from statistics import fmean
+from collections.abc import Sequence
 from typing import Any
 
-from training.rules.tensor_rule import TensorRule, modes
+from training.rules.losses import Phases
+from training.rules.saved import SavedStep, listed
+from training.rules.tensor_rule import Finding, TensorRule
 
 
 class Overfit(TensorRule):
-    """Met when (mean validation loss - mean training loss) / mean training loss exceeds a ratio for `patience` evaluations in a row.
+    """Met when (mean validation loss - mean training loss) / mean training loss exceeds a ratio for `patience` EVAL steps in a row.
 
-    The means are those since the evaluation before: one epoch's training steps, and the evaluation after them.
+    The means are those of the training steps since the evaluation before, and of the evaluation after them.
     """
 
-    needs = ("losses",)
+    advice = "Add photos or augmentation, raise weight decay, or train fewer layers or epochs: the network learns its photos by heart."
     compares = "EVAL losses after TRAIN losses"
 
-    def __init__(self, base_trial: Any, start_step: int = 0, patience: int = 1, ratio_threshold: float = 0.1) -> None:
+    def __init__(
+        self,
+        base_trial: Any,
+        tensor_regex: str | Sequence[str] | None = None,
+        start_step: int = 0,
+        patience: int = 1,
+        ratio_threshold: float = 0.1,
+    ) -> None:
         """`start_step`: EVAL step before which nothing is judged."""
         super().__init__(base_trial)
         self.start_step, self.patience, self.ratio_threshold = start_step, patience, ratio_threshold
-        self._in_a_row = 0
+        self._patterns = listed(tensor_regex)
+        self._phases: dict[str, Phases] = {}
+        self._in_a_row: dict[str, int] = {}
 
-    def look(self, mode: Any, step: int) -> str | None:
+    def look(self, step: SavedStep) -> list[Finding] | None:
         """Compare at each evaluation step."""
-        if mode != modes.EVAL or step < self.start_step:
+        names = step.named(() if self._patterns else ("losses",), self._patterns)
+        saved = {name: value for name in names if (value := step.scalar(name)) is not None}
+        for name, value in saved.items():
+            phases = self._phases.setdefault(name, Phases())
+            if step.mode == "TRAIN":
+                phases.add_train(value)
+            elif step.mode == "EVAL":
+                phases.add_valid(value)
+        if step.mode != "EVAL" or step.number < self.start_step:
             return None
-        ratios = {name: ratio for name in self.names("losses") if (ratio := self._ratio(name, step)) is not None}
-        for name, ratio in ratios.items():
-            self._in_a_row = self._in_a_row + 1 if ratio > self.ratio_threshold else 0
-            if self._in_a_row >= self.patience:
-                return f"the validation {name} is {100 * ratio:.0f} % above that of training, more than {100 * self.ratio_threshold:g} %"
-        return "" if ratios else None
+        ratios = {name: ratio for name in saved if (ratio := self._ratio(name)) is not None}
+        return [found for name, ratio in ratios.items() if (found := self._judge(name, ratio))] if ratios else None
 
-    def _ratio(self, name: str, step: int) -> float | None:
-        trial = self.base_trial
-        earlier = [trial.global_step(modes.EVAL, other) for other in self.steps(name, modes.EVAL) if other < step]
-        window = range(max(earlier, default=-1) + 1, trial.global_step(modes.EVAL, step))
-        train = [
-            self.loss(name, modes.TRAIN, other)
-            for other in self.steps(name, modes.TRAIN)
-            if trial.global_step(modes.TRAIN, other) in window
-        ]
-        return (self.loss(name, modes.EVAL, step) - fmean(train)) / fmean(train) if train and fmean(train) > 0 else None
+    def _ratio(self, name: str) -> float | None:
+        means = self._phases[name].means()
+        return (means[1] - means[0]) / means[0] if means and means[0] > 0 else None
+
+    def _judge(self, name: str, ratio: float) -> Finding | None:
+        row = self._in_a_row[name] = self._in_a_row.get(name, 0) + 1 if ratio > self.ratio_threshold else 0
+        if row < self.patience:
+            return None
+        often = "" if self.patience == 1 else f" for {row} evaluations in a row"
+        what = f"the validation {name} is {100 * ratio:.0f} % above that of training, more than {100 * self.ratio_threshold:g} %{often}"
+        return Finding(name, ratio, self.ratio_threshold, what)

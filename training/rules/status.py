@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-RULE_NAMES = ("LossNotDecreasing", "VanishingGradient", "ExplodingTensor", "Overfit", "UnchangedTensor")
+from training.rules.names import DEBUG_RULES
+
+EVERY_RULE: Sequence[Mapping[str, Any]] = [{"RuleConfigurationName": name} for name in DEBUG_RULES]
 MOST_EVIDENCE = 10
 LONGEST_DETAILS = 1024
 """Characters of StatusDetails in DescribeTrainingJob."""
@@ -26,7 +28,7 @@ class RuleStatus:
     """ISO 8601, UTC."""
     RuleParameters: Mapping[str, str] = field(default_factory=dict)
     Evidence: Sequence[Mapping[str, Any]] = ()
-    """The first ten of what met the condition: mode, step, tensor, value, threshold."""
+    """The first ten of what met the condition: mode, step, tensor, value, threshold; numbers are finite, what is not is text."""
     Advice: str = ""
     """What to change, one sentence; empty unless there is an issue or an error."""
 
@@ -39,7 +41,7 @@ def utc_now() -> datetime:
 def could_not_judge(
     reason: str,
     now: Callable[[], datetime] = utc_now,
-    configurations: Iterable[Mapping[str, Any]] = tuple({"RuleConfigurationName": name} for name in RULE_NAMES),
+    configurations: Iterable[Mapping[str, Any]] = EVERY_RULE,
     advice: str = "",
 ) -> list[RuleStatus]:
     """Return the verdict Error for every rule: what was not seen is never called free of issues."""

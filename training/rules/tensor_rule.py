@@ -1,73 +1,84 @@
-"""What the rules share: smdebug's Rule, stepped over saved tensors, saying what it found in a sentence.
+"""What the rules share: smdebug's Rule, taken over the saved steps one by one, noting what met its condition.
 
-Runs in training jobs after the training.
+Runs in training jobs, and wherever rules are evaluated; also under smdebug's own `invoke_rule`.
 """
 
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from training.compatibility import import_smdebug
+from training.rules.saved import SavedStep, listed, saved_step
 
-modes: Any = import_smdebug().modes
+from smdebug.rules.rule import Rule  # isort: skip - smdebug imports only after its repairs
 
-from smdebug.exceptions import TensorUnavailable, TensorUnavailableForStep  # noqa: E402 - smdebug imports only after its repairs
-from smdebug.rules.rule import Rule  # noqa: E402
 
-REDUCTIONS = {"min": ("min", False), "max": ("max", False), "mean": ("mean", False), "abs_mean": ("mean", True)}
-"""Name here -> smdebug's name, and whether it is that of absolute values."""
+@dataclass(frozen=True)
+class Finding:
+    """Something that met the condition of a rule."""
+
+    tensor: str
+    value: float
+    threshold: float | None
+    what: str
+    """A sentence without its full stop."""
+    mode: str = ""
+    step: int = -1
+    """Of the mode."""
 
 
 class TensorRule(Rule):  # type: ignore[misc]
-    """A rule that looks at one step at a time."""
+    """A rule that looks at one step at a time, in their order."""
 
-    needs: tuple[str, ...] = ()
-    """Collections without which the rule cannot say anything."""
+    advice: ClassVar[str]
+    """What to change when the condition is met, one sentence."""
     compares: str
     """What the rule looks at, for the verdict where there was none of it."""
 
-    def __init__(self, base_trial: Any) -> None:
+    def __init__(self, base_trial: Any, other_trials: Sequence[Any] | None = None) -> None:
         """`base_trial`: what smdebug.trials.create_trial returns."""
-        super().__init__(base_trial, action_str="")
-        self.findings: list[str] = []
+        super().__init__(base_trial, action_str="", other_trials=other_trials)
+        self.findings: list[Finding] = []
+        """The first that met the condition; `met` counts all."""
+        self.met = 0
+        """Steps at which the condition was met."""
         self.looks = 0
         """Steps at which there was something to compare."""
 
     def invoke_at_step(self, step: int) -> bool:
-        """Return whether the condition is met at a global step; the sentence goes to `findings`."""
-        mode = self.base_trial.mode(step)
-        found = self.look(mode, self.base_trial.mode_step(step))
+        """Return whether the condition is met at a step, counted over all modes."""
+        saved = saved_step(self.base_trial, step)
+        return self.note(self.look(saved), saved)
+
+    def note(self, found: Sequence[Finding] | None, at: SavedStep) -> bool:
+        """Keep what was found at a step; return whether that is anything."""
         self.looks += found is not None
-        if found:
-            self.findings.append(f"{mode.name} step {self.base_trial.mode_step(step)}: {found}")
+        self.met += bool(found)
+        for each in found or ():
+            if len(self.findings) < MOST_FINDINGS:
+                self.findings.append(Finding(each.tensor, each.value, each.threshold, each.what, at.mode, at.number))
         return bool(found)
 
-    def look(self, mode: Any, step: int) -> str | None:
-        """Return what is wrong at this step of this mode: "" when nothing is, None when there was nothing to compare."""
+    def look(self, step: SavedStep) -> list[Finding] | None:
+        """Return what meets the condition at this step: none of it where all is well, None where there was nothing to compare."""
         raise NotImplementedError
 
-    def names(self, collection: str) -> list[str]:
-        """Return the names of the tensors in a collection, none where nothing of it was saved."""
-        saved = set(self.base_trial.tensor_names())
-        return sorted(saved & set(self.base_trial.tensor_names(collection=collection)))
 
-    def steps(self, name: str, mode: Any) -> list[int]:
-        """Return the steps of a mode at which a tensor was saved."""
-        return list(self.base_trial.tensor(name).steps(mode=mode))
+MOST_FINDINGS = 10
 
-    def loss(self, name: str, mode: Any, step: int) -> float:
-        """Return the mean of a saved loss."""
-        return float(self.base_trial.tensor(name).value(step, mode=mode).mean())
 
-    def reductions(self, name: str, mode: Any, step: int) -> dict[str, float]:
-        """Return those of minimum, maximum, mean and mean of absolute values of a tensor that its saved value or reductions tell."""
-        tensor = self.base_trial.tensor(name)
-        try:
-            value = tensor.value(step, mode=mode)
-            return {"min": float(value.min()), "max": float(value.max()), "mean": float(value.mean()), "abs_mean": float(abs(value).mean())}
-        except TensorUnavailableForStep:
-            pass  # saved as reductions, or not at this step: both are looked for below
-        saved = {}
-        for key, (kind, absolute) in REDUCTIONS.items():
-            with suppress(TensorUnavailable, TensorUnavailableForStep):
-                saved[key] = float(tensor.reduction_value(step, kind, mode=mode, abs=absolute))
-        return saved
+class Watched:
+    """Which tensors a rule looks at: those of some collections and those with some names, all where neither is given."""
+
+    def __init__(self, collection_names: str | Sequence[str] | None, tensor_regex: str | Sequence[str] | None) -> None:
+        """Both as RuleParameters have them, or as lists."""
+        self._collections, self._patterns = listed(collection_names), listed(tensor_regex)
+
+    def __str__(self) -> str:
+        """Name them in a verdict."""
+        return " and ".join((*self._collections, *(f"tensors named {pattern}" for pattern in self._patterns))) or "tensors"
+
+    def of(self, step: SavedStep) -> list[str]:
+        """Return the names of those saved at a step."""
+        if not self._collections and not self._patterns:
+            return list(step.names)
+        return step.named(self._collections, self._patterns)

@@ -1,25 +1,31 @@
-"""UnchangedTensor: weights that stay the same although the job trains.
+"""UnchangedTensor: tensors that stay the same although the job trains.
 
-Runs in training jobs after the training.
+Runs in training jobs, and wherever rules are evaluated.
 """
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from training.rules.tensor_rule import TensorRule, modes
+from training.rules.saved import Array, SavedStep
+from training.rules.tensor_rule import Finding, TensorRule, Watched
 
 
 class UnchangedTensor(TensorRule):
-    """Met when a tensor equals itself over `num_steps` saved training steps, within tolerances.
+    """Met when a tensor is numpy.allclose to itself over the last `num_steps` training steps at which it was saved.
 
-    Of tensors saved as reductions the reductions are compared.
+    Of tensors saved as reductions the reductions are compared. Steps of evaluations do not count: nothing is to change between them.
     """
+
+    advice = "Look whether the layers named were frozen by mistake or left out of the optimizer, and whether the learning rate is zero."
 
     def __init__(
         self,
         base_trial: Any,
-        collection_names: tuple[str, ...] = ("weights",),
+        collection_names: str | Sequence[str] | None = None,
+        tensor_regex: str | Sequence[str] | None = None,
         num_steps: int = 3,
         rtol: float = 1e-5,
         atol: float = 1e-8,
@@ -27,28 +33,33 @@ class UnchangedTensor(TensorRule):
     ) -> None:
         """`rtol`, `atol`, `equal_nan`: as numpy.allclose has them."""
         super().__init__(base_trial)
-        self.needs = self.collection_names = tuple(collection_names)
-        self.num_steps = num_steps
-        self.compares = f"{' and '.join(self.collection_names)} saved at {num_steps} training steps"
+        if num_steps < 2:
+            raise ValueError(f"num_steps must be at least 2, for one step alone has nothing to compare, got {num_steps}")
+        self.watched, self.num_steps = Watched(collection_names, tensor_regex), num_steps
+        self.compares = f"{self.watched} saved at {num_steps} training steps"
         self._tolerances: dict[str, Any] = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}
+        self._kept: dict[tuple[str, str], deque[Array]] = {}
 
-    def look(self, mode: Any, step: int) -> str | None:
-        """Compare the tensors saved at this training step with the saved steps before it."""
-        if mode != modes.TRAIN:
+    def look(self, step: SavedStep) -> list[Finding] | None:
+        """Compare the tensors saved at this training step with those before them."""
+        if not step.trains:
             return None
-        names = sorted({name for collection in self.collection_names for name in self.names(collection)})
-        compared = {name: same for name in names if (same := self._is_unchanged(name, step)) is not None}
-        unchanged = ", ".join(name for name, same in compared.items() if same)
-        if unchanged:
-            return f"{unchanged} did not change over {self.num_steps} saved steps"
-        return "" if compared else None
+        compared = {name: same for name in self.watched.of(step) if (same := self._is_unchanged(step, name)) is not None}
+        found = [
+            Finding(name, 0.0, self._tolerances["rtol"], f"{name} did not change over {self.num_steps} saved steps")
+            for name, same in compared.items()
+            if same
+        ]
+        return found if compared else None
 
-    def _is_unchanged(self, name: str, step: int) -> bool | None:
+    def _is_unchanged(self, step: SavedStep, name: str) -> bool | None:
         """Compare the steps; None where too few were saved, or nothing that can be compared."""
-        saved = [other for other in self.steps(name, modes.TRAIN) if other <= step]
-        if step not in saved or len(saved) < self.num_steps:
+        value = step.value(name)
+        now = np.array(list(step.summary(name).values())) if value is None else np.array(value)
+        if not now.size:
             return None
-        values = [np.array(list(self.reductions(name, modes.TRAIN, other).values())) for other in saved[-self.num_steps :]]
-        if not all(map(len, values)):
+        kept = self._kept.setdefault((step.mode, name), deque(maxlen=self.num_steps))
+        kept.append(now)
+        if len(kept) < self.num_steps:
             return None
-        return all(np.allclose(values[-1], value, **self._tolerances) for value in values[:-1])
+        return all(before.shape == now.shape and np.allclose(now, before, **self._tolerances) for before in list(kept)[:-1])

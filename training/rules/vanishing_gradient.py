@@ -1,17 +1,18 @@
 """VanishingGradient: gradients so small that the weights no longer move.
 
-Runs in training jobs after the training.
+Runs in training jobs, and wherever rules are evaluated.
 """
 
 from typing import Any
 
-from training.rules.tensor_rule import TensorRule, modes
+from training.rules.saved import SavedStep
+from training.rules.tensor_rule import Finding, TensorRule
 
 
 class VanishingGradient(TensorRule):
-    """Met when the mean absolute value of a gradient is below a threshold."""
+    """Met when the mean of the absolute values of a gradient is below a threshold."""
 
-    needs = ("gradients",)
+    advice = "Raise the learning rate or train fewer layers, and look whether the layers named are cut off from the loss."
     compares = "means of absolute values of gradients"
 
     def __init__(self, base_trial: Any, threshold: float = 1e-7) -> None:
@@ -19,13 +20,16 @@ class VanishingGradient(TensorRule):
         super().__init__(base_trial)
         self.threshold = threshold
 
-    def look(self, mode: Any, step: int) -> str | None:
+    def look(self, step: SavedStep) -> list[Finding] | None:
         """Compare each gradient saved at this training step."""
-        if mode != modes.TRAIN:
+        if not step.trains:
             return None
-        saved = {name: self.reductions(name, mode, step) for name in self.names("gradients")}
-        means = {name: values["abs_mean"] for name, values in saved.items() if "abs_mean" in values}
+        saved = {name: step.summary(name).get("abs_mean") for name in step.named(["gradients"])}
+        means = {name: mean for name, mean in saved.items() if mean is not None}
         if not means:
             return None
-        small = ", ".join(f"{name} is {mean:.2g}" for name, mean in means.items() if mean < self.threshold)
-        return f"mean absolute {small}, below {self.threshold:g}" if small else ""
+        return [
+            Finding(name, mean, self.threshold, f"the mean absolute value of {name} is {mean:.2g}, below {self.threshold:g}")
+            for name, mean in means.items()
+            if mean < self.threshold
+        ]

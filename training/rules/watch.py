@@ -1,13 +1,25 @@
 """Starts the rules' process beside the training, and asks it what it found.
 
-Runs in training jobs.
+Runs in training jobs. Whatever becomes of that process the training goes on, and no rule says that all is well.
 """
 
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from training.rules.status import RuleStatus, could_not_judge
+from training.rules.status import RuleStatus, could_not_judge, from_document
+
+READ_THE_LOG = "Find out from the job's log why the rules were not evaluated to the end: what they did not see was not judged."
+STATUSES, STOP, LOG, CONFIGURATIONS = "statuses.json", "stop.json", "rules.log", "configurations.json"
+"""Files below the folder that the process writes to."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 class RuleWatch:
@@ -16,15 +28,77 @@ class RuleWatch:
     def __init__(self) -> None:
         """Nothing runs before `start`."""
         self._configurations: Sequence[Mapping[str, Any]] = ()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output = Path()
+        self._looked = 0.0
+        self._reason: str | None = None
 
     def start(self, tensors: Path, output: Path, configurations: Sequence[Mapping[str, Any]]) -> None:
-        """Have rules follow the tensors in a folder, their verdicts written to `output`/statuses.json."""
-        self._configurations = configurations
+        """Have rules follow the tensors in a folder, their verdicts written to `output`/statuses.json.
+
+        Raises:
+            OSError: the process cannot be started, or its folder not be written.
+        """
+        self._configurations, self._output = configurations, output
+        output.mkdir(parents=True, exist_ok=True)
+        for name in (STATUSES, STOP):
+            output.joinpath(name).unlink(missing_ok=True)
+        output.joinpath(CONFIGURATIONS).write_text(json.dumps(list(configurations)), encoding="utf-8")
+        files = [
+            f"--{kind}={output / name}" for kind, name in (("statuses", STATUSES), ("stop-file", STOP), ("configurations", CONFIGURATIONS))
+        ]
+        path = os.pathsep.join(filter(None, (str(REPOSITORY), *sys.path)))
+        with output.joinpath(LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "training.rules.evaluate", f"--tensors={tensors}", *files],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **ONE_THREAD, "PYTHONPATH": path, "SMDEBUG_LOG_LEVEL": "error", "CUDA_VISIBLE_DEVICES": ""},
+                start_new_session=True,
+            )
 
     def stop_reason(self) -> str | None:
-        """Return which rule ends the training, and why; None while it goes on."""
-        return None
+        """Return which rule ends the training, and why; None while it goes on. Looks at most once a second."""
+        if self._process and self._reason is None and time.monotonic() - self._looked >= 1:
+            self._looked = time.monotonic()
+            with suppress(FileNotFoundError):
+                found = json.loads(self._output.joinpath(STOP).read_text(encoding="utf-8"))
+                self._reason = f"{found['rule']}: {found['details']}"
+        return self._reason
 
     def finish(self, timeout_s: float) -> list[RuleStatus]:
-        """Return the verdicts on all that was saved."""
-        return could_not_judge("the rules' process was never started", configurations=self._configurations)
+        """Have the process judge what is left, and return its verdicts; it is gone afterwards. With 0 s it is not waited for.
+
+        Where it did not come to its end only issues that it had found by then stand; all else is an Error.
+        """
+        problem = "the rules' process was never started" if self._process is None else self._end(self._process, timeout_s)
+        found: list[RuleStatus] = []
+        with suppress(FileNotFoundError):
+            found = [from_document(each) for each in json.loads(self._output.joinpath(STATUSES).read_text(encoding="utf-8"))]
+        if problem is None and not found:
+            problem = "the rules' process left no verdicts"
+        if problem is None:
+            return found
+        issues = {status.RuleConfigurationName: status for status in found if status.RuleEvaluationStatus == "IssuesFound"}
+        errors = could_not_judge(problem, configurations=self._configurations, advice=READ_THE_LOG)
+        return [issues.get(status.RuleConfigurationName, status) for status in errors]
+
+    def _end(self, process: subprocess.Popen[bytes], timeout_s: float) -> str | None:
+        """Return what went wrong."""
+        with suppress(BrokenPipeError):
+            if process.stdin:
+                process.stdin.close()
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return f"the rules' process was not done after {timeout_s:g} s"
+        return f"the rules' process ended with code {code}: {self._last_words()}" if code else None
+
+    def _last_words(self) -> str:
+        with suppress(FileNotFoundError):
+            lines = self._output.joinpath(LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            return lines[-1] if lines else "it said nothing"
+        return "its log is gone"

@@ -1,0 +1,81 @@
+"""ClassImbalance: some classes have far fewer photos than others, or are answered wrongly for it.
+
+Runs in training jobs, and wherever rules are evaluated. Needs labels, and predictions for the second check.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from training.rules.answers import classes_of
+from training.rules.saved import Array, SavedStep
+from training.rules.tensor_rule import Finding, TensorRule, Watched
+
+NOTHING = np.zeros(0, dtype=np.int64)
+
+
+class ClassImbalance(TensorRule):
+    """Met when the largest class has over `threshold_imbalance` times the photos of the smallest, or a class too many wrong answers.
+
+    Judged whenever `samples` labels have come together, over several steps where it takes them; then counting begins anew.
+    """
+
+    advice = "Add photos of the rare classes, or set class_weights to balanced; merge classes that nobody needs apart."
+
+    def __init__(
+        self,
+        base_trial: Any,
+        threshold_imbalance: float = 10,
+        threshold_misprediction: float = 0.7,
+        samples: int = 500,
+        argmax: bool = False,
+        labels_regex: str = ".*labels",
+        predictions_regex: str = ".*predictions",
+    ) -> None:
+        """`threshold_misprediction`: part of a class's photos; `argmax`: predictions hold a number for each class."""
+        super().__init__(base_trial)
+        self.threshold_imbalance, self.threshold_misprediction = threshold_imbalance, threshold_misprediction
+        self.samples, self.argmax = samples, argmax
+        self._labels, self._predictions = Watched(None, labels_regex), Watched(None, predictions_regex)
+        self.compares = f"{samples} labels"
+        self._seen: list[tuple[Array, Array]] = []
+
+    def look(self, step: SavedStep) -> list[Finding] | None:
+        """Add the labels of the step, and judge once there are enough."""
+        names = [name for name in self._labels.of(step) if step.value(name) is not None]
+        if not names:
+            return None
+        labels = classes_of(np.asarray(step.value(names[0])), names[0], argmax=False)
+        predictions = next((value for name in self._predictions.of(step) if (value := step.value(name)) is not None), None)
+        answers = NOTHING if predictions is None else classes_of(predictions, "predictions", argmax=self.argmax)
+        self._seen.append((labels, answers))
+        if sum(len(labels) for labels, _ in self._seen) < self.samples:
+            return None
+        seen, self._seen = self._seen, []
+        found = self._unequal(names[0], np.concatenate([labels for labels, _ in seen]))
+        compared = [(labels, answers) for labels, answers in seen if len(labels) == len(answers)]
+        for labels, answers in [tuple(map(np.concatenate, zip(*compared, strict=True)))] if compared else []:
+            found += self._wrong(labels, answers)
+        return found
+
+    def _unequal(self, name: str, labels: Array) -> list[Finding]:
+        classes, counts = np.unique(labels, return_counts=True)
+        ratio = float(counts.max() / counts.min())
+        if not ratio > self.threshold_imbalance:
+            return []
+        rare, frequent = classes[counts.argmin()], classes[counts.argmax()]
+        what = f"class {frequent} has {ratio:.1f} times as many photos as class {rare}, more than {self.threshold_imbalance:g} times"
+        return [Finding(name, ratio, self.threshold_imbalance, what)]
+
+    def _wrong(self, labels: Array, answers: Array) -> list[Finding]:
+        shares = {int(each): float((answers[labels == each] != each).mean()) for each in np.unique(labels)}
+        return [
+            Finding(
+                "predictions",
+                share,
+                self.threshold_misprediction,
+                f"{100 * share:.0f} % of class {each} are answered wrongly, more than {100 * self.threshold_misprediction:g} %",
+            )
+            for each, share in shares.items()
+            if share > self.threshold_misprediction
+        ]

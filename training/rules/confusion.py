@@ -1,0 +1,80 @@
+"""Confusion: classes that are taken for others too often.
+
+Runs in training jobs, and wherever rules are evaluated. Needs labels and predictions.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from training.rules.answers import classes_of
+from training.rules.saved import Array, SavedStep
+from training.rules.tensor_rule import Finding, TensorRule
+
+
+class Confusion(TensorRule):
+    """Met when of the photos that are answered with a class too few are of it, or too many of one other class.
+
+    The matrix counts photos by label and answer over the steps of one phase, and is judged once each class was a label. The documentation
+    divides the diagonal by its own sum, which no network of two classes can pass; here it is divided as the rest is, by its column.
+    """
+
+    advice = "Look at the photos of the classes named for wrong labels, and add photos that show the difference between them."
+    compares = "labels with predictions in which every class occurs"
+
+    def __init__(
+        self,
+        base_trial: Any,
+        category_no: int | None = None,
+        labels: str = "labels",
+        predictions: str = "predictions",
+        labels_collection: str = "labels",
+        predictions_collection: str = "predictions",
+        min_diag: float = 0.9,
+        max_off_diag: float = 0.1,
+    ) -> None:
+        """`category_no`: classes; by default as many as labels and predictions name."""
+        super().__init__(base_trial)
+        self.category_no, self.min_diag, self.max_off_diag = category_no, min_diag, max_off_diag
+        self._wanted = {"labels": (labels, labels_collection), "predictions": (predictions, predictions_collection)}
+        self._mode = ""
+        self._counts = np.zeros((0, 0), dtype=np.int64)
+
+    def look(self, step: SavedStep) -> list[Finding] | None:
+        """Add the answers of the step to those of its phase."""
+        if step.mode != self._mode:
+            self._mode, self._counts = step.mode, np.zeros((0, 0), dtype=np.int64)
+        labels, answers = (self._find(step, kind) for kind in ("labels", "predictions"))
+        if labels is None or answers is None or not len(labels) or len(labels) != len(answers):
+            return None
+        self._add(labels, answers)
+        return self._judge() if self._counts.sum(axis=1).all() else None
+
+    def _find(self, step: SavedStep, kind: str) -> Array | None:
+        name, collection = self._wanted[kind]
+        among = step.named([collection]) or list(step.names)
+        found = next((each for each in (name, *among) if each in among and name in each), None)
+        value = step.value(found) if found else None
+        return None if value is None else classes_of(value, kind, argmax=kind == "predictions")
+
+    def _add(self, labels: Array, answers: Array) -> None:
+        size = self.category_no or max(len(self._counts), int(max(labels.max(), answers.max())) + 1)
+        grown = np.zeros((size, size), dtype=np.int64)
+        grown[: len(self._counts), : len(self._counts)] = self._counts
+        np.add.at(grown, (labels, answers), 1)
+        self._counts = grown
+
+    def _judge(self) -> list[Finding]:
+        columns = self._counts.sum(axis=0)
+        found = []
+        for answer in np.flatnonzero(columns).tolist():
+            shares = self._counts[:, answer] / columns[answer]
+            if shares[answer] < self.min_diag:
+                found.append(self._finding(answer, answer, shares[answer], self.min_diag, "less"))
+            others = np.flatnonzero(shares > self.max_off_diag).tolist()
+            found += [self._finding(answer, label, shares[label], self.max_off_diag, "more") for label in others if label != answer]
+        return found
+
+    def _finding(self, answer: int, label: int, share: float, limit: float, than: str) -> Finding:
+        what = f"{100 * share:.0f} % of the photos answered with class {answer} are of class {label}, {than} than {100 * limit:g} %"
+        return Finding("predictions", float(share), limit, what)

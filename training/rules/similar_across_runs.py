@@ -1,0 +1,69 @@
+"""SimilarAcrossRuns: two runs that should differ saved the same.
+
+Runs wherever rules are evaluated and the other run's tensors are within reach.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from training.rules.saved import SavedStep, listed
+from training.rules.tensor_rule import Finding, TensorRule, Watched
+
+from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
+
+
+class SimilarAcrossRuns(TensorRule):
+    """Met when a tensor is numpy.allclose to the one of the same name, mode and step in another trial.
+
+    Each mode's first step is left out: runs that begin with the same weights are alike there. Of reductions all that both have must agree.
+    """
+
+    advice = "Check that data, seed and hyperparameters of the two runs are those you meant: one of the runs taught nothing new."
+
+    def __init__(
+        self,
+        base_trial: Any,
+        other_trials: str | Sequence[Any],
+        collection_names: str | Sequence[str] | None = None,
+        tensor_regex: str | Sequence[str] | None = None,
+    ) -> None:
+        """`other_trials`: trials, or the folders or s3:// prefixes of their tensors, several separated by commas."""
+        names = listed(other_trials) if isinstance(other_trials, str) else other_trials
+        if not names:
+            raise ValueError("SimilarAcrossRuns needs other_trials: the folder or s3:// prefix of another run's tensors")
+        others = [create_trial(each) if isinstance(each, str) else each for each in names]
+        super().__init__(base_trial, other_trials=others)
+        self.watched = Watched(collection_names, tensor_regex)
+        self.compares = f"{self.watched} that the other run saved at the same step"
+
+    def look(self, step: SavedStep) -> list[Finding] | None:
+        """Compare each tensor saved at this step with those of the other runs."""
+        if step.number == 0:
+            return None
+        compared = {
+            name: same
+            for other in self.other_trials
+            if (twin := self._twin(other, step)) is not None
+            for name in self.watched.of(step)
+            if name in twin.names and (same := alike(name, step, twin)) is not None
+        }
+        found = [Finding(name, 0.0, 0.0, f"{name} is the same as in the other run") for name, same in compared.items() if same]
+        return found if compared else None
+
+    def _twin(self, other: Any, step: SavedStep) -> SavedStep | None:
+        """Return the same step of the other run, None where it has none."""
+        found = other.global_step(step.key, step.number)
+        return None if found is None else SavedStep(other, found)
+
+
+def alike(name: str, one: SavedStep, other: SavedStep) -> bool | None:
+    """Return whether two runs have the same tensor, None where they saved nothing of it that can be compared."""
+    mine, theirs = one.value(name), other.value(name)
+    if mine is not None and theirs is not None:
+        return mine.shape == theirs.shape and bool(np.allclose(mine, theirs))
+    shared = sorted(set(one.summary(name)) & set(other.summary(name)))
+    if not shared:
+        return None
+    return bool(np.allclose([one.summary(name)[key] for key in shared], [other.summary(name)[key] for key in shared]))

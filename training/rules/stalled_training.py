@@ -1,0 +1,65 @@
+"""StalledTrainingRule: a training that saves nothing for a long time.
+
+Runs in training jobs, and wherever rules are evaluated. AWS's list calls it StalledTraining, and rule_to_invoke StalledTrainingRule.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training.rules.saved import SavedStep
+from training.rules.tensor_rule import Finding, TensorRule
+
+
+class StalledTrainingRule(TensorRule):
+    """Met when no tensor was saved for `threshold` seconds: between two saved steps, or since the last one while the training goes on.
+
+    Files on this machine tell when a step was saved; of steps on S3 the time counts at which they are first seen.
+    """
+
+    advice = "Look in the job's log at the time named for what it waited: a full disk, photos that do not arrive, a process that ended."
+    compares = "two saved steps, whose times could be compared"
+
+    def __init__(
+        self,
+        base_trial: Any,
+        threshold: float = 1800,
+        stop_training_on_fire: bool = False,
+        training_job_name_prefix: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`threshold`: seconds; `stop_training_on_fire`: whether whoever evaluates the rule is to end the training that it runs beside."""
+        super().__init__(base_trial)
+        self.threshold, self.stops_training = threshold, stop_training_on_fire
+        self.training_job_name_prefix = training_job_name_prefix
+        self._clock = clock
+        self._last: tuple[float, SavedStep] | None = None
+        self._told = False
+
+    def look(self, step: SavedStep) -> list[Finding] | None:
+        """Compare the time of this step with that of the step before."""
+        before, now = self._last, self._saved_at(step)
+        self._last, self._told = (now, step), False
+        if before is None:
+            return None
+        return self._judge(now - before[0], f"between {before[1].mode} step {before[1].number} and this one")
+
+    def wait(self) -> bool:
+        """Look at how long it is since the last saved step; call it while the training goes on. Return whether that is too long, once."""
+        if self._last is None or self._told:
+            return False
+        saved_at, step = self._last
+        found = self._judge(self._clock() - saved_at, "since this step")
+        self._told = bool(found)
+        return self.note(found, step) if found else False
+
+    def _judge(self, seconds: float, when: str) -> list[Finding]:
+        what = f"nothing was saved for {seconds:.0f} s {when}, longer than {self.threshold:g} s"
+        return [Finding("any tensor", seconds, self.threshold, what)] if seconds > self.threshold else []
+
+    def _saved_at(self, step: SavedStep) -> float:
+        name = f"{step.global_step:012}"
+        folder = Path(str(self.base_trial.path), "events", name)
+        times = [file.stat().st_mtime for file in folder.glob(f"{name}_*")]
+        return max(times, default=self._clock())
