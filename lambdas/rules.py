@@ -132,4 +132,4 @@ def default_rules(trainable: str) -> tuple[str, ...]:
 
 def job_parameters(rule: str, epochs: int) -> dict[str, str]:
     """The parameters of our jobs where AWS's default does not suit a job of few short epochs."""
-    return JOB_PARAMETERS.get(rule, lambda _epochs: {})(epochs)
+    return JOB_PARAMETERS[rule](epochs) if rule in JOB_PARAMETERS else {}

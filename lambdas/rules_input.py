@@ -159,7 +159,7 @@ def as_text(value: object) -> str:
         return str(value)
     if not is_number(value):
         return ""
-    return str(int(value)) if is_whole(value) and abs(value) < 10**15 else repr(value)  # type: ignore[arg-type,call-overload,operator]
+    return str(int(value)) if is_whole(value) and abs(value) < 10**15 else repr(value)  # type: ignore[arg-type,call-overload]
 
 
 def is_numeral(written: str) -> bool:

@@ -20,6 +20,7 @@ import pytest
 
 from cli.demo_photos import chess_photos
 from cli.target import Target, local_target
+from lambdas.rules import PROFILER_RULES, default_rules
 from local.image_environment import ImageEnvironment
 from local.mode import LocalMode
 from tests.local.conftest import lives
@@ -118,19 +119,40 @@ def test_the_record_says_what_happened(demo: Demo) -> None:
     best = min(record["trials"], key=lambda trial: float(trial["objective"]))
     assert (record["best"]["lr"], record["best"]["batch_size"]) == pytest.approx((best["lr"], best["batch_size"]))
     assert 0.001 <= record["best"]["lr"] <= 0.1
-    assert {"PrepareExecution", "PrepareDataset", "TuneHyperparameters", "TrainModel", "total", "start_to_answer"} <= set(record["seconds"])
+    states = {"PrepareExecution", "PrepareDataset", "TuneHyperparameters", "TrainModel", "AssessModel"}
+    assert states | {"total", "start_to_answer"} <= set(record["seconds"])
     assert {"valid_accuracy", "test_accuracy", "endpoint_name", "api_url", "execution_arn"} <= set(record)
     assert record["prediction"]["class"] in CLASSES
 
 
+def output_of(demo: Demo) -> dict[str, Any]:
+    """What the execution itself answered."""
+    described = demo.target.client("stepfunctions").describe_execution(executionArn=demo.record["execution_arn"])
+    return dict(json.loads(described["output"]))
+
+
+def verdicts(statuses: list[dict[str, Any]]) -> dict[str, str]:
+    return {each["RuleConfigurationName"]: each["RuleEvaluationStatus"] for each in statuses}
+
+
 def test_every_rule_gives_a_verdict(demo: Demo) -> None:
-    statuses = {each["RuleConfigurationName"]: each["RuleEvaluationStatus"] for each in demo.record["rule_statuses"]}
-    assert {"LossNotDecreasing", "VanishingGradient", "ExplodingTensor", "Overfit", "UnchangedTensor"} <= set(statuses)
+    statuses = verdicts(demo.record["rule_statuses"])
+    assert set(statuses) == set(default_rules("head"))
     assert set(statuses.values()) <= {"NoIssuesFound", "IssuesFound"}
+    profiler = verdicts(demo.record["profiler_rule_statuses"])
+    assert set(profiler) == set(PROFILER_RULES)
+    assert "InProgress" not in profiler.values()
+
+
+def test_the_execution_went_by_the_verdicts_of_the_report(demo: Demo) -> None:
+    output = output_of(demo)
+    assert (output["deployed"], output["reasons"], output["warnings"]) == (True, [], [])
+    for kind in ("rule_statuses", "profiler_rule_statuses"):
+        assert verdicts(output[kind]) == verdicts(demo.record[kind])
 
 
 def test_losses_of_both_modes_can_be_read_from_s3(demo: Demo) -> None:
-    output = json.loads(demo.target.client("stepfunctions").describe_execution(executionArn=demo.record["execution_arn"])["output"])
+    output = output_of(demo)
     program = (
         "import json, sys; from training.compatibility import import_smdebug; import_smdebug();"
         "from smdebug import modes; from smdebug.trials import create_trial; trial = create_trial(sys.argv[1]);"

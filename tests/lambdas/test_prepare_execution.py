@@ -286,6 +286,31 @@ def test_gpu_instances_get_gpu_images() -> None:
     assert made.production_variant == {"InferenceAmiVersion": "al2-ami-sagemaker-inference-gpu-3-1"}
 
 
+def test_a_managed_job_is_planned_with_its_rules_and_their_image() -> None:
+    made = made_of(PHOTOS | WEIGHTS, debugger="managed", rules={"evaluate": ["Overfit"], "stop_training": ["Overfit"]})
+    (rule,) = made.debug_rule_configurations
+    assert rule["RuleEvaluatorImage"] == "503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
+    assert f"{made.run}-train-" in rule["RuleParameters"]["action_json"]
+    assert len(made.profiler_rule_configurations) == 12
+    assert made.block_deployment == ()
+
+
+@pytest.mark.parametrize("debugger", ["embedded", "off"])
+def test_no_other_job_asks_for_rules_of_the_service(debugger: str) -> None:
+    made = made_of(PHOTOS | WEIGHTS, debugger=debugger)
+    assert (made.debug_rule_configurations, made.profiler_rule_configurations) == ((), ())
+
+
+def test_a_region_without_rules_of_the_service_refuses_it_before_the_bucket_is_read() -> None:
+    settings = replace(SETTINGS, region="eu-central-2")
+    with pytest.raises(InvalidExecutionInput) as refused:
+        prepare(event(debugger="managed"), settings, object(), no_web)
+    assert str(refused.value).startswith(
+        'debugger must be "embedded" or "off" in eu-central-2, got "managed": AWS\'s Debugger has no rules there'
+    )
+    assert made_of(PHOTOS | WEIGHTS, settings).debugger == "embedded"
+
+
 def test_an_input_that_is_wrong_is_refused_before_the_bucket_is_read() -> None:
     with pytest.raises(InvalidExecutionInput):
         prepare(event(epochs=0), SETTINGS, object(), no_web)

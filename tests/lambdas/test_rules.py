@@ -230,7 +230,7 @@ def test_a_managed_job_is_asked_for_the_report_and_for_every_single_profiler_rul
 
 
 def test_the_stop_action_is_written_as_the_sdk_writes_it() -> None:
-    from smdebug_rulesconfig.actions.actions import StopTraining
+    from smdebug_rulesconfig.actions.actions import StopTraining  # type: ignore[import-untyped]
 
     action = StopTraining()
     action.update_training_job_prefix_if_not_specified(JOBS)
