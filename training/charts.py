@@ -3,6 +3,7 @@
 Runs in the final training job, and wherever a page is made.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -163,7 +164,7 @@ def stacked_chart(title: str, bars: Mapping[str, Mapping[str, float]], colours: 
                 parts.append(_text(row, left + width / 2 - 10, f"{shares[share]:.0%}", "#fff"))
             left += width
     for place, (share, colour) in enumerate(colours.items()):
-        left, below = LABELS - 100 + 69 * place, len(bars)
+        left, below = LABELS - 100 + 72 * place, len(bars)
         parts += [_box(below, left, 10, colour, share), _text(below, left + 14, share)]
     return _rows_of(title, len(bars) + 1, parts)
 
@@ -199,3 +200,32 @@ def _rows_of(title: str, rows: int, parts: Sequence[str]) -> str:
     name = f'<text x="{MARGIN}" y="16">{escape(title)}</text>'
     size = f'viewBox="0 0 {WIDTH} {TOP + rows * ROW}" role="img" aria-label="{escape(title)}"'
     return f"<svg {size}>{name}{''.join(parts)}</svg>"
+
+
+def threshold_chart(title: str, values: Mapping[int, float], threshold: float) -> str:
+    """Return a small SVG of values over steps, and of the threshold that they crossed; on a logarithmic scale where they are far apart."""
+    every = [*values.values(), threshold]
+    far = min(every) > 0 and max(every) > 50 * min(every)
+    heights = {step: math.log10(value) if far else value for step, value in values.items()}
+    limit = math.log10(threshold) if far else threshold
+    low, high = min(*heights.values(), limit), max(*heights.values(), limit)
+    first, last = min(values), max(values)
+
+    def x(step: float) -> float:
+        return 8 + 184 * (step - first) / ((last - first) or 1)
+
+    def y(height: float) -> float:
+        return 42 - 34 * (height - low) / ((high - low) or 1.0)
+
+    points = " ".join(f"{x(step):.1f},{y(height):.1f}" for step, height in heights.items())
+    dots = "".join(
+        f'<circle cx="{x(step):.1f}" cy="{y(height):.1f}" r="2.5"><title>step {step}: {values[step]:.4g}</title></circle>'
+        for step, height in heights.items()
+    )
+    return (
+        f'<svg class="small" viewBox="0 0 300 60" role="img" aria-label="{escape(title)}">'
+        f'<line x1="4" x2="196" y1="{y(limit):.1f}" y2="{y(limit):.1f}" class="mark"/>'
+        f'<text x="202" y="{y(limit) + 4:.1f}">threshold {threshold:.3g}</text>'
+        f'<polyline points="{points}" fill="none" stroke="{COLOURS[1]}"/><g fill="{COLOURS[1]}">{dots}</g>'
+        f'<text x="8" y="57">step {first}</text><text x="192" y="57" text-anchor="end">{last}</text></svg>'
+    )

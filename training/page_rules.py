@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from training.charts import threshold_chart
 from training.insight import clean, row_in_words
 
 STYLE = """
@@ -17,13 +18,15 @@ STYLE = """
 .pill.NoIssuesFound{color:#006b4f;background:#eff8f4}.pill.IssuesFound{color:#a33b00;background:#fdf1e8;font-weight:bold}
 .pill.Error{color:#b3261e;background:#fdf1f0;font-weight:bold;border-style:dashed}
 table.rules{table-layout:fixed;width:100%}table.rules th:nth-child(1){width:11rem}table.rules td{vertical-align:top;font-size:.9rem}
-table.rules ul{margin:.2rem 0;padding-left:1.1rem;color:#555;overflow-wrap:anywhere}
+svg.small{max-width:300px;display:block}table.rules ul{margin:.2rem 0;padding-left:1.1rem;color:#555;overflow-wrap:anywhere}
 """
 
 MARKS = {"NoIssuesFound": "✓", "IssuesFound": "▲", "Error": "✗"}
 WORDS = {"NoIssuesFound": "without an issue", "IssuesFound": "found an issue", "Error": "could not judge"}
-SHOWN_ROWS = 3
+SHOWN_ROWS = 2
 """Rows of evidence a rule; the JSON files hold up to ten."""
+FEWEST_POINTS = 3
+"""Steps from which a course is drawn."""
 LONGEST = 400
 """Characters of a rule's details that are shown."""
 
@@ -88,11 +91,21 @@ def _saw(status: Status) -> str:
 def _evidence(rows: Sequence[Mapping[str, Any]]) -> str:
     shown = "".join(f"<li>{escape(row_in_words(row))}</li>" for row in rows[:SHOWN_ROWS])
     more = f"<li>and {len(rows) - SHOWN_ROWS} more</li>" if len(rows) > SHOWN_ROWS else ""
-    return f"<ul>{shown}{more}</ul>" if rows else ""
+    return f"<ul>{shown}{more}</ul>{_course(rows)}" if rows else ""
+
+
+def _course(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a chart of the first row's tensor, where several steps of it were noted with numbers."""
+    first = rows[0]
+    same = [row for row in rows if (row["tensor"], row["mode"], row["threshold"]) == (first["tensor"], first["mode"], first["threshold"])]
+    numbers = {row["step"]: row["value"] for row in same if isinstance(row["step"], int) and isinstance(row["value"], int | float)}
+    if len(numbers) < FEWEST_POINTS or not isinstance(first["threshold"], int | float):
+        return ""
+    return threshold_chart(f"{first['tensor']} by step", numbers, first["threshold"])
 
 
 def _parameters(status: Status) -> str:
     """Return the parameters that were given, apart from the rule's own name."""
     given = {name: value for name, value in (status.get("RuleParameters") or {}).items() if name != "rule_to_invoke"}
     said = ", ".join(f"{name} {value}" for name, value in given.items())
-    return f"<br><small>{escape(said)}</small>" if said else ""
+    return f"<div><small>{escape(said)}</small></div>" if said else ""

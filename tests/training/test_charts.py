@@ -19,6 +19,7 @@ from training.charts import (
     range_chart,
     reliability_chart,
     stacked_chart,
+    threshold_chart,
 )
 
 SIDE = HEIGHT - 2 * MARGIN
@@ -106,3 +107,21 @@ def test_a_range_shows_mean_percentile_and_most() -> None:
     assert [float(each["width"]) for each in (whole, high, mean)] == [LONGEST_BAR, LONGEST_BAR / 2, LONGEST_BAR / 4]
     assert float(most["x"]) == LABELS + LONGEST_BAR - 1
     assert "CPU: mean 25.0, p50 20.0, p95 50.0, max 100.0" in svg
+
+
+def test_a_course_lies_above_its_threshold() -> None:
+    svg = threshold_chart("<loss>", {3: 1.5, 5: 3.0, 9: 2.0}, 1.0)
+    heights = [float(dot["cy"]) for dot in elements(svg, "circle")]
+    line = elements(svg, "line")[0]
+    assert (heights[1], float(line["y1"])) == (8.0, 42.0), "the greatest value is on top, the threshold below all"
+    assert heights[1] < heights[2] < heights[0] < 42.0
+    assert "step 5: 3" in svg
+
+
+def test_a_course_far_from_its_threshold_is_drawn_by_magnitudes() -> None:
+    heights = [float(dot["cy"]) for dot in elements(threshold_chart("", {1: 1e-9, 2: 1e-8}, 1e-7), "circle")]
+    assert heights == [42.0, 25.0]
+
+
+def test_a_course_that_stands_still_is_drawn() -> None:
+    assert {float(dot["cy"]) for dot in elements(threshold_chart("", {1: 0.0, 2: 0.0}, 0.0), "circle")} == {42.0}

@@ -221,11 +221,21 @@ def test_rules_that_found_something_say_what_they_saw_and_what_to_do() -> None:
     assert "1 without an issue, 1 found an issue" in shown
     assert '<span class="pill IssuesFound">▲ piece</span><span class="pill NoIssuesFound">✓ other piece</span>' in shown
     assert "<td>piece<ul><li>piece at TRAIN step 3: 41.5 against piece</li>" in shown
-    assert shown.count("<li>piece at") == 3
-    assert "<li>and 2 more</li>" in shown
+    assert shown.count("<li>piece at") == 2
+    assert "<li>and 3 more</li>" in shown
     assert "<small>threshold piece</small>" in shown
     assert "<td>Advice: piece</td>" in shown
     assert "Advice" not in others
+
+
+@pytest.mark.parametrize(("count", "value", "drawn"), [(5, 1.5, True), (2, 1.5, False), (5, "NaN", False)])
+def test_the_course_of_what_a_rule_saw_is_drawn(count: int, value: object, drawn: bool) -> None:
+    rows = [{"mode": "EVAL", "step": step, "tensor": "<loss>", "value": value, "threshold": 1.0} for step in range(count)]
+    other = {"mode": "EVAL", "step": 9, "tensor": "other", "value": 5.0, "threshold": 1.0}
+    seen = contents("piece") | {"rule_statuses": [{**verdict("Overfit", "IssuesFound"), "Evidence": [*rows, other]}]}
+    page = render_page(seen, 1, DESCRIPTION)
+    assert ('aria-label="&lt;loss&gt; by step"' in page) == drawn
+    assert "step 9: 5" not in page
 
 
 def test_rules_that_say_the_same_share_a_row() -> None:
