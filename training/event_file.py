@@ -1,14 +1,16 @@
 """One saved step in smdebug's format: a file of tensor records, and the index that says where in it each tensor lies.
 
 Runs in training jobs, under the hook. smdebug's own writer hands each record to a thread; where the disk is full that thread dies and the
-training waits for it for ever. This one writes both files at once, when the step is over, and what fails is raised where it happens. It
+training waits for it for ever. This one has both files written at once, when the step is over, and says at the next one what failed. It
 puts the records together itself: through protobuf's Python code the reductions of a ResNet50 take a second, so a fiftieth.
 """
 
 import json
 import struct
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,14 +32,59 @@ _FOOTER = struct.pack("<I", masked_crc32c(CHECKSUM_MAGIC_BYTES))
 """smdebug leaves the checksum of the content out, and its reader does not look."""
 _ENTRY = 60
 """Bytes of a tensor's entry in the index, beside its name."""
+MOST_WAITING = 64
+"""Steps that wait to be written; beyond that the training waits for the disk."""
+
+Files = Sequence[tuple[Path, bytes]]
+
+
+class FilesWriter:
+    """Writes beside the training, in the order given: a busy disk takes milliseconds to make a file."""
+
+    def __init__(self) -> None:
+        """Nothing waits."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="debugger")
+        self._waiting: deque[Future[None]] = deque()
+
+    def write(self, files: Files) -> None:
+        """Have files written.
+
+        Raises:
+            OSError: files that were given earlier could not be.
+        """
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) >= MOST_WAITING):
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(write_files, files))
+
+    def close(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            OSError: something could not be.
+        """
+        self._thread.shutdown(wait=True)
+        while self._waiting:
+            self._waiting.popleft().result()
+
+
+def write_files(files: Files) -> None:
+    """Write files that are there whole or not at all, under the name for unfinished ones that smdebug's readers pass over."""
+    for file, content in files:
+        unfinished = file.with_name(f"{file.name}.tmp")
+        try:
+            unfinished.write_bytes(content)
+        except FileNotFoundError:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(content)
+        unfinished.replace(file)
 
 
 class StepFile:
     """What is saved of one step; nothing is on the disk before `close`."""
 
-    def __init__(self, folder: Path, step: int, worker: str) -> None:
-        """`step`: counted over all modes. `worker`: the name of the process in smdebug's words."""
-        self._folder, self._step, self._worker = folder, step, worker
+    def __init__(self, folder: Path, step: int, worker: str, write: Callable[[Files], None] = write_files) -> None:
+        """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: what takes the files."""
+        self._folder, self._step, self._worker, self._write = folder, step, worker, write
         self._meta: dict[str, Any] = {}
         self._records: list[bytes] = []
         self._index: list[dict[str, Any]] = []
@@ -69,26 +116,16 @@ class StepFile:
         """Nothing yet: a step that is read is whole."""
 
     def close(self) -> None:
-        """Write both files, the index last: it is what readers look for."""
-        location = TensorFileLocation(self._step, self._worker)
+        """Have both files written, the index last: it is what readers look for."""
+        location, files = TensorFileLocation(self._step, self._worker), []
         if self._records:
             self._meta["event_file_name"] = location.get_file_location()
-            _write(Path(location.get_file_location(str(self._folder))), b"".join(self._records))
+            files.append((Path(location.get_file_location(str(self._folder))), b"".join(self._records)))
         if self._records or self._shapes:
             index = {"meta": self._meta, "tensor_payload": self._index, "shape_payload": self._shapes}
             file = IndexFileLocationUtils.get_index_key_for_step(str(self._folder), self._step, self._worker)
-            _write(Path(file), json.dumps(index).encode())
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, under the name for unfinished ones that smdebug's readers pass over."""
-    unfinished = file.with_name(f"{file.name}.tmp")
-    try:
-        unfinished.write_bytes(content)
-    except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-    unfinished.replace(file)
+            files.append((Path(file), json.dumps(index).encode()))
+            self._write(files)
 
 
 def encode_event(value: Array, name: str, mode: int, mode_step: int, step: int, seconds: float) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from training.compatibility import import_smdebug
-from training.event_file import StepFile
+from training.event_file import FilesWriter, StepFile
 from training.intervals import BUDGET, LOSSES_IN_RUN, NEVER, Intervals
 
 smdebug: Any = import_smdebug()
@@ -43,13 +43,15 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
 
     def prepare(self) -> None:
         """Settle the collections: none is added later."""
+        self.files = FilesWriter()
         self.save_all_workers = False  # the first process alone has a hook, whatever the configuration says
         self._prepare_collections()
 
     def begin(self) -> None:
         """Begin the next step of the mode."""
         self._increment_step()
-        self.writer = StepFile(Path(self.out_dir), self.step, self.worker) if self._get_collections_to_save_for_step() else None
+        due = self._get_collections_to_save_for_step()
+        self.writer = StepFile(Path(self.out_dir), self.step, self.worker, self.files.write) if due else None
 
     def record(self, name: str, value: torch.Tensor) -> None:
         """Save a tensor of the step where a collection wants it."""
@@ -70,6 +72,12 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         if not self.exported_collections:
             self.export_collections()
             self.exported_collections = True
+
+    def close(self) -> None:
+        """Wait until all is written; raise what could not be."""
+        self._close_writers()
+        self.files.close()
+        super().close()
 
     def wants_next(self, mode: Any, names: Iterable[str]) -> bool:
         """Return whether a collection wants one of these tensors at the next step of a mode."""

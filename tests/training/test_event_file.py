@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.event_file import StepFile, encode_event
+from training.event_file import MOST_WAITING, FilesWriter, StepFile, encode_event
 
 from smdebug.core import writer  # isort: skip - smdebug imports only after its repairs
 from smdebug.core.modes import ModeKeys  # isort: skip
@@ -65,3 +65,23 @@ def test_a_step_that_cannot_be_written_is_an_error_not_a_wait(tmp_path: Path) ->
     step.write_tensor(tdata=ARRAYS[0], tname="loss", mode=ModeKeys.TRAIN, mode_step=1)
     with pytest.raises(OSError, match="events"):
         step.close()
+
+
+def test_files_are_written_in_order_beside_the_training(tmp_path: Path) -> None:
+    files = FilesWriter()
+    for number in range(3 * MOST_WAITING):
+        files.write([(tmp_path / "folder" / "same", bytes([number]))])
+    files.close()
+    assert (tmp_path / "folder/same").read_bytes() == bytes([3 * MOST_WAITING - 1])
+
+
+def test_what_could_not_be_written_is_said_at_a_later_step_and_nobody_waits(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    files = FilesWriter()
+    with pytest.raises(NotADirectoryError):
+        for _ in range(2 * MOST_WAITING):
+            files.write([(tmp_path / "file" / "inside", b"")])
+    again = FilesWriter()
+    again.write([(tmp_path / "file" / "inside", b"")])
+    with pytest.raises(NotADirectoryError):
+        again.close()
