@@ -22,7 +22,7 @@ from training.rules.builtin import stops_training
 from training.rules.judge import SAVE_MORE, Judging, has_collections
 from training.rules.status import RuleStatus, could_not_judge, utc_now
 
-from smdebug.core.utils import has_training_ended  # isort: skip - smdebug imports only after its repairs
+from smdebug.core.access_layer.utils import has_training_ended  # isort: skip - smdebug imports only after its repairs
 from smdebug.trials import create_trial  # isort: skip
 
 POLL_S = 0.5
