@@ -202,7 +202,10 @@ class Output:
 def end_epoch(progress: Progress, training: Training, checkpoints: Checkpoints, output: Output) -> None:
     """Say what the epoch brought, and make it outlive the process."""
     print_epoch(progress.history[-1], cast("Epoch", progress.best))
-    checkpoints.save(training, progress)
+    try:
+        checkpoints.save(training, progress)
+    except OSError as error:
+        print(f"no checkpoint of epoch {progress.history[-1].epoch}: {error}. A job that is killed now begins anew.", flush=True)
     output.refresh(progress, training)
 
 
@@ -269,7 +272,10 @@ def judge_and_report(
         profile=verdicts.profile,
         ended_by=progress.ended_by,
     )
-    write_report(folders.report, report)
+    try:
+        write_report(folders.report, report)
+    except OSError as error:
+        print(f"the report cannot be written: {error}. The model is the artefact all the same.", flush=True)
 
 
 @torch.no_grad()

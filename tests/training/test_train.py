@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from training.model import load_backbone
 from training.prediction import logits
 from training.preprocessing import read_photo
 from training.refusal import write_failure
-from training.rules.names import default_rules
+from training.rules.names import PROFILER_RULES, default_rules
 from training.settings import Hyperparameters
 from training.train import identity
 
@@ -88,9 +89,12 @@ def test_train_and_eval_losses_are_read_back_by_smdebug(finished: Job) -> None:
 def test_every_rule_has_a_verdict(finished: Job) -> None:
     statuses = read(finished, "rule_statuses")
     assert [status["RuleConfigurationName"] for status in statuses] == list(default_rules("head"))
-    assert {status["RuleEvaluationStatus"] for status in statuses} <= {"NoIssuesFound", "IssuesFound"}
+    unjudged = [status["StatusDetails"] for status in statuses if status["RuleEvaluationStatus"] not in ("NoIssuesFound", "IssuesFound")]
+    assert all("nothing to compare" in details for details in unjudged)  # six photos are few for a rule that counts classes
     verdicts = {status["RuleConfigurationName"]: status["RuleEvaluationStatus"] for status in statuses}
     assert verdicts["ExplodingTensor"] == verdicts["UnchangedTensor"] == "NoIssuesFound"
+    assert {status["RuleConfigurationName"] for status in read(finished, "profiler_rule_statuses")} == set(PROFILER_RULES)
+    assert read(finished, "profile")["steps"]["train"]["count"] == 12 * math.ceil(18 / 8)
 
 
 def test_the_artefact_says_where_it_comes_from(finished: Job) -> None:
@@ -107,7 +111,19 @@ def test_the_page_needs_nothing_beside_it(finished: Job) -> None:
     page = (finished.folders.report / "report.html").read_text()
     assert "<svg" in page
     assert "no_photo.jpg" in page
-    assert not re.search(r"<script|src=|href=|@import|url\(", page)
+    assert not re.search(r"<script|src=|@import|url\(", page)
+    assert set(re.findall(r'href="([^"]*)"', page)) <= {"profiler-report.html"}  # which lies beside it
+
+
+def test_where_nothing_but_the_model_can_be_written_there_is_the_model(tmp_path: Path, prepared: Path, weights: Path, photos: Path) -> None:
+    """A file where the checkpoints' folder should be: what a read-only disk does to everybody, this does to root too."""
+    (tmp_path / "file").touch()
+    folders = replace(job_folders(tmp_path, prepared, weights, photos), checkpoints=tmp_path / "file" / "checkpoints")
+    status, log = run_quietly(["--epochs", "3", "--batch_size", "8", "--evaluate_test", "true"], folders)
+    assert status == 0, log
+    for sentence in ("debugger degraded: ", "profiler degraded: ", "no checkpoint of epoch 3: ", "the report cannot be written: "):
+        assert sentence in log
+    assert load_artefact(folders.model).description["metrics"]["test_accuracy"] > 0
 
 
 def test_a_tuning_job_needs_no_photos_prints_no_test_figure_and_leaves_no_report(tmp_path: Path, prepared: Path, weights: Path) -> None:
