@@ -38,7 +38,7 @@ class AllZero(TensorRule):
         """Count the zeros of each tensor saved at this step."""
         zeros = {name: share for name in self.watched.of(step) if (share := self._zeros(step, name)) is not None}
         found = [
-            Finding(name, share, self.threshold, f"{share:.4g} % of {name} are zero, which {self.threshold:g} % are enough for")
+            Finding(name, share, self.threshold, f"{share:.4g} % of the values of {name} are zero, {self.threshold:g} % or more")
             for name, share in zeros.items()
             if share >= self.threshold
         ]

@@ -4,7 +4,7 @@ Runs in training jobs, and wherever rules are evaluated.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -28,7 +28,7 @@ from training.rules.unchanged_tensor import UnchangedTensor
 from training.rules.vanishing_gradient import VanishingGradient
 from training.rules.weight_update_ratio import WeightUpdateRatio
 
-RULES: dict[str, Callable[..., TensorRule]] = {
+RULES: dict[str, type[TensorRule]] = {
     rule.__name__: rule
     for rule in (
         VanishingGradient,
@@ -85,11 +85,11 @@ def build_rule(trial: Any, configuration: Mapping[str, Any]) -> TensorRule:
         raise ConfigurationError(str(error)) from None
 
 
-def _converted(rule: Callable[..., TensorRule], name: str, value: Any) -> Any:
+def _converted(rule: type[TensorRule], name: str, value: Any) -> Any:
     """Return a parameter's value in the type that the rule's constructor names."""
     allowed = [each for each in inspect.signature(rule).parameters if each not in REFUSED]
     if name not in allowed:
-        raise ConfigurationError(f"{name} is no parameter of {_name(rule)}; allowed: {', '.join(allowed) or 'none'}")
+        raise ConfigurationError(f"{name} is no parameter of {rule.__name__}; allowed: {', '.join(allowed) or 'none'}")
     hint = get_type_hints(rule.__init__)[name]
     kinds = {each for each in get_args(hint) or (hint,) if each is not NoneType}
     if not isinstance(value, str):
@@ -100,24 +100,20 @@ def _converted(rule: Callable[..., TensorRule], name: str, value: Any) -> Any:
         return _parsed(value, kinds)
     except ValueError:
         wanted = " or ".join(sorted(kind.__name__ for kind in kinds))
-        raise ConfigurationError(f"{name} of {_name(rule)} must be {wanted}, got {value!r}") from None
+        raise ConfigurationError(f"{name} of {rule.__name__} must be {wanted}, got {value!r}") from None
 
 
 def _parsed(value: str, kinds: set[Any]) -> Any:
     if str in kinds:
         return value
     if bool in kinds:
-        return {"true": True, "false": False}.get(value.lower()) if value.lower() in ("true", "false") else int("not a truth value")
+        return ("false", "true").index(value.lower()) == 1
     if float in kinds:
         return float(value)
     number = float(value)
-    if number != int(number):
+    if not number.is_integer():
         raise ValueError
     return int(number)
-
-
-def _name(rule: Callable[..., TensorRule]) -> str:
-    return getattr(rule, "__name__", str(rule))
 
 
 def stops_training(configuration: Mapping[str, Any]) -> bool:

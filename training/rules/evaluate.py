@@ -25,7 +25,7 @@ from training.rules.status import RuleStatus, could_not_judge, utc_now
 from smdebug.core.access_layer.utils import has_training_ended  # isort: skip - smdebug imports only after its repairs
 from smdebug.trials import create_trial  # isort: skip
 
-POLL_S = 0.5
+POLL_S = 1.0
 NICEST = 19
 
 

@@ -16,10 +16,10 @@ NORMAL_RANGE = 3.29
 
 
 class PoorWeightInitialization(TensorRule):
-    """Met in the first `steps` saved training steps in one of three ways.
+    """Met in the first `steps` training steps of which activation inputs were saved, in one of three ways.
 
     The variances of two layers' activation inputs differ by a factor of more than `threshold`; the 5th and 95th percentile of a gradient
-    differ by less than `distribution_range`; a loss has no new minimum for `patience` saved steps.
+    differ by less than `distribution_range`; a loss has no new minimum for `patience` of these steps.
     """
 
     advice = "Begin with pretrained weights, or draw them by He's or Xavier's rule: layers differ too much, or pass on next to nothing."
@@ -33,7 +33,7 @@ class PoorWeightInitialization(TensorRule):
         patience: int = 5,
         steps: int = 10,
     ) -> None:
-        """`activation_inputs_regex`: names of what activations are given; `steps`: saved steps of activations."""
+        """`activation_inputs_regex`: names of what activations are given; `steps`: how many steps are looked at."""
         super().__init__(base_trial)
         self.watched = Watched(None, activation_inputs_regex)
         self.threshold, self.distribution_range, self.patience, self.steps = threshold, distribution_range, patience, steps
@@ -46,9 +46,10 @@ class PoorWeightInitialization(TensorRule):
         if not step.trains or self._seen >= self.steps:
             return None
         variances = {name: step.summary(name)["variance"] for name in self.watched.of(step) if "variance" in step.summary(name)}
-        self._seen += bool(variances)
-        found = [*self._unequal(variances), *self._narrow(step), *self._standing(step)]
-        return found if variances else found or None
+        if not variances:
+            return None
+        self._seen += 1
+        return [*self._unequal(variances), *self._narrow(step), *self._standing(step)]
 
     def _unequal(self, variances: dict[str, float]) -> list[Finding]:
         if len(variances) < 2:

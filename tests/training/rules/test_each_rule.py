@@ -261,7 +261,7 @@ def test_the_planted_fault_is_found_with_evidence_and_advice(tmp_path: Path, cas
     first = found.Evidence[0]
     assert (first["mode"], first["step"], first["tensor"]) == case.evidence
     assert found.Advice.endswith(".")
-    assert found.Advice == RULES[case.rule].advice  # type: ignore[attr-defined] - a class
+    assert found.Advice == RULES[case.rule].advice
 
 
 @pytest.mark.parametrize("case", CASES, ids=each)

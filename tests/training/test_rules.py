@@ -1,0 +1,131 @@
+"""The rules of our jobs on what smdebug's own hook saves in a script: silent on a sound run, heard on a fault. Run: `make test`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.compatibility import import_smdebug
+from training.rules.judge import judge
+from training.rules.names import configurations
+from training.rules.status import EVERY_RULE, RuleStatus, could_not_judge, from_document
+
+Values = Callable[[int], float]
+EPOCHS = 12
+SAVED_HERE = ("LossNotDecreasing", "VanishingGradient", "ExplodingTensor", "Overfit", "Overtraining", "UnchangedTensor", "AllZero")
+
+
+class Saved(torch.nn.Module):
+    """One weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(4))
+
+    def forward(self, scale: torch.Tensor) -> torch.Tensor:
+        return self.weight.mean() * scale
+
+
+class Loss(torch.nn.modules.loss._Loss):
+    """Says the loss it is given, whatever the output."""
+
+    def forward(self, output: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return output - output.detach() + value
+
+
+def falling(step: int) -> float:
+    return 1.0 / (step + 1)
+
+
+def record(
+    folder: Path,
+    reductions: Sequence[str] = (),
+    /,
+    train: Values = falling,
+    valid: Values = lambda epoch: falling(2 * epoch + 1),
+    gradient: Values = lambda _: 1.0,
+    weight: Values = falling,
+) -> str:
+    """Save a run of two training steps and one evaluation an epoch, with the values asked for; raw, or of all but losses reductions."""
+    smdebug: Any = import_smdebug()
+    hook = smdebug.Hook(
+        out_dir=str(folder), save_config=smdebug.SaveConfig(save_interval=1), include_collections=["losses", "weights", "gradients"]
+    )
+    for name in ("weights", "gradients") if reductions else ():
+        hook.get_collection(name).reduction_config = smdebug.ReductionConfig(reductions=list(reductions), abs_reductions=["mean"])
+    module, loss = Saved(), Loss()
+    hook.register_module(module)
+    hook.register_loss(loss)
+    for epoch in range(EPOCHS):
+        hook.set_mode(smdebug.modes.TRAIN)
+        for step in (2 * epoch, 2 * epoch + 1):
+            with torch.no_grad():
+                module.weight.fill_(weight(step))
+            loss(module(torch.tensor(4 * gradient(step))), torch.tensor(train(step))).backward()
+        hook.set_mode(smdebug.modes.EVAL)
+        with torch.no_grad():
+            loss(module(torch.tensor(1.0)), torch.tensor(valid(epoch)))
+    hook.close()
+    return str(folder)
+
+
+def statuses(folder: str) -> dict[str, RuleStatus]:
+    found = judge(folder, configurations("head", EPOCHS, evaluate=SAVED_HERE))
+    return {status.RuleConfigurationName: status for status in found}
+
+
+@pytest.mark.parametrize("reductions", [(), ("min", "max", "mean", "std")])
+def test_a_sound_run_is_silent(tmp_path: Path, reductions: Sequence[str]) -> None:
+    found = statuses(record(tmp_path / "run", reductions))
+    assert {status.RuleEvaluationStatus for status in found.values()} == {"NoIssuesFound"}
+    assert tuple(found) == SAVED_HERE
+
+
+@pytest.mark.parametrize("reductions", [(), ("min", "max", "mean", "std")])
+@pytest.mark.parametrize(
+    ("rule", "plant"),
+    [
+        ("LossNotDecreasing", {"valid": lambda _: 0.5, "train": lambda _: 0.5}),
+        ("LossNotDecreasing", {"valid": lambda epoch: 1.0 + epoch, "train": lambda step: 9.0 + step}),
+        ("VanishingGradient", {"gradient": lambda step: 1e-9 if step > 5 else 1.0}),
+        ("AllZero", {"gradient": lambda step: 0.0 if step > 5 else 1.0}),
+        ("ExplodingTensor", {"weight": lambda step: float("inf") if step == 7 else 1.0 / (step + 1)}),
+        ("ExplodingTensor", {"train": lambda step: float("nan") if step == 3 else 1.0 / (step + 1)}),
+        ("Overfit", {"valid": lambda epoch: 200.0 - epoch / 100}),
+        ("UnchangedTensor", {"weight": lambda step: 0.25 if step > 8 else 1.0 / (step + 1)}),
+    ],
+)
+def test_a_planted_fault_is_heard(tmp_path: Path, rule: str, plant: dict[str, Values], reductions: Sequence[str]) -> None:
+    found = statuses(record(tmp_path / "run", reductions, **plant))[rule]
+    assert found.RuleEvaluationStatus == "IssuesFound", found.StatusDetails
+    assert found.StatusDetails.startswith("RuleEvaluationConditionMet")
+    assert found.Evidence
+
+
+def test_the_verdict_counts_what_was_compared(tmp_path: Path) -> None:
+    found = statuses(record(tmp_path / "run"))
+    looks = {name: status.StatusDetails.partition(" saved steps")[0] for name, status in found.items()}
+    assert looks == {
+        "LossNotDecreasing": "1 of 36",
+        "VanishingGradient": "24 of 36",
+        "ExplodingTensor": "36 of 36",
+        "Overfit": "12 of 36",
+        "Overtraining": "12 of 36",
+        "UnchangedTensor": "22 of 36",
+        "AllZero": "24 of 36",
+    }
+
+
+def test_without_tensors_every_rule_is_an_error() -> None:
+    found = could_not_judge("the disk was full")
+    assert {status.RuleEvaluationStatus for status in found} == {"Error"}
+    assert len(found) == len(EVERY_RULE) == 17
+
+
+def test_a_status_that_was_written_is_read_back() -> None:
+    (status,) = could_not_judge(
+        "so", configurations=[{"RuleConfigurationName": "Overfit", "RuleParameters": {"patience": "1"}}], advice="Mend."
+    )
+    assert from_document({**status.__dict__, "Evidence": []}) == status
