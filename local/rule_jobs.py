@@ -9,6 +9,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from local.job_logs import JobLog
@@ -22,7 +23,7 @@ from local.verdicts import CONFIGURATIONS, DEBUG, PROFILER, ended, read_verdicts
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 LOG_FILE = "rules.txt"
 WATCH_S = 0.5
-SAMPLER_PATIENCE_S = 10.0
+SAMPLER_PATIENCE_S = 30.0
 PATIENCE_S = 120.0
 LIMIT_S = 1800.0
 INTERRUPTED = "InternalServerError: local mode ended while the rule was evaluated"
@@ -55,6 +56,7 @@ class RuleJobs:
         self.output = self._folder / "output"
         stream = f"{self._name}-rules/algo-1-{int(tools.clock() * 1000)}"
         self._log = JobLog(tools.logs, LOG_GROUP, stream, folder / LOG_FILE, tools.clock)
+        self._opened = ExitStack()
         self._profile = Path()
         self._sampler: SideProcess | None = None
         self._sampler_problem = ""
@@ -79,6 +81,7 @@ class RuleJobs:
         except OSError as error:
             self._unstarted = f"InternalServerError: local mode could not start the rules: {error}"
             self._kill()
+            self._opened.close()
 
     def training_ended(self) -> None:
         """End the sampler, so that all it measured can be uploaded; the rules then judge what is left."""
@@ -112,13 +115,13 @@ class RuleJobs:
             # Whatever went wrong above, nothing is left running and no rule without a verdict.
             self._kill()
             self._end((DEBUG, PROFILER), "InternalServerError: local mode could not evaluate the rule; its plane.log tells why")
-            self._log.__exit__(None, None, None)
+            self._opened.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, tensors: Path, profile: Path) -> None:
         self.output.mkdir(parents=True, exist_ok=True)
         self._profile = profile
-        self._log.__enter__()
+        self._opened.enter_context(self._log)
         if profiling(self._job):
             interval = self._job["ProfilerConfig"].get("ProfilingIntervalInMilliseconds", DEFAULT_INTERVAL_MS)
             profile.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from local.rule_jobs import Report, RuleJobs, Stop
 from local.rule_requests import profiling
 
 TENSORS, TENSORBOARD, PROFILE = f"{OPT_ML}/output/tensors", f"{OPT_ML}/output/tensorboard", f"{OPT_ML}/output/profiler"
+END_OF_JOB = "training_job_end.ts"
 
 
 class TrainingJobRun(JobRun):
@@ -49,12 +50,12 @@ class TrainingJobRun(JobRun):
         if self._stopping.is_set():
             return Outcome("Stopped")
         self._report("Training", "Training image download completed. Training in progress.")
-        tensors = self._job.get("DebugHookConfig", {}).get("LocalPath", TENSORS)
-        self._rules.start(Path(self.translate(tensors)), Path(self.translate(PROFILE)))
+        self._rules.start(Path(self.translate(_tensors_folder(self._job))), Path(self.translate(PROFILE)))
         try:
             code = self._run_process([str(self._tools.image.train)], self._environment(), log, self._read_metrics)
         finally:
             self._rules.training_ended()
+        self._mark_end(log)
         self._report("Stopping" if self._stop_reason else "Uploading", "Uploading generated training model")
         return self._upload(code, log)
 
@@ -92,7 +93,7 @@ class TrainingJobRun(JobRun):
         self._configure("resourceconfig", host_document(job["ResourceConfig"]["InstanceType"]))
         self._configure("inputdataconfig", channels)
         if hook := job.get("DebugHookConfig"):
-            self._configure("debughookconfig", {**hook, "LocalPath": self.translate(hook.get("LocalPath", TENSORS))})
+            self._configure("debughookconfig", {**hook, "LocalPath": self.translate(_tensors_folder(job))})
         if profiler := job.get("ProfilerConfig"):
             self._configure("profilerconfig", profiler)
         if board := job.get("TensorBoardOutputConfig"):
@@ -118,12 +119,23 @@ class TrainingJobRun(JobRun):
         if checkpoint := self._job.get("CheckpointConfig"):
             pairs.append((checkpoint.get("LocalPath", f"{OPT_ML}/checkpoints"), checkpoint["S3Uri"]))
         if hook := self._job.get("DebugHookConfig"):
-            pairs.append((hook.get("LocalPath", TENSORS), join_uri(hook["S3OutputPath"], self._name, "debug-output")))
+            pairs.append((_tensors_folder(self._job), join_uri(hook["S3OutputPath"], self._name, "debug-output")))
         if board := self._job.get("TensorBoardOutputConfig"):
             pairs.append((board.get("LocalPath", TENSORBOARD), join_uri(board["S3OutputPath"], self._name, "tensorboard-output")))
         if profiling(self._job):
             pairs.append((PROFILE, join_uri(self._job["ProfilerConfig"]["S3OutputPath"], self._name, "profiler-output")))
         return pairs
+
+    def _mark_end(self, log: JobLog) -> None:
+        """Empty files that tell readers of tensors and profile that no more will come: in a job smdebug leaves them to the service."""
+        folders = [_tensors_folder(self._job)] if "DebugHookConfig" in self._job else []
+        folders += [f"{PROFILE}/system", f"{PROFILE}/framework"] if profiling(self._job) else []
+        for folder in folders:
+            try:
+                Path(self.translate(folder)).mkdir(parents=True, exist_ok=True)
+                Path(self.translate(folder), END_OF_JOB).touch()
+            except OSError as error:
+                log.write(f"{self._name}: readers of {folder} are not told of its end: {error}")
 
     def _environment(self) -> dict[str, str]:
         config = self.base / "input" / "config"
@@ -187,3 +199,9 @@ class TrainingJobRun(JobRun):
         outcome = super()._failed(reason, log)
         outcome.metrics = self.metrics
         return outcome
+
+
+def _tensors_folder(job: Document) -> str:
+    """Where smdebug's hook saves, as a path in the container."""
+    folder: str = job.get("DebugHookConfig", {}).get("LocalPath", TENSORS)
+    return folder

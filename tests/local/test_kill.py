@@ -15,6 +15,7 @@ from local.processes import ProcessBook
 from tests.local.conftest import Local, lives, wait_until
 from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
 from tests.local.test_processing_jobs import processing_request
+from tests.local.test_rule_requests import watched
 from tests.local.test_state_machines import job_named, make_function, run_machine, training_task
 
 
@@ -154,3 +155,22 @@ def test_the_engine_refuses_to_listen_on_other_addresses() -> None:
     environment = {"PATH": os.environ["PATH"], "BIND_HOST": "0.0.0.0"}  # noqa: S104 - what is refused
     done = subprocess.run([sys.executable, "-m", "local.engine"], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0 and "BIND_HOST has to be 127.0.0.1" in done.stderr
+
+
+def test_a_killed_plane_leaves_no_sampler_running_and_no_rule_in_progress(fresh_local: Local) -> None:
+    local = fresh_local
+    program = local.put_program("endless", "import time\ntime.sleep(600)")
+    fields = {name: value for name, value in watched().items() if name.startswith(("Debug", "Profiler"))}
+    local.client("sagemaker").create_training_job(**local.training_request("watched-1", program, **fields))
+    book = ProcessBook(local.mode.home / "run")
+    pids = [record.pid for record in wait_until(lambda: book.records("job-"), lambda records: len(records) == 3, 20)]
+    kill(local, "plane")
+
+    local.mode.start()
+
+    assert not any(lives(pid) for pid in pids) and book.records("job-") == []
+    job = local.client("sagemaker").describe_training_job(TrainingJobName="watched-1")
+    verdicts = [*job["DebugRuleEvaluationStatuses"], *job["ProfilerRuleEvaluationStatuses"]]
+    assert {status["RuleEvaluationStatus"] for status in verdicts} == {"Error"}
+    assert "local mode ended while the rule was evaluated" in verdicts[0]["StatusDetails"]
+    assert list((local.mode.home / "sagemaker").glob("jobs/*/rules")) == []

@@ -71,6 +71,8 @@ def test_verdicts_are_told_while_the_job_trains_and_after_it(plane: Jobs) -> Non
     plane.go()
     wait_until(plane.job, lambda job: job["TrainingJobStatus"] == "Completed", 20)
     assert plane.s3.objects["profile/watched-1/profiler-output/system/1.algo-1.json"] == b"100"
+    marks = ("debug/watched-1/debug-output", "profile/watched-1/profiler-output/system", "profile/watched-1/profiler-output/framework")
+    assert [plane.s3.objects.get(f"{mark}/training_job_end.ts") for mark in marks] == [b"", b"", b""]
     assert (plane.verdicts(), plane.verdicts(PROFILER)) == (["IssuesFound", "InProgress"], ["InProgress"])
     (plane.folder / "jobs/watched-1/rules/released").touch()
     plane.wait()
