@@ -33,6 +33,7 @@ def about_figures(evaluation: Mapping[str, Any], data: Mapping[str, Any], confus
         return []
     return [
         *_baseline(evaluation),
+        *_surer_than_right(evaluation),
         *_gap(evaluation),
         *_weak_classes(evaluation, data),
         *([] if confusion_told else _confused(evaluation)),
@@ -59,6 +60,23 @@ def _baseline(evaluation: Mapping[str, Any]) -> list[Insight]:
     what = "The head names photos no better than the nearest mean feature does."
     change = "More training photos, or trainable last_stage, would help; more test photos would tell."
     return [Insight("note", what, why, change, seen, "evaluation.json")]
+
+
+def _surer_than_right(evaluation: Mapping[str, Any]) -> list[Insight]:
+    """Return that a model that names photos better than a guess is so sure of its errors that its loss is above a guess's."""
+    test, guess = evaluation["test"], log(max(2, len(evaluation.get("classes", ()))))
+    if test["loss"] <= guess or test["accuracy_interval"][0] <= evaluation.get("baselines", {}).get("biggest_class", 0.0):
+        return []
+    return [
+        Insight(
+            "warning",
+            "The model is far too sure of its errors.",
+            "Its loss is above that of a guess although it names photos better: its weights have grown too large.",
+            "Lower the learning rate: let tuning.lr end at a tenth of this job's lr.",
+            f"test loss {test['loss']:.3f}, that of a guess {guess:.3f}; test accuracy {percent(test['accuracy'])}",
+            "evaluation.json",
+        )
+    ]
 
 
 def _gap(evaluation: Mapping[str, Any]) -> list[Insight]:

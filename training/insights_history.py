@@ -98,17 +98,17 @@ def _small_gap(seen: str, source: str) -> Insight:
     )
 
 
-def stagnation(history: Epochs, learnt: bool, said: str | None, cut_short: bool) -> list[Insight]:
+def stagnation(history: Epochs, learnt: bool, said: str | None, calm: bool) -> list[Insight]:
     """Return that nothing was learnt, that the last epochs brought nothing, or that more of them would help.
 
     Args:
         history: the epochs.
         learnt: what `has_learnt` says.
         said: what LossNotDecreasing saw; None where it found nothing.
-        cut_short: whether the training was ended before its last epoch.
+        calm: whether nothing else went wrong, so that more of the same may help.
     """
     if said is None:
-        return [] if cut_short else _still_learning(history)
+        return _still_learning(history) if calm else []
     if learnt:
         return [
             Insight(

@@ -90,7 +90,7 @@ MEANINGS: dict[str, Meaning] = {
         "The spread of some values left the limits that were set for it.",
         "Values that all agree, or that scatter wildly, are what comes before gradients that vanish or explode.",
         "Lower the learning rate, or set other limits in rules.parameters if these do not suit the network.",
-        tells_of_learning=True,
+        explains=("VanishingGradient", "WeightUpdateRatio"),
     ),
     "StalledTraining": Meaning(
         "The training stood still.",
@@ -159,7 +159,8 @@ def about_rules(
     left = {name: clean(found[name]["StatusDetails"]) for name in LOSS_RULES if name in found and name not in told}
     flat = left.pop("LossNotDecreasing", None)
     insights += overfitting(history, best_epoch, left)
-    insights += stagnation(history, learnt, flat, cut_short=ended_by is not None)
+    calm = ended_by is None and all(insight.severity == "note" for insight in insights)
+    insights += stagnation(history, learnt, flat, calm)
     return [*insights, *unjudged(statuses, "debugger")]
 
 

@@ -170,7 +170,11 @@ def test_epochs_that_would_still_help() -> None:
     note = told(epochs=history(losses))[1]
     assert (note.what, note.change) == ("The model was still learning when the training ended.", "Raise epochs, to 20 for example.")
     assert note.evidence == "validation loss 0.125 in epoch 8, 0.100 in epoch 10"
-    assert all("still learning" not in insight.what for insight in told(epochs=history(losses), ended_by="rule Overfit: met once"))
+    for other in (
+        told(epochs=history(losses), ended_by="rule Overfit"),
+        told(debug_rules(found("TensorVariance", "")), epochs=history(losses)),
+    ):
+        assert all("still learning" not in insight.what for insight in other)
 
 
 def test_rules_that_could_not_judge_are_told_by_their_reason() -> None:
@@ -233,6 +237,13 @@ def test_a_model_below_its_baseline_is_a_problem() -> None:
 
 def test_a_model_that_guesses_is_said_to() -> None:
     assert only(told(judged=evaluation(210, 1000, baseline=0.2))).what == "The model is not clearly better than a guess."
+
+
+def test_a_model_that_is_too_sure_of_its_errors() -> None:
+    judged = evaluation()
+    judged["test"]["loss"] = 3.5
+    insight = only(told(judged=judged))
+    assert (insight.severity, insight.evidence) == ("warning", "test loss 3.500, that of a guess 1.609; test accuracy 90.0%")
 
 
 def test_a_validation_split_that_flatters() -> None:
