@@ -7,15 +7,24 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 
+from tests.training import small
+from training.compatibility import import_smdebug
 from training.debugger import NoDebugger, attach_debugger
+from training.features import Processor
+from training.finetune import FineTuned
 from training.head import build_head
+from training.intervals import BUDGET
+from training.loop import fit
+from training.memory import Parts
 from training.rules.status import RuleStatus
-from training.settings import Folders, Hyperparameters
+from training.settings import Folders, Hyperparameters, Rules
 from training.verdicts import debugger_rules, doubted
 
 EPOCHS = 11
@@ -66,14 +75,17 @@ def run(
     return {line.partition(" ")[0]: line.partition(" ")[2] for line in done.stdout.splitlines()}
 
 
-def saved(folder: Path) -> dict[str, dict[str, list[int]]]:
-    """Tensor -> mode -> steps, as smdebug's readers find them."""
-    from training.compatibility import import_smdebug
-
+def opened(folder: Path) -> tuple[Any, Any]:
+    """smdebug's own reader, and its modes."""
     modes = import_smdebug().modes
     from smdebug.trials import create_trial
 
-    trial = create_trial(str(folder))
+    return create_trial(str(folder)), modes
+
+
+def saved(folder: Path) -> dict[str, dict[str, list[int]]]:
+    """Tensor -> mode -> steps, as smdebug's readers find them."""
+    trial, modes = opened(folder)
     named = {name: trial.tensor(name) for name in trial.tensor_names()}
     return {name: {mode.name: tensor.steps(mode=mode) for mode in (modes.TRAIN, modes.EVAL)} for name, tensor in named.items()}
 
@@ -156,6 +168,43 @@ def test_a_run_that_took_no_step_and_finds_none_says_so(tmp_path: Path) -> None:
     )
     assert said["PROBLEM"] == "recording stopped: RuntimeError: no tensor was recorded"
     assert set(said["VERDICTS"].split()) == {"Error"}
+
+
+@pytest.mark.parametrize("at_once", [17, 5])
+def test_fine_tuning_saves_activations_images_and_the_whole_batchs_gradient(
+    tmp_path: Path, prepared: Path, photos: Path, weights: Path, at_once: int
+) -> None:
+    """In bfloat16 and channels_last; a batch that goes through in parts is one step, with the gradient that the optimizer takes."""
+    training = small.small_training(prepared, photos, weights, debugger="embedded", rules=Rules(evaluate=()))
+    processor = Processor(torch.device("cpu"), bfloat16=True)
+    network = cast("FineTuned", training.network)
+    network.processor = processor
+    folders = Folders(tmp_path, tmp_path, tmp_path, tmp_path / "model", tmp_path, tmp_path / "failure")
+    debugger = attach_debugger(training.settings, folders, training, 2)
+    progress = fit(replace(training, parts=Parts(at_once), debugger=debugger))
+    gradients = {name: parameter.grad for name, parameter in training.parameters().items()}
+    debugger.close()
+    assert debugger.problem is None
+    found = saved(tmp_path / "debug-output")
+    assert found["CrossEntropyLoss_output_0"] == {"TRAIN": [0, 1, 2, 3], "EVAL": [0, 1]}
+    assert found["backbone.layer4.0.relu_input_0"] == found["backbone.layer4.2.relu_output_2"] == {"TRAIN": [0, 1, 2, 3], "EVAL": []}
+    assert not [name for name in found if "layer3" in name]
+    trial, modes = opened(tmp_path / "debug-output")
+    output = trial.tensor("backbone.layer4.0.relu_output_0").value(0, mode=modes.TRAIN)
+    assert output.shape == (min(at_once, 16), 512)
+    assert output.min() >= 0
+    images = trial.tensor("images").value(0, mode=modes.EVAL)
+    squares = next(training.valid.batches([torch.arange(6)], epoch=0))
+    assert images == pytest.approx(small.SMALL.scale(squares).mean(dim=(2, 3)).numpy(), abs=0.1)
+    assert [trial.tensor("CrossEntropyLoss_output_0").value(step, mode=modes.EVAL).item() for step in (0, 1)] == pytest.approx(
+        [epoch.valid_loss for epoch in progress.history]
+    )
+    name = "backbone.layer4.0.conv2.weight"
+    last = cast("torch.Tensor", gradients[name])
+    tensor = trial.tensor(f"gradient/FineTuned_{name}")
+    for reduction, absolute, expected in (("mean", True, last.abs().mean()), ("l2", False, last.norm()), ("std", False, last.std())):
+        assert tensor.reduction_value(3, reduction, mode=modes.TRAIN, abs=absolute) == pytest.approx(expected.item(), rel=1e-4)
+    assert sum(file.stat().st_size for file in (tmp_path / "debug-output").rglob("*")) < BUDGET
 
 
 def test_off_saves_nothing_and_judges_nothing(tmp_path: Path) -> None:
