@@ -14,7 +14,7 @@ Status = Mapping[str, Any]
 
 KINDS = {"rule_statuses": "debugger rules", "profiler_rule_statuses": "profiler rules"}
 """Documents of the report, and keys of an execution's output -> what they are."""
-WORDS = {"NoIssuesFound": "no issue", "IssuesFound": "issue", "Error": "error"}
+WORDS = {"NoIssuesFound": "without issues", "IssuesFound": "with issues", "Error": "could not judge"}
 MARKS = {"IssuesFound": ("▲", "yellow"), "Error": ("✗", "red")}
 STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "good": "green"}
 TOP = 3
@@ -42,7 +42,7 @@ def print_verdicts(console: Console, statuses: Mapping[str, Sequence[Status]]) -
 
 
 def counts(statuses: Sequence[Status]) -> Text:
-    """`9 no issue, 1 issue`, or why there is none."""
+    """`9 without issues, 1 with issues`, or why there is none."""
     if not statuses:
         return Text("none were asked", style="dim")
     found = Counter(status["RuleEvaluationStatus"] for status in statuses)
@@ -67,7 +67,10 @@ def say_kept_back(console: Console, execution: Execution) -> None:
     for reason in execution.kept_back or ["the execution gave no reason"]:
         console.print(Text(f"  ▲ {reason}"), soft_wrap=True)
     console.print(
-        Text('  Mend it and run again, or, to deploy whatever the rules say: --input \'{"rules": {"block_deployment": []}}\'', style="dim"),
+        Text(
+            '  Mend it and run again, or, to deploy whatever the rules say: whippet run --input \'{"rules": {"block_deployment": []}}\'',
+            style="dim",
+        ),
         soft_wrap=True,
     )
 

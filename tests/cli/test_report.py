@@ -55,7 +55,7 @@ def test_a_profilers_page_that_came_after_the_job_is_fetched_too(tmp_path: Path)
 def test_verdicts_of_awss_debugger_come_from_the_execution(tmp_path: Path) -> None:
     text = printed(tmp_path, files(insights=[], rule_statuses=[], profiler_rule_statuses=[]), Moment("SUCCEEDED"))
     assert "▲ Overfit" in text
-    assert "1 no issue" in text
+    assert "1 without issues" in text
 
 
 def test_a_model_that_was_kept_back_is_told_first(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_execution_without_a_report_is_refused(tmp_path: Path) -> None:
 
 def test_verdicts_are_counted_and_long_ones_shortened() -> None:
     statuses = [OVERFIT, {**OVERFIT, "RuleEvaluationStatus": "Stopped", "StatusDetails": "w" * 500}]
-    assert counts(statuses).plain == "1 issue, 1 Stopped"
+    assert counts(statuses).plain == "1 with issues, 1 Stopped"
     console = Console(file=io.StringIO(), width=200)
     print_verdicts(console, {"rule_statuses": statuses, "profiler_rule_statuses": []})
     assert isinstance(console.file, io.StringIO)

@@ -318,9 +318,9 @@ def test_the_end_tells_what_the_rules_said() -> None:
     say_end(console, watched, read_execution(watched, ARN))
     text = written(console)
     for part in (
-        "debugger rules    1 issue",
+        "debugger rules    1 with issues",
         "▲ Overfit  the condition was met twice",
-        "profiler rules    1 no issue",
+        "profiler rules    1 without issues",
         "▲ rule UnchangedTensor gave",
     ):
         assert part in text

@@ -83,7 +83,8 @@ def test_nothing_known_is_not_called_good() -> None:
 def test_any_document_may_be_missing(missing: int) -> None:
     documents: list[Any] = [debug_rules(), profiler_rules(), GOOD_HISTORY, evaluation(), data(), profile()]
     documents[missing] = type(documents[missing])()
-    assert [insight.severity for insight in insights(*documents, 10)] == ["good"]
+    rules, profiler, epochs, judged, photos, measured = documents
+    assert [insight.severity for insight in insights(rules, profiler, epochs, judged, photos, measured, 10)] == ["good"]
 
 
 # Debugger rules
