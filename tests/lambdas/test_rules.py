@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdas import rule_images, rules
@@ -16,7 +16,6 @@ from lambdas.execution_input import DEBUGGER_MODES, TRAINABLE, ExecutionInput
 from lambdas.input_values import InvalidExecutionInput
 from lambdas.rule_configurations import debug_rule_configurations, profiler_rule_configurations, stop_action
 from lambdas.rules_input import LONGEST_HYPERPARAMETER, Rules
-from stacks.workflow import RULES_REPOSITORY
 from training.rules import names
 from training.settings import parse_hyperparameters
 
@@ -51,7 +50,6 @@ def test_the_image_accounts_are_those_of_the_sdk() -> None:
     (version,) = json.loads((folder / "core" / "image_uri_config" / "debugger.json").read_text())["versions"].items()
     assert version == (rule_images.TAG, {"registries": rule_images.ACCOUNTS, "repository": rule_images.REPOSITORY})
     assert len(rule_images.ACCOUNTS) == 24
-    assert rule_images.REPOSITORY == RULES_REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -184,7 +182,12 @@ def test_a_managed_job_is_asked_for_the_rules_with_strings_only() -> None:
         {
             "RuleConfigurationName": "Overfit",
             "RuleEvaluatorImage": IMAGE,
-            "RuleParameters": {"rule_to_invoke": "Overfit", "ratio_threshold": "0.5", "action_json": stop_action(JOBS)},
+            "RuleParameters": {
+                "rule_to_invoke": "Overfit",
+                **rules.job_parameters("Overfit", 20),
+                "ratio_threshold": "0.5",
+                "action_json": stop_action(JOBS),
+            },
         },
         {
             "RuleConfigurationName": "LossNotDecreasing",
@@ -254,6 +257,7 @@ GIVEN = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(GIVEN, st.sampled_from(DEBUGGER_MODES), st.sampled_from(TRAINABLE))
 def test_any_rules_are_either_parsed_or_refused(asked: Mapping[str, Any], debugger: str, trainable: str) -> None:
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lambdas import rule_images
 from lambdas.invoke_endpoint import PHOTO_TYPES
 from lambdas.prepare_execution import Settings
 from lambdas.prepared import MOST_AGE, PREFIX
@@ -270,7 +271,7 @@ def test_the_function_that_assesses_a_model_may_read_verdicts_and_nothing_else(s
 def test_only_jobs_that_aws_judges_may_be_stopped_by_their_own_role(synthesis: Synthesis) -> None:
     """The service runs rules in the job's role; a job that judges itself needs none of it."""
     managed, own = (statements_of(synthesis, f"Workflow{name}Role") for name in ("ManagedTraining", "Training"))
-    rules = "arn:aws:ecr:us-east-1:503895931360:repository/sagemaker-debugger-rules"
+    rules = f"arn:aws:ecr:us-east-1:{rule_images.ACCOUNTS['us-east-1']}:repository/{rule_images.REPOSITORY}"
     for action, resource in (
         ("sagemaker:StopTrainingJob", f"{SAGEMAKER}:training-job/whippet-1-train-2"),
         ("sagemaker:ListTrainingJobs", "*"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lambdas.rules import job_parameters
 from stacks.sagemaker_requests import LONGEST_SPOT_SECONDS, PROFILING_MILLISECONDS
 from stacks.training_states import (
     LATER_LOOK_SECONDS,
@@ -155,12 +156,12 @@ def test_a_managed_job_is_asked_for_as_the_api_has_it() -> None:
         {
             "RuleConfigurationName": "Overfit",
             "RuleEvaluatorImage": image,
-            "RuleParameters": {"rule_to_invoke": "Overfit", "patience": "2"},
+            "RuleParameters": {"rule_to_invoke": "Overfit", **job_parameters("Overfit", 20), "patience": "2"},
         },
         {
             "RuleConfigurationName": "AllZero",
             "RuleEvaluatorImage": image,
-            "RuleParameters": {"rule_to_invoke": "AllZero", "collection_names": "gradients"},
+            "RuleParameters": {"rule_to_invoke": "AllZero", **job_parameters("AllZero", 20)},
         },
     ]
     assert request["ProfilerConfig"] == {"S3OutputPath": folder, "ProfilingIntervalInMilliseconds": 500}
