@@ -37,6 +37,7 @@ class Evaluation:
         self._tensors, self._configurations = tensors, configurations
         self._statuses, self._stop_file = statuses, stop_file
         self._judging: Judging | None = None
+        self._started = time.time()
         self._written: list[tuple[str, int]] = []
 
     def follow(self, is_over: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
@@ -52,7 +53,7 @@ class Evaluation:
 
     def _advance(self) -> int:
         if self._judging is None and has_collections(self._tensors):
-            self._judging = Judging(create_trial(self._tensors), self._configurations)
+            self._judging = Judging(create_trial(self._tensors), self._configurations, self._started)
         return self._judging.advance() if self._judging else 0
 
     def _write(self, *, ended: bool) -> None:

@@ -83,10 +83,12 @@ class Judged:
 class Judging:
     """The rules of one trial; they may be asked what they found while it grows."""
 
-    def __init__(self, trial: Any, configurations: Sequence[Mapping[str, Any]]) -> None:
-        """`trial`: what smdebug.trials.create_trial returns."""
+    def __init__(self, trial: Any, configurations: Sequence[Mapping[str, Any]], running_since: float = 0.0) -> None:
+        """`trial`: what smdebug.trials.create_trial returns; `running_since`: when the training began or was resumed, in epoch seconds."""
         self._trial = trial
         self._judged = [Judged(each, trial) for each in configurations]
+        for each in self._timed():
+            each.running_since = running_since
         self._done = -1
         self._steps = 0
 
@@ -102,9 +104,11 @@ class Judging:
 
     def wait(self) -> None:
         """Let rules that mind the time look at it; call this while the training goes on."""
-        for each in self._judged:
-            if isinstance(each.rule, StalledTrainingRule):
-                each.rule.wait()
+        for each in self._timed():
+            each.wait()
+
+    def _timed(self) -> list[StalledTrainingRule]:
+        return [each.rule for each in self._judged if isinstance(each.rule, StalledTrainingRule)]
 
     def statuses(self, now: Clock, *, ended: bool) -> list[RuleStatus]:
         """Return the verdicts so far."""

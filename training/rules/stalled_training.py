@@ -34,6 +34,8 @@ class StalledTrainingRule(TensorRule):
         self.threshold, self.stops_training = threshold, stop_training_on_fire
         self.training_job_name_prefix = training_job_name_prefix
         self._clock = clock
+        self.running_since = 0.0
+        """Seconds since the epoch; before then nobody trained, as between a job's interruption and its resumption."""
         self._last: tuple[float, SavedStep] | None = None
         self._told = False
 
@@ -43,14 +45,14 @@ class StalledTrainingRule(TensorRule):
         self._last, self._told = (now, step), False
         if before is None:
             return None
-        return self._judge(now - before[0], f"between {before[1].mode} step {before[1].number} and this one")
+        return self._judge(now - max(before[0], self.running_since), f"between {before[1].mode} step {before[1].number} and this one")
 
     def wait(self) -> bool:
         """Look at how long it is since the last saved step; call it while the training goes on. Return whether that is too long, once."""
         if self._last is None or self._told:
             return False
         saved_at, step = self._last
-        found = self._judge(self._clock() - saved_at, "since this step")
+        found = self._judge(self._clock() - max(saved_at, self.running_since), "since this step")
         self._told = bool(found)
         return self.note(found, step) if found else False
 

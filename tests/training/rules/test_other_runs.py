@@ -8,11 +8,11 @@ import pytest
 from tests.training.rules.recorded import record, rule
 from tests.training.rules.test_each_rule import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
 from training.rules.builtin import ConfigurationError, build_rule, stops_training
-from training.rules.judge import judge
+from training.rules.judge import Judging, judge
 from training.rules.names import STOP_TRAINING
 from training.rules.overfit import Overfit
 from training.rules.stalled_training import StalledTrainingRule
-from training.rules.status import RuleStatus
+from training.rules.status import RuleStatus, utc_now
 from training.rules.vanishing_gradient import VanishingGradient
 
 from smdebug.exceptions import NoMoreData  # isort: skip - smdebug imports only after its repairs
@@ -56,6 +56,16 @@ def test_a_training_that_stands_still_now_is_found_once(tmp_path: Path) -> None:
     assert stalled.wait()
     assert not stalled.wait()
     assert [finding.value for finding in stalled.findings] == [101]
+
+
+def test_the_time_for_which_a_job_was_interrupted_does_not_count(tmp_path: Path) -> None:
+    folder = saved_at(record(tmp_path / "run", losses([1.0, 0.9])), 0, 5000)
+    verdicts = {}
+    for running_since in (0.0, 1e9 + 4000):
+        judging = Judging(create_trial(folder), [rule("StalledTraining")], running_since)
+        judging.advance()
+        verdicts[running_since] = judging.statuses(utc_now, ended=True)[0].RuleEvaluationStatus
+    assert list(verdicts.values()) == ["IssuesFound", "NoIssuesFound"]
 
 
 def test_the_same_again_is_found(tmp_path: Path) -> None:
