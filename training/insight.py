@@ -38,17 +38,24 @@ def unjudged(statuses: Sequence[Mapping[str, Any]], kind: str) -> list[Insight]:
     for status in statuses:
         if status["RuleEvaluationStatus"] not in ("NoIssuesFound", "IssuesFound"):
             reasons.setdefault((status["RuleEvaluationStatus"], clean(status["StatusDetails"])), []).append(status)
-    return [_unjudged(status, reason, missing, kind) for (status, reason), missing in reasons.items()]
+    some_judged = any(status["RuleEvaluationStatus"] in ("NoIssuesFound", "IssuesFound") for status in statuses)
+    return [
+        _unjudged(status, reason, missing, kind, harmless=some_judged and NOTHING_TO_COMPARE in reason)
+        for (status, reason), missing in reasons.items()
+    ]
 
+
+NOTHING_TO_COMPARE = "nothing to compare"
+"""In the details of a rule that saw no tensor of its kind; few photos are often why, not a fault."""
 
 _UNJUDGED = {"Error": "could not judge", "InProgress": "had not judged yet when this was written"}
 
 
-def _unjudged(status: str, reason: str, missing: Sequence[Mapping[str, Any]], kind: str) -> Insight:
+def _unjudged(status: str, reason: str, missing: Sequence[Mapping[str, Any]], kind: str, harmless: bool) -> Insight:
     names = named([rule["RuleConfigurationName"] for rule in missing])
     advice = next((rule["Advice"] for rule in missing if rule.get("Advice")), "")
     return Insight(
-        "warning" if status == "Error" else "note",
+        "warning" if status == "Error" and not harmless else "note",
         f"{counted(len(missing), f'{kind} rule')} {_UNJUDGED.get(status, 'did not finish')}: {names}.",
         "What was not seen is not free of issues: this run is less well known than it seems.",
         advice or f'Look in the job\'s log for the line that begins with "{kind} degraded".',

@@ -188,6 +188,12 @@ def test_rules_that_could_not_judge_are_told_by_their_reason() -> None:
     assert insight.what == "3 debugger rules could not judge: Overfit, ExplodingTensor and UnchangedTensor."
 
 
+def test_a_rule_for_which_there_are_too_few_photos_is_a_note() -> None:
+    few = status("ClassImbalance", "Error", "InternalError: no 100 labels: nothing to compare in 20 saved steps")
+    assert [insight.severity for insight in told(debug_rules(few))] == ["good", "note"]
+    assert only(told([few])).severity == "warning", "nothing at all was judged"
+
+
 def test_tensors_that_are_missing_are_told_where_no_rule_says_so() -> None:
     full = "no space left on the disk"
     assert only(insights([], history=GOOD_HISTORY, best_epoch=10, problem=full)).evidence == full
