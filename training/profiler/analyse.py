@@ -5,8 +5,9 @@ Runs in training jobs after the training, and as a process of its own beside a j
     python -m training.profiler.analyse --folder profiler-output --output rule-output --configurations FILE --statuses FILE
 
 The configurations are ProfilerRuleConfigurations as in the API. Below the output, as the service lays it out, for ProfilerReport
-ProfilerReport-<start in seconds since the epoch>/profiler-output/ with profiler-report.html and profiler-reports/<Rule>.json; without a
-ProfilerReport, for each rule <name of its configuration>/profiler-output/profiler-reports/<Rule>.json.
+ProfilerReport-<start in seconds since the epoch>/profiler-output/ (or its configuration's name, where that is another) with
+profiler-report.html and profiler-reports/<Rule>.json; where there is no ProfilerReport, for each rule
+<name of its configuration>/profiler-output/profiler-reports/<Rule>.json.
 """
 
 import argparse
@@ -102,7 +103,8 @@ class _Verdict:
 
     def write_report(self, metrics: Metrics, others: Mapping[str, "_Verdict"], output: Path, document: Mapping[str, Any]) -> None:
         """Evaluate the rules that were not by themselves, and write the page and a JSON file a rule."""
-        folder = output / f"{REPORT}-{int(metrics.started):010d}" / "profiler-output"
+        name = str(self.configuration["RuleConfigurationName"])
+        folder = output / (f"{REPORT}-{int(metrics.started):010d}" if name == REPORT else name) / "profiler-output"
         try:
             own = {name: rule for name, rule in ProfilerReport.from_parameters(self.parameters).rules.items() if name not in others}
             rules = own | {name: other.rule for name, other in others.items() if other.rule}

@@ -33,7 +33,7 @@ class Gpus:
 
     def __init__(self, library: Any | None = None) -> None:
         """`library`: NVIDIA's, loaded; None looks for it."""
-        self._library = library or _load()
+        self._library: Any = library or _load()
         self._handles = self._find() if self._library else []
 
     def states(self) -> list[GpuState | None]:

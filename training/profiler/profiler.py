@@ -74,11 +74,19 @@ class NoProfiler:
 class JobProfiler:
     """Times steps and phases, records one window of operators, and has the machine sampled beside the training."""
 
-    def __init__(self, folder: Path, device: torch.device, sampler: SamplerProcess | None, node: str = "algo-1") -> None:
-        """`folder`: where measurements go. `sampler`: what samples the machine, None where the service does."""
+    def __init__(
+        self,
+        folder: Path,
+        device: torch.device,
+        sampler: SamplerProcess | None,
+        node: str = "algo-1",
+        clock: Callable[[], int] = perf_counter_ns,
+    ) -> None:
+        """`folder`: where measurements go. `sampler`: what samples the machine, None where the service does. `clock`: nanoseconds."""
         self.problem: str | None = sampler.problem if sampler else None
         if self.problem:
             _say(self.problem)
+        self._clock = clock
         self._timeline = Timeline(folder, device.type, node)
         self._window = TorchWindow(folder, device.type)
         self._sampler = sampler
@@ -99,7 +107,7 @@ class JobProfiler:
         number = self._steps[mode]
         self._steps[mode] = number + 1
         try:
-            self._note(mode, number, perf_counter_ns())
+            self._note(mode, number, self._clock())
             if mode == "train" and not self._window.is_over:
                 self._window.step()
             if self._timeline.is_due:
@@ -130,13 +138,13 @@ class JobProfiler:
             self._open.clear()  # the data were at their end: no step came of it
         if self._synchronise and self._times_phases:
             self._synchronise()
-        return perf_counter_ns()
+        return self._clock()
 
     def ended(self, name: str, started: int) -> None:
         """Note a phase. One of "save" between two steps belongs to neither."""
         if self._synchronise and self._times_phases:
             self._synchronise()
-        now = perf_counter_ns()
+        now = self._clock()
         if name == "save" and not any(phase != "data" for phase, *_ in self._open):
             self._timeline.add(name, started, now, sum(self._steps.values()), "between")
         else:
@@ -190,14 +198,14 @@ def start_profiler(mode: str, folder: Path, device: torch.device) -> Profiler:
 
     Args:
         mode: "embedded"; "managed", where the service samples the machine and only steps are timed here; "off".
-        folder: the profiler's; what an earlier run of the job left there is removed.
+        folder: the profiler's; what an earlier run of the job left there is removed, but not what the service samples.
         device: what the training computes on.
     """
     if mode == "off":
         return NoProfiler()
     node = os.environ.get("SM_CURRENT_HOST", "algo-1")
     try:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder if mode == "embedded" else folder / "framework", ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         return JobProfiler(folder, device, SamplerProcess(folder, node) if mode == "embedded" else None, node)
     except Exception as error:  # noqa: BLE001 - whatever the profiler cannot do, the training goes on, and the log says so

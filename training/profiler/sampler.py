@@ -58,8 +58,8 @@ class Machine:
         rows.append(("memory", "MemoryUsedPercent", "", psutil.virtual_memory().percent))
         names = ("IOPS", "ReadThroughputInBytesPerSecond", "WriteThroughputInBytesPerSecond")
         rows += [("i/o", name, "", (b - a) / seconds) for name, a, b in zip(names, disk, self._disk, strict=True)]
-        names = ("ReceiveBytesPerSecond", "TransmitBytesPerSecond")
-        rows += [("network", name, "Algorithm", (b - a) / seconds) for name, a, b in zip(names, network, self._network, strict=True)]
+        cards = ("ReceiveBytesPerSecond", "TransmitBytesPerSecond")
+        rows += [("network", name, "Algorithm", (b - a) / seconds) for name, a, b in zip(cards, network, self._network, strict=True)]
         return rows + list(self._gpu_rows())
 
     def _gpu_rows(self) -> Iterator[Row]:

@@ -29,6 +29,24 @@ from training.profiler.torch_window import BEGINS_AFTER, STEPS
 CPU = torch.device("cpu")
 
 
+class Clock:
+    """Nanoseconds that pass only when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += int(seconds * 1e9)
+
+
+def timed(folder: Path) -> tuple[JobProfiler, Clock]:
+    clock = Clock()
+    return JobProfiler(folder, CPU, sampler=None, clock=clock), clock
+
+
 class Counting(JobProfiler):
     """A profiler of a GPU that is made up: it counts how often it was waited for."""
 
@@ -57,52 +75,64 @@ def events(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_steps_and_phases_are_recorded(tmp_path: Path) -> None:
-    profiler = JobProfiler(tmp_path, CPU, sampler=None)
-    run(profiler, 4, seconds=0.01)
+    profiler, clock = timed(tmp_path)
+    for _ in range(4):
+        for name, seconds in (("data", 0.01), ("forward", 0.03), ("backward", 0.05), ("optimizer", 0.005)):
+            with profiler.phase(name):
+                clock.pass_by(seconds)
+        clock.pass_by(0.005)
+        profiler.step("train")
     with profiler.phase("forward"):
-        time.sleep(0.01)
+        clock.pass_by(0.02)
     profiler.step("eval")
     profiler.close()
     metrics = read_metrics(tmp_path)
     assert {mode: steps.count for mode, steps in metrics.steps.items()} == {"train": 4, "eval": 1}
-    assert 0.04 <= metrics.steps["train"].seconds[0] < 0.2
-    phases = metrics.steps["train"].phases
-    assert {name: round(phases[name], 1) for name in ("data", "forward", "backward", "optimizer")} == dict.fromkeys(
-        ("data", "forward", "backward", "optimizer"), pytest.approx(0.2, abs=0.1)
-    )
-    assert sum(phases.values()) == pytest.approx(1)
+    assert metrics.steps["train"].seconds.tolist() == pytest.approx([0.1] * 4)
+    assert metrics.steps["eval"].seconds.tolist() == pytest.approx([0.02])
+    shares = {"data": 0.1, "forward": 0.3, "backward": 0.5, "optimizer": 0.05, "rest": 0.05}
+    assert metrics.steps["train"].phases == pytest.approx(shares, abs=1e-3)
+    assert metrics.waited == pytest.approx(0.04, abs=1e-3)
     assert profiler.problem is None
 
 
 def test_phases_that_come_several_times_a_step_are_added_up(tmp_path: Path) -> None:
-    profiler = JobProfiler(tmp_path, CPU, sampler=None)
-    run(profiler, 3, ("data", "forward", "backward", "forward", "backward"), 0.005)
+    profiler, clock = timed(tmp_path)
+    for name in ("data", "forward", "backward", "forward", "backward"):
+        with profiler.phase(name):
+            clock.pass_by(0.01)
+    profiler.step("train")
     profiler.close()
-    assert read_metrics(tmp_path).steps["train"].phases["forward"] == pytest.approx(0.4, abs=0.1)
+    assert read_metrics(tmp_path).steps["train"].phases["forward"] == pytest.approx(0.4)
 
 
 def test_a_step_begins_with_its_first_phase(tmp_path: Path) -> None:
-    profiler = JobProfiler(tmp_path, CPU, sampler=None)
+    profiler, clock = timed(tmp_path)
     run(profiler, 1)
     with profiler.phase("data"):
-        pass  # the data were at their end
+        clock.pass_by(0.001)  # the data were at their end
     with profiler.phase("save"):
-        time.sleep(0.05)
-    time.sleep(0.1)
-    run(profiler, 1)
+        clock.pass_by(0.05)
+    clock.pass_by(3)
+    with profiler.phase("data"):
+        clock.pass_by(0.1)
+    profiler.step("train")
     profiler.close()
     metrics = read_metrics(tmp_path)
-    assert metrics.steps["train"].seconds[1] < 0.05
-    assert [seconds for _, seconds in metrics.between] == [pytest.approx(0.05, abs=0.03)]
+    assert metrics.steps["train"].seconds[1] == pytest.approx(0.1)
+    assert [seconds for _, seconds in metrics.between] == [pytest.approx(0.05)]
 
 
 def test_saving_inside_a_step_is_part_of_it(tmp_path: Path) -> None:
-    profiler = JobProfiler(tmp_path, CPU, sampler=None)
-    run(profiler, 2, ("data", "backward", "save", "optimizer"), 0.005)
+    profiler, clock = timed(tmp_path)
+    for name in ("data", "backward", "save", "optimizer"):
+        with profiler.phase(name):
+            clock.pass_by(0.01)
+    profiler.step("train")
     profiler.close()
     metrics = read_metrics(tmp_path)
     assert metrics.between == ()
-    assert metrics.steps["train"].phases["save"] == pytest.approx(0.25, abs=0.1)
+    assert metrics.steps["train"].phases["save"] == pytest.approx(0.25)
 
 
 def test_what_a_phase_raises_goes_through(tmp_path: Path) -> None:
@@ -201,12 +231,14 @@ def test_off_measures_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_managed_times_steps_and_samples_nothing(tmp_path: Path) -> None:
+def test_managed_times_steps_and_leaves_sampling_to_the_service(tmp_path: Path) -> None:
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "of-the-service").touch()
     profiler = start_profiler("managed", tmp_path, CPU)
     run(profiler, 3)
     profiler.close()
     assert read_metrics(tmp_path).steps["train"].count == 3
-    assert not (tmp_path / "system").exists()
+    assert [file.name for file in (tmp_path / "system").iterdir()] == ["of-the-service"]
 
 
 def test_embedded_measures_all_and_drops_an_earlier_run(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profiler = start_profiler("embedded", path, torch.device("cpu"))
     for _ in range(8):
         for name in ("data", "forward", "backward", "optimizer"):
-            with profiler.phase(name):  # type: ignore[arg-type]
+            with profiler.phase(name):
                 time.sleep(0.03)
         profiler.step("train")
     profiler.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.profiler.metrics import Metrics
-from training.profiler.rules.profiler_rule import FEWEST, WORTH_SECONDS, Finding, ProfilerRule, evidence, judged, too_few
+from training.profiler.rules.profiler_rule import FEWEST, UNRECORDED, WORTH_SECONDS, Finding, ProfilerRule, evidence, judged, too_few
 
 WAITING = 1 / 3
 """Part of a training step that it may wait for its photos."""
@@ -32,7 +32,7 @@ class Dataloader(ProfilerRule):
         if lacking := too_few(len(steps) if steps else 0, "training steps"):
             return lacking
         if steps is None or not steps.phases:
-            return Finding("not judged: the phases of the training's steps were not recorded", unjudged=True)
+            return Finding("not judged: the phases of the training's steps were not recorded", unjudged=True, advice=UNRECORDED)
         share, waited = steps.phases.get("data", 0.0), metrics.waited or 0.0
         cpu = judged(metrics.cpu(), metrics, 0)
         busy = float(np.mean(cpu.values)) if len(cpu) >= FEWEST else None

@@ -6,7 +6,7 @@ Runs in training jobs after the training.
 from dataclasses import dataclass
 
 from training.profiler.metrics import Metrics
-from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence
+from training.profiler.rules.profiler_rule import UNRECORDED, Finding, ProfilerRule, evidence
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,5 @@ class MaxInitializationTime(ProfilerRule):
             found = [evidence("minutes until the first step", minutes, self.threshold)]
             return Finding(said, 1, 1, 1, details, advice, found)
         if not metrics.loop:
-            return Finding(
-                "not judged: no step was recorded", details=details, unjudged=True, advice="Read the job's log for why no step was taken."
-            )
+            return Finding("not judged: no step was recorded", details=details, unjudged=True, advice=UNRECORDED)
         return Finding(f"the first step began after {60 * minutes:.1f} s", 1, details=details)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.profiler.metrics import Metrics
-from training.profiler.rules.profiler_rule import Finding, ProfilerRule, statistics
+from training.profiler.rules.profiler_rule import UNRECORDED, Finding, ProfilerRule, statistics
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class OverallFrameworkMetrics(ProfilerRule):
     def judge(self, metrics: Metrics) -> Finding:
         """Put the numbers together."""
         if not metrics.steps:
-            return Finding("not judged: no step was recorded", unjudged=True, advice="Read the job's log for why no step was recorded.")
+            return Finding("not judged: no step was recorded", unjudged=True, advice=UNRECORDED)
         details: dict[str, Any] = {
             "phase": {mode: float(steps.seconds.sum()) for mode, steps in metrics.steps.items()},
             "ratio": {mode: dict(steps.phases) for mode, steps in metrics.steps.items()},

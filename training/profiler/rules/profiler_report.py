@@ -17,7 +17,7 @@ from training.profiler.rules.low_gpu_utilization import LowGPUUtilization
 from training.profiler.rules.max_initialization_time import MaxInitializationTime
 from training.profiler.rules.overall_framework_metrics import OverallFrameworkMetrics
 from training.profiler.rules.overall_system_usage import OverallSystemUsage
-from training.profiler.rules.profiler_rule import Finding, ParameterError, ProfilerRule
+from training.profiler.rules.profiler_rule import UNRECORDED, Finding, ParameterError, ProfilerRule
 from training.profiler.rules.step_outlier import StepOutlier
 
 RULES: dict[str, type[ProfilerRule]] = {
@@ -74,13 +74,14 @@ def summary(findings: Mapping[str, Finding]) -> Finding:
     said = f"{len(findings)} rules judged the job: {', '.join(met) if met else 'none'} found something"
     if unjudged:
         said += f"; not judged: {', '.join(unjudged)}"
+    nothing = not met and len(unjudged) == len(findings) and bool(findings)
     points = max((finding.datapoints for finding in findings.values()), default=0)
     return Finding(
         said,
         points,
         len(met),
         len(met),
-        advice="Read profiler-report.html: it says what to change first." if met else "",
+        advice=UNRECORDED if nothing else "Read profiler-report.html: it says what to change first." if met else "",
         evidence=[row for name in met for row in findings[name].evidence][:10],
-        unjudged=not met and len(unjudged) == len(findings) and bool(findings),
+        unjudged=nothing,
     )

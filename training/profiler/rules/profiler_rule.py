@@ -27,6 +27,9 @@ WORTH_SECONDS = 1.0
 """Seconds of waiting in a whole job below which nothing is worth a change."""
 
 
+UNRECORDED = "Read the job's log for the line that begins with 'profiler degraded', and mend what it names."
+
+
 class ParameterError(ValueError):
     """A rule's parameters are not what it takes."""
 
@@ -155,7 +158,7 @@ def without_samples(metrics: Metrics) -> Finding | None:
     return Finding(
         "not judged: no sample of the machine was recorded",
         unjudged=True,
-        advice="Read the job's log for the line that begins with 'profiler degraded', and mend what it names.",
+        advice=UNRECORDED,
     )
 
 
@@ -167,7 +170,7 @@ def too_few(count: int, what: str = "samples of the training loop") -> Finding |
         f"not judged: there are {count} {what}, and {FEWEST} are needed",
         datapoints=count,
         unjudged=True,
-        advice="Nothing needs to change for a job this short; a longer one is judged.",
+        advice="Nothing needs to change for a job this short; a longer one is judged." if count else UNRECORDED,
     )
 
 
