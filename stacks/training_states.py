@@ -82,7 +82,7 @@ def train_model_managed() -> State:
     return api_call(
         "createTrainingJob",
         requests.create_managed_training_job(),
-        caught=catch(training_failure("TrainModelManaged", requests.TRAINING_JOB_NAME)),
+        caught=catch(training_failure("TrainModelManaged", requests.TRAINING_JOB_NAME), to="StopTrainingJob"),
         to="WaitForTraining",
         retried=SDK_UNNAMED,
         assign={"training": {"job": jsonata("$split($states.result.TrainingJobArn, '/')[-1]")}},
@@ -119,7 +119,7 @@ def describe_training() -> State:
     return api_call(
         "describeTrainingJob",
         {"TrainingJobName": jsonata("$training.job")},
-        caught=catch(training_failure("DescribeTraining", "$training.job")),
+        caught=catch(training_failure("DescribeTraining", "$training.job"), to="StopTrainingJob"),
         to="IsTrainingDone",
         retried=SDK_UNNAMED,
         assign={
@@ -166,7 +166,7 @@ def training_takes_too_long() -> State:
 
 
 def stop_training_job() -> State:
-    """Nothing that this execution started goes on after it."""
+    """Nothing that this execution started goes on after it, not even what was started by a request whose answer was lost."""
     return last_act("stopTrainingJob", {"TrainingJobName": jsonata("$failure.job")})
 
 

@@ -266,6 +266,12 @@ def test_a_managed_job_that_fails_gives_its_reason() -> None:
     assert "StopTrainingJob" not in failed.visited
 
 
+def test_a_managed_job_whose_start_was_not_answered_is_stopped() -> None:
+    failed = run(MANAGED, createTrainingJob=[TaskError("States.Timeout")])
+    assert failed.error == "TrainModelManaged.Timeout"
+    assert asked_for(failed, "stopTrainingJob") == [{"TrainingJobName": training_request(failed)["TrainingJobName"]}]
+
+
 def test_an_account_without_the_debugger_is_told_so() -> None:
     refused = [TaskError("SageMaker.SageMakerException", "Amazon SageMaker Debugger is not available to new customers.")] * 4
     failed = run(MANAGED, createTrainingJob=refused)
@@ -291,6 +297,7 @@ def test_a_stutter_while_looking_is_forgiven_and_a_refusal_is_told(tries: int) -
         assert done.error == "SageMaker.SageMakerException"
         assert done.cause.startswith("DescribeTraining failed (training job whippet-")
         assert done.cause.endswith("not authorized to perform: sagemaker:DescribeTrainingJob.")
+        assert asked_for(done, "stopTrainingJob") == [{"TrainingJobName": training_request(done)["TrainingJobName"]}], "it may be running"
 
 
 def test_verdicts_that_cannot_be_read_are_told() -> None:
