@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
+from urllib.parse import quote
 
 from lambdas.input_values import InvalidExecutionInput, is_number, is_whole, known_keys, shown
 from lambdas.rules import DEBUG_RULES, PROFILER_RULES, default_rules
@@ -99,9 +100,9 @@ class Rules:
 
     @property
     def hyperparameter(self) -> str:
-        """What the training job needs to know of it: JSON as a JSON string, for the training toolkit decodes every value once."""
+        """What the training job needs to know of it: JSON, percent-encoded, for the training toolkit starts the program through a shell."""
         told = {key: value for key, value in asdict(self).items() if key != "block_deployment"}
-        return json.dumps(json.dumps(told))
+        return quote(json.dumps(told, separators=(",", ":")), safe=",:")
 
 
 def rule_names(given: Mapping[str, Any], key: str, default: tuple[str, ...], allowed: Collection[str], what: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -169,10 +170,22 @@ def test_all_rules_with_a_word_each_fit_into_a_hyperparameter(trainable: str) ->
 
 
 def test_the_training_job_reads_the_hyperparameter() -> None:
-    """Decoded once by the training toolkit on its way, as every value is."""
-    asked = parsed(stop_training=["AllZero"], parameters={"Overfit": {"tensor_regex": '.*"loss"', "patience": "3"}})
-    read = parse_hyperparameters(["--lr", "0.1", "--batch_size", "16", "--rules", json.loads(asked.hyperparameter)]).rules
+    """After the training toolkit, which decodes a value that is JSON and starts the program through a shell."""
+    theirs = {"Overfit": {"tensor_regex": """.*"loss" $HOME `ls` 'x' \\ ~ % é {a,b} *;&|<>""", "patience": "3"}}
+    asked = parsed(stop_training=["AllZero"], parameters=theirs)
+    with pytest.raises(ValueError, match="Expecting value"):
+        json.loads(asked.hyperparameter)
+    shell = subprocess.run(f"printf %s\\\\n --rules {asked.hyperparameter}", shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+    option, arrived = shell.stdout.splitlines()
+    assert (option, arrived) == ("--rules", asked.hyperparameter)
+    read = parse_hyperparameters(["--lr", "0.1", "--batch_size", "16", option, arrived]).rules
     assert (read.evaluate, read.stop_training, read.parameters) == (asked.evaluate, asked.stop_training, asked.parameters)
+
+
+def test_the_hyperparameter_can_be_read_in_the_console() -> None:
+    asked = parsed(evaluate=["Overfit"], parameters={"Overfit": {"patience": 3}})
+    named, told = "%7B%22evaluate%22:%5B%22Overfit%22%5D,", "%22parameters%22:%7B%22Overfit%22:%7B%22patience%22:%223%22%7D%7D%7D"
+    assert asked.hyperparameter == f"{named}%22stop_training%22:%5B%5D,{told}"
 
 
 def test_a_managed_job_is_asked_for_the_rules_with_strings_only() -> None:
