@@ -16,7 +16,7 @@ import torch
 
 from training.activations import Activations, channels
 from training.intervals import Intervals, intervals
-from training.job_debugger import JobDebugger, warn
+from training.job_debugger import JobDebugger, has_judged_gradient, warn
 from training.rules.status import RuleStatus
 from training.rules.watch import RuleWatch
 from training.settings import BASE, Folders, Hyperparameters
@@ -140,12 +140,11 @@ def _build(
     """Return the hook of the request, or our own, and how often it saves what."""
     from training.hook import KEPT, build_hook, complete, own_configuration  # these need smdebug
 
-    trained = training.parameters()
     every = intervals(
         head_only=settings.trainable == "head",
         epochs=settings.epochs,
         steps_per_epoch=steps_per_epoch,
-        reductions=KEPT * (len(trained) + sum("weight" in name for name in trained)),
+        reductions=KEPT * 2 * sum(map(has_judged_gradient, training.parameters())),
         channels=channels(training.network),
     )
     collections = COLLECTIONS if settings.trainable == "head" else COLLECTIONS | FINE_TUNING

@@ -104,7 +104,7 @@ class JobDebugger:
         if hook.saves_beyond(SMALL):
             for name, parameter in self._parameters.items():
                 hook.record(f"{self._network}_{name}", parameter)
-                if training and parameter.grad is not None:
+                if training and parameter.grad is not None and has_judged_gradient(name):
                     hook.record(f"gradient/{self._network}_{name}", parameter.grad)
         for name, value in {**self._activations.take(), **self._pending}.items():
             hook.record(name, value)
@@ -137,6 +137,14 @@ class JobDebugger:
         self.problem = f"recording stopped: {type(error).__name__}: {error}"
         self._activations.watching = False
         warn(self.problem)
+
+
+def has_judged_gradient(name: str) -> bool:
+    """Return whether the gradient of a parameter is saved. Of a bias it is not.
+
+    A head starts from zero weights: with classes in balance its bias has the gradient 0 then, to the rounding, and nothing vanishes.
+    """
+    return "weight" in name
 
 
 def warn(problem: str) -> None:

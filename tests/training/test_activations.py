@@ -56,7 +56,7 @@ def test_inputs_are_those_before_the_relu_changed_them() -> None:
 
 def test_a_channel_is_nought_only_where_its_relu_was_silent() -> None:
     network = Net()
-    nn.init.constant_(network.trained.conv2.bias, -1e6)
+    nn.init.constant_(network.trained.get_parameter("conv2.bias"), -1e6)
     watched = Activations(network, photos=16)
     watched.watching = True
     network(torch.randn(6, 3, 8, 8))
@@ -82,7 +82,8 @@ def test_of_a_batch_in_parts_the_first_part_is_kept_and_of_a_pass_done_again_the
 
 
 def test_what_fails_is_told_and_the_pass_goes_on() -> None:
-    network, said = Net(), []
+    network = Net()
+    said: list[Exception] = []
     watched = Activations(network, photos=16)
     watched.failed, watched.watching = said.append, True
     watched._keep = None  # type: ignore[assignment, method-assign]
