@@ -223,7 +223,8 @@ def optimizer(network: nn.Module) -> SGD:
 def places(folder: Path) -> Folders:
     """Return the folders of a job, all below one."""
     names = ("dataset", "photos", "weights", "model", "checkpoints", "failure")
-    return Folders(*(folder / name for name in names))
+    dataset, photos, weights, model, checkpoints, failure = (folder / name for name in names)
+    return Folders(dataset, photos, weights, model, checkpoints, failure)
 
 
 def describe(measured: dict[str, Any]) -> str:

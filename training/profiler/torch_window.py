@@ -5,6 +5,7 @@ for chrome://tracing and https://ui.perfetto.dev.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ BEGINS_AFTER = 2
 
 STEPS = 3
 """Training steps in the window."""
+
+QUIET = "99"
+"""Torch's recorder writes a line to the log when it begins and one when it ends; above this level it writes none."""
 
 MOST_OPERATORS = 100
 """Rows of the table: those that took most time."""
@@ -34,6 +38,7 @@ class TorchWindow:
         """Say that a training step has ended."""
         self._seen += 1
         if self._seen == BEGINS_AFTER:
+            os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
             activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (self.device == "cuda")
             self._recorder = profile(activities=activities)
             self._recorder.start()

@@ -44,6 +44,19 @@ def test_usual_steps_are_fine() -> None:
     assert finding.datapoints == 997
 
 
+def test_every_fiftieth_step_thirty_times_slower_is_found() -> None:
+    seconds = usual(320)
+    seconds[25::50] *= 30
+    assert judge(seconds).triggered == 1
+
+
+def test_slow_steps_of_a_job_of_a_second_are_fine() -> None:
+    seconds = np.full(97, 0.003)
+    seconds[[20, 50, 80]] = 0.033
+    finding = judge(seconds)
+    assert (finding.triggered, finding.violations) == (0, 3)
+
+
 def test_slow_first_steps_are_fine() -> None:
     seconds = usual(500)
     seconds[:3] *= 50
