@@ -42,19 +42,20 @@ def overfitting(history: Epochs, best_epoch: int | None, said: Mapping[str, str]
         )
     best, last = history[best_epoch - 1], history[-1]
     ratio = last["valid_loss"] / best["valid_loss"] if best["valid_loss"] > 0 else 1.0
-    gap = best["train_accuracy"] - best["valid_accuracy"]
-    if not said and not (ratio > WORSE and best_epoch <= 0.7 * len(history)):
+    wide = best["train_accuracy"] - best["valid_accuracy"] >= GAP
+    if not (said or wide or (ratio > WORSE and best_epoch <= 0.7 * len(history))):
         return []
     if best_epoch == 1 and len(history) > 2 and ratio > HARMED:
         return [_worse_from_the_start(_losses(best, last), source)]
     fewer = best_epoch if best_epoch < len(history) else None
-    if ratio > HARMED:
+    if ratio > (HARMED if said else WORSE):
         what = f"After epoch {best_epoch} the model learnt its training photos by heart."
         return [_by_heart("warning", what, fewer, _losses(best, last), source)]
     shares = f"{percent(best['train_accuracy'])} of the training and {percent(best['valid_accuracy'])} of the validation photos"
     seen = f"{_losses(best, last)}; {shares} named rightly"
-    if gap >= GAP:
-        return [_by_heart("warning", "The model knows its training photos much better than new ones.", fewer, seen, source)]
+    if wide:
+        what = "The model knows its training photos much better than new ones."
+        return [_by_heart("warning" if said else "note", what, fewer, seen, source)]
     return [_small_gap(seen, source)]
 
 

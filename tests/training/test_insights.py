@@ -156,9 +156,11 @@ def test_a_gap_without_harm_is_a_note() -> None:
     seen = told(debug_rules(found("Overfit", "met twice")), epochs=history([0.5, 0.4, 0.35, 0.35], [0.4, 0.3, 0.2, 0.2]))
     assert [insight.severity for insight in seen] == ["good", "note"]
     wide = history([0.5, 0.4, 0.35, 0.35], [0.4, 0.1, 0.01, 0.01], (1.0, 0.8))
-    assert only(told(debug_rules(found("Overfit", "met twice")), epochs=wide)).what.startswith(
-        "The model knows its training photos much better"
-    )
+    by_rule = only(told(debug_rules(found("Overfit", "met twice")), epochs=wide))
+    assert (by_rule.severity, by_rule.what) == ("warning", "The model knows its training photos much better than new ones.")
+    by_accuracy = told(epochs=wide)[1]
+    assert (by_accuracy.severity, by_accuracy.source) == ("note", "history.json")
+    assert "100.0% of the training and 80.0% of the validation photos named rightly" in by_accuracy.evidence
 
 
 def test_a_first_epoch_that_was_the_best_points_at_the_learning_rate() -> None:
