@@ -86,13 +86,15 @@ class RuleJobs:
     def training_ended(self) -> None:
         """End the sampler, so that all it measured can be uploaded; the rules then judge what is left."""
         self._training_over.set()
+        if rules := self._rules:
+            rules.end_input()
         sampler, self._sampler = self._sampler, None
         if sampler is None:
             return
         sampler.end_input()
         problem = sampler.wait(SAMPLER_PATIENCE_S, SAMPLER_PATIENCE_S)
-        if not problem and not any(self._profile.rglob("*.json")):
-            problem = "the sampler measured nothing"
+        if not problem and not any((self._profile / "system").rglob("*.json")):
+            problem = "the sampler measured nothing, or what it measured is gone"
         self._sampler_problem = self._sampler_problem or problem
         if self._sampler_problem:
             self._log.write(f"profiler degraded: {self._sampler_problem}")
