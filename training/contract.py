@@ -55,7 +55,7 @@ RESUME = "resume"
 
 RULES = "rules"
 """Hyperparameter of the final training job: the JSON text of {"evaluate": [rule] or null, "stop_training": [rule], "parameters": {rule:
-{parameter: text}}}, written as a JSON string once more, for the training toolkit decodes every value once. May be left out."""
+{parameter: text}}}, percent-encoded but for commas and colons, for the training toolkit hands every value to a shell. May be left out."""
 
 HYPERPARAMETERS = ("lr", "batch_size", "epochs", "seed", "trainable", "class_weights", "debugger", "evaluate_test", RULES)
 """Every hyperparameter that the program accepts; each is sent as a string, and any other is refused."""

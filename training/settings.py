@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 from training.contract import (
     CHANNEL_DATASET,
@@ -159,7 +160,7 @@ def parse_rules(text: str) -> Rules:
     Raises:
         argparse.ArgumentTypeError: no such text, rule or parameter; says which are allowed.
     """
-    given = _decoded(text)
+    given = _decoded(unquote(text) if text.startswith("%") else text)
     _known("rules", given, ("evaluate", "stop_training", "parameters"))
     evaluate, parameters = given.get("evaluate"), given.get("parameters") or {}
     _known("rules.parameters", parameters, (*DEBUG_RULES, *PROFILER_RULES))
@@ -173,7 +174,7 @@ def parse_rules(text: str) -> Rules:
 
 
 def _decoded(text: str) -> Any:
-    """Return the object that a text means, however often it was quoted.
+    """Return the object that a JSON text means, however often it was quoted.
 
     The training toolkit decodes a hyperparameter once and hands an object on as Python writes it, a text as it is.
     """

@@ -28,7 +28,7 @@ from training.settings import Folders, Hyperparameters, Rules
 from training.verdicts import debugger_rules, doubted
 
 EPOCHS = 11
-"""Enough for every rule to have something to compare."""
+ONE_RULE = "('ExplodingTensor',)"
 
 PROGRAM = """
 import sys
@@ -38,12 +38,12 @@ import torch
 from tests.training.test_loop import clusters, training_of
 from training.debugger import attach_debugger
 from training.loop import Progress, fit, steps_per_epoch
-from training.settings import Folders
+from training.settings import Folders, Rules
 
 mode, base, epochs, photos, done = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 folders = Folders(base, base, base, base / "model", base, base / "output/failure")
-training = training_of(clusters(photos, 1, noise=6.0), clusters(30, 2, noise=6.0), lr=0.01, batch_size=16, epochs=epochs, debugger=mode)
-{before}
+settings = {{"lr": 0.01, "batch_size": 16, "epochs": epochs, "debugger": mode, "rules": Rules(evaluate={rules})}}
+training = training_of(clusters(photos, 1, noise=6.0), clusters(30, 2, noise=6.0), **settings)
 debugger = attach_debugger(training.settings, folders, training, steps_per_epoch(photos, 16), done)
 training = replace(training, debugger=debugger)
 {fault}
@@ -59,10 +59,16 @@ print("DETAILS", {{status.StatusDetails for status in debugger.statuses()}})
 
 
 def run(
-    tmp_path: Path, before: str = "", fault: str = "", mode: str = "embedded", epochs: int = EPOCHS, photos: int = 60, **environment: str
+    tmp_path: Path,
+    rules: str = "()",
+    fault: str = "",
+    mode: str = "embedded",
+    epochs: int = EPOCHS,
+    photos: int = 60,
+    **environment: str,
 ) -> dict[str, str]:
-    """Run the program with a fault in it and return what it said, by first word."""
-    program = PROGRAM.format(before=before, fault=fault)
+    """Run the program with a fault in it and return what it said, by first word; without rules it starts no second process."""
+    program = PROGRAM.format(rules=rules, fault=fault)
     done = subprocess.run(
         [sys.executable, "-c", program, mode, str(tmp_path), str(epochs), str(photos), "0"],
         cwd=Path(__file__).parents[2],
@@ -117,7 +123,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_fails_while_it_trains_stops_the_debugger_not_the_training(tmp_path: Path, fault: str) -> None:
-    said = run(tmp_path, fault=FAULTS[fault])
+    said = run(tmp_path, ONE_RULE, fault=FAULTS[fault])
     assert said["PROBLEM"].startswith("recording stopped: ")
     assert said["debugger"].startswith("degraded")
     assert set(said["VERDICTS"].split()) == {"Error"}
@@ -126,7 +132,7 @@ def test_what_fails_while_it_trains_stops_the_debugger_not_the_training(tmp_path
 
 def test_a_configuration_that_is_no_json_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
     request(tmp_path, "{")
-    said = run(tmp_path)
+    said = run(tmp_path, ONE_RULE)
     assert said["PROBLEM"].startswith("the hook cannot be made: JSONDecodeError")
     assert set(said["VERDICTS"].split()) == {"Error"}
 
@@ -134,7 +140,7 @@ def test_a_configuration_that_is_no_json_stops_the_debugger_not_the_training(tmp
 def test_an_output_that_cannot_be_written_to_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
     """A file where the folder should be: what a read-only file system does to everybody, this does to root too."""
     (tmp_path / "debug-output").write_text("")
-    said = run(tmp_path)
+    said = run(tmp_path, ONE_RULE)
     assert "NotADirectoryError" in said["PROBLEM"] or "FileExistsError" in said["PROBLEM"]
     assert set(said["VERDICTS"].split()) == {"Error"}
 
@@ -143,7 +149,7 @@ def test_an_smdebug_that_cannot_be_imported_stops_the_debugger_not_the_training(
     """Beside a protobuf that its messages were not made for, the import ends in a TypeError."""
     (tmp_path / "smdebug").mkdir()
     (tmp_path / "smdebug" / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly')")
-    said = run(tmp_path, PYTHONPATH=str(tmp_path))
+    said = run(tmp_path, ONE_RULE, PYTHONPATH=str(tmp_path))
     assert said["PROBLEM"] == "the hook cannot be made: TypeError: Descriptors cannot be created directly"
     assert set(said["VERDICTS"].split()) == {"Error"}
 
@@ -156,7 +162,7 @@ def test_a_long_epoch_of_a_head_saves_no_more_losses_than_promised(tmp_path: Pat
 
 def test_a_job_that_goes_on_keeps_what_was_saved_of_its_epochs_and_counts_on(tmp_path: Path) -> None:
     run(tmp_path, epochs=4)  # as killed after its third epoch's checkpoint
-    program = PROGRAM.format(before="", fault="").replace("Progress(training.state())", "Progress(training.state(), [None] * done)")
+    program = PROGRAM.format(rules="()", fault="").replace("Progress(training.state())", "Progress(training.state(), [None] * done)")
     program = program.replace("len(progress.history) == epochs - done", "len(progress.history) == epochs")
     subprocess.run([sys.executable, "-c", program, "embedded", str(tmp_path), "6", "60", "3"], check=True, cwd=Path(__file__).parents[2])
     steps = saved(tmp_path / "debug-output")["CrossEntropyLoss_output_0"]
@@ -165,7 +171,9 @@ def test_a_job_that_goes_on_keeps_what_was_saved_of_its_epochs_and_counts_on(tmp
 
 def test_a_run_that_took_no_step_and_finds_none_says_so(tmp_path: Path) -> None:
     said = run(
-        tmp_path, fault="fit = lambda _training, progress: type('P', (), {'history': [type('E', (), {'train_accuracy': 1})] * epochs})"
+        tmp_path,
+        ONE_RULE,
+        fault="fit = lambda _training, progress: type('P', (), {'history': [type('E', (), {'train_accuracy': 1})] * epochs})",
     )
     assert said["PROBLEM"] == "recording stopped: RuntimeError: no tensor was recorded"
     assert set(said["VERDICTS"].split()) == {"Error"}
