@@ -71,7 +71,7 @@ def _by_heart(severity: str, what: str, fewer: int | None, seen: str, source: st
         severity,
         what,
         "What is known by heart does not help with new photos; later epochs do no harm, for the best epoch's weights were kept.",
-        f"More photos help most; {shorter}a lower lr, or fewer trained layers (trainable), memorise less.",
+        f"More photos help most; {shorter}a lower lr memorises less, and so do fewer trained layers of the backbone (trainable).",
         seen,
         source,
     )
