@@ -11,8 +11,11 @@ import pytest
 from tests.training.rules.recorded import Step, as_json, record, rule
 from training.rules.builtin import RULES
 from training.rules.judge import judge
+from training.rules.loss_not_decreasing import LossNotDecreasing
 from training.rules.names import DEBUG_RULES, INVOKED
 from training.rules.status import RuleStatus
+
+from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
 
 LOSS, WEIGHT, GRADIENT = "CrossEntropyLoss_output_0", "Net_fc.weight", "gradient/Net_fc.weight"
 ALL = ("min", "max", "mean", "std", "abs_mean", "l2_norm")
@@ -298,6 +301,16 @@ def test_reductions_tell_the_same_as_the_tensors(tmp_path: Path, case: Case) -> 
     parameters = FAULT_PARAMETERS.get(case.rule, {})
     assert verdict(tmp_path / "fault", case.rule, case.fault, ALL, **parameters).RuleEvaluationStatus == "IssuesFound"
     assert verdict(tmp_path / "sound", case.rule, case.sound, ALL, **parameters).RuleEvaluationStatus == "NoIssuesFound"
+
+
+def test_losses_are_compared_with_the_last_one_that_is_old_enough(tmp_path: Path) -> None:
+    """Saved every third step and compared every tenth: at steps 12 and 24, with those of steps 0 and 12."""
+    steps: list[Step] = [("TRAIN", {LOSS: 1.0 + number} if number % 3 == 0 else {"labels": [0]}) for number in range(34)]
+    folder = record(tmp_path / "run", steps)
+    found = LossNotDecreasing(create_trial(folder))
+    for step in range(34):
+        found.invoke_at_step(step)
+    assert [(each.step, each.what.rpartition("steps, ")[2]) for each in found.findings] == [(12, "from 1 to 13"), (24, "from 13 to 25")]
 
 
 def test_an_update_is_bounded_by_reductions(tmp_path: Path) -> None:
