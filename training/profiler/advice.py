@@ -14,6 +14,7 @@ WORTH_SECONDS = 20.0
 """Seconds of a job below which what could be faster is not worth a change."""
 
 SAVES = 0.1
+BETWEEN = 0.2
 FULL = 90.0
 IDLE = 35.0
 
@@ -49,6 +50,7 @@ def _notes(metrics: Metrics, findings: Mapping[str, Finding]) -> Iterator[Advice
     yield from _initialization(metrics)
     yield from _memory(metrics)
     yield from _saving(metrics)
+    yield from _between(metrics)
     yield from _machine(metrics, findings)
     train = metrics.steps.get("train")
     if train is not None and train.phases:
@@ -88,6 +90,18 @@ def _saving(metrics: Metrics) -> Iterator[Advice]:
             f"Saving took {100 * seconds / whole:.0f} % of the training loop, {seconds:.0f} s.",
             "Save less often, or to a faster disk.",
         )
+
+
+def _between(metrics: Metrics) -> Iterator[Advice]:
+    """What the loop spends outside of steps, such as a checkpoint of the network after each epoch."""
+    if not metrics.loop or metrics.loop[1] - metrics.loop[0] < WORTH_SECONDS:
+        return
+    whole = metrics.loop[1] - metrics.loop[0]
+    in_steps = sum(float(steps.seconds.mean()) * steps.count for steps in metrics.steps.values())
+    left = whole - in_steps - sum(length for _, length in metrics.between)
+    if left / whole > BETWEEN:
+        what = f"{100 * left / whole:.0f} % of the training loop, {left:.0f} s, passed between steps, where checkpoints are written."
+        yield Advice("note", what, "Train fewer epochs, or on more photos: each epoch ends with a checkpoint, however few steps it has.")
 
 
 def _machine(metrics: Metrics, findings: Mapping[str, Finding]) -> Iterator[Advice]:

@@ -4,8 +4,10 @@ Runs in training jobs after the training, and wherever a profile is judged.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 MODES = {"Step:ModeKeys.TRAIN": "train", "Step:ModeKeys.EVAL": "eval"}
+LARGEST = 200_000_000
+"""Bytes of samples that are read whole, unless told otherwise."""
+
 PHASES = ("data", "forward", "backward", "optimizer", "save")
 
 
@@ -120,17 +125,12 @@ class Metrics:
 NONE = Series(np.empty(0), np.empty(0))
 
 
-def read_metrics(folder: Path) -> Metrics:
+def read_metrics(folder: Path, largest: int = LARGEST) -> Metrics:
     """Read all there is below a profiler's folder; what is missing is empty.
 
-    A line or a file that was being written when its process died is left out.
+    A line or a file that was being written when its process died is left out. `largest`: bytes of samples that are read whole.
     """
-    found = list(_system_rows(folder))
-    several = len({row.get("NodeId") for row in found}) > 1
-    rows: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-    for row in found:
-        name = f"{row.get('NodeId')}/{row.get('Name')}" if several else row.get("Name") or ""
-        rows.setdefault((row["Type"], name, row["Dimension"]), []).append((row["Timestamp"], row["Value"]))
+    rows = _system_rows(sorted((folder / "system" / "incremental").glob("*/*.json")), largest)
     series = {key: _series(points) for key, points in rows.items()}
     timeline = _Timeline(folder)
     starts = [float(values.times[0]) for values in series.values()] + timeline.begins
@@ -152,15 +152,32 @@ def read_metrics(folder: Path) -> Metrics:
     )
 
 
-def _system_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    for file in sorted((folder / "system" / "incremental").glob("*/*.json")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-                if {"Type", "Dimension", "Value", "Timestamp"} <= row.keys():
-                    yield row
-            except ValueError:
-                continue  # the last line of a sampler that was killed
+def _system_rows(files: list[Path], largest: int) -> dict[tuple[str, str, str], list[tuple[float, float]]]:
+    """Return times and values by type, name and dimension; of several hosts with the host's name before each name.
+
+    Of very many samples every second one is kept, or every third …: a day on a machine of 96 cores has tens of millions of values.
+    """
+    several = len({file.name.split(".")[1] for file in files}) > 1
+    stride = 1 + sum(file.stat().st_size for file in files) // largest
+    rows: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for row in chain.from_iterable(map(_rows_of, files)):
+        name = f"{row.get('NodeId')}/{row.get('Name')}" if several else row.get("Name") or ""
+        key = (row["Type"], name, row["Dimension"])
+        if seen[key] % stride == 0:
+            rows.setdefault(key, []).append((float(row["Timestamp"]), float(row["Value"])))
+        seen[key] += 1
+    return rows
+
+
+def _rows_of(file: Path) -> Iterator[dict[str, Any]]:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # the last line of a sampler that was killed
+        if {"Type", "Dimension", "Value", "Timestamp"} <= row.keys():
+            yield row
 
 
 class _Timeline:

@@ -112,6 +112,7 @@ def framework(metrics: Metrics) -> str:
     total = {mode: float(steps.seconds.mean()) * steps.count for mode, steps in metrics.steps.items()}
     total["saving between steps"] = sum(seconds for _, seconds in metrics.between)
     whole = (metrics.loop[1] - metrics.loop[0] if metrics.loop else 0.0) or 1.0
+    total["all else between steps"] = max(0.0, whole - sum(total.values()))
     rows = [(name, duration(seconds), f"{100 * seconds / whole:.0f} %") for name, seconds in total.items() if seconds]
     parts.append(_table(("", "time", "of the training loop"), rows))
     if metrics.operators:
@@ -145,7 +146,8 @@ def rules_summary(findings: Mapping[str, Finding], rules: Mapping[str, ProfilerR
 
 def _rule_row(name: str, finding: Finding, rule: ProfilerRule) -> str:
     kind = "found" if finding.triggered else "open" if finding.unjudged else "fine"
-    parameters = str(rule.report(finding)["RuleParameters"]).replace("\n", ", ")
+    given = str(rule.report(finding)["RuleParameters"]).splitlines()
+    parameters = ", ".join(parameter.replace(":", " ") for parameter in given if not parameter.startswith("scan_interval_us"))
     change = f"<br><b>{escape(finding.advice)}</b>" if finding.advice else ""
     about = f'<br>{escape(WHAT.get(name, ""))}<br><span class="parameters">{escape(parameters)}</span>'
     numbers = f'<td class="number">{finding.triggered}</td><td class="number">{finding.datapoints:,}</td>'

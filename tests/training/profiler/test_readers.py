@@ -106,6 +106,13 @@ def test_a_line_that_was_not_finished_is_left_out(tmp_path: Path) -> None:
     assert read_metrics(tmp_path).cores["cpu0"].values.tolist() == [10.0]
 
 
+def test_of_too_many_samples_a_part_is_read(tmp_path: Path) -> None:
+    write_samples(tmp_path, [row("cpu", f"cpu{core}", "CPUUtilization", 1.0, float(at)) for at in range(90) for core in range(2)])
+    size = next(tmp_path.rglob("*.json")).stat().st_size
+    metrics = read_metrics(tmp_path, largest=size // 2 - 1)
+    assert [values.times.tolist() for values in metrics.cores.values()] == [list(range(0, 90, 3))] * 2
+
+
 def test_an_empty_folder_is_an_empty_profile(tmp_path: Path) -> None:
     metrics = read_metrics(tmp_path / "missing")
     assert (metrics.cores, metrics.steps, metrics.seconds, metrics.waited) == ({}, {}, 0.0, None)

@@ -183,6 +183,14 @@ def test_idle_cores_are_worth_a_sentence() -> None:
     assert "The 8 cores were busy for 15 % of the training." in said
 
 
+def test_time_between_steps_is_worth_a_sentence() -> None:
+    slow = job(110, step_seconds=np.full(500, 0.1))
+    gaps = replace(slow.steps["train"], starts=slow.steps["train"].starts + np.arange(500) // 50 * 5)
+    said = [each for each in advice(replace(slow, steps={"train": gaps}), {}) if "passed between steps" in each.what]
+    assert [each.what[:34] for each in said] == ["47 % of the training loop, 45 s, p"]
+    assert all("between steps" not in each.what for each in advice(slow, {}))
+
+
 def test_much_saving_is_worth_a_sentence() -> None:
     metrics = job(phases={**PHASES, "save": 0.3, "backward": 0.26})
     assert any(each.change.startswith("Save less often") for each in advice(metrics, {}))
