@@ -10,8 +10,8 @@ Ends when its standard input is closed, or `training_job_end.ts` is among the te
 import argparse
 import json
 import os
+import select
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -92,11 +92,16 @@ def write_whole(file: Path, document: Any) -> None:
     unfinished.replace(file)
 
 
-def when_closed(stream: Any) -> Callable[[], bool]:
-    """Return a function that tells whether a stream has ended."""
-    thread = threading.Thread(target=stream.read, daemon=True)
-    thread.start()
-    return lambda: not thread.is_alive()
+def when_closed(descriptor: int) -> Callable[[], bool]:
+    """Return a function that tells, without waiting, whether whoever holds the other end of a pipe has closed it."""
+
+    def closed() -> bool:
+        while select.select([descriptor], [], [], 0)[0]:
+            if not os.read(descriptor, 4096):
+                return True
+        return False
+
+    return closed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     os.nice(NICEST)
     configurations = json.loads(given.configurations.read_text(encoding="utf-8"))
-    closed = when_closed(sys.stdin.buffer)
+    closed = when_closed(sys.stdin.fileno())
     Evaluation(given.tensors, configurations, given.statuses, given.stop_file).follow(lambda: closed() or has_training_ended(given.tensors))
     return 0
 

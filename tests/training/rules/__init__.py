@@ -1,0 +1,1 @@
+"""Tests of the debugger's rules. Run: `make test`."""

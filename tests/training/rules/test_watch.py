@@ -73,6 +73,18 @@ def test_it_follows_a_training_finds_an_issue_on_the_way_and_judges_the_rest(sta
     assert (exploding.Evidence[0]["value"], exploding.RuleParameters["action_json"]) == ("nan", STOP_TRAINING)
 
 
+def test_the_end_of_the_job_ends_it_while_its_input_is_open(started: tuple[RuleWatch, Path, Path]) -> None:
+    """As the plane runs it."""
+    watch, tensors, output = started
+    assert watch._process
+    job = Job(tensors)
+    job.save({LOSS: 1.0, "gradient/Net_fc.weight": [1.0]})
+    job.hook.close()
+    assert watch._process.wait(60) == 0
+    assert set(written(output).values()) == {"NoIssuesFound"}
+    assert [status.RuleEvaluationStatus for status in watch.finish(1)] == ["NoIssuesFound", "NoIssuesFound"]
+
+
 def test_a_process_that_died_is_an_error_but_what_it_found_stands(started: tuple[RuleWatch, Path, Path]) -> None:
     watch, tensors, output = started
     Job(tensors).save({LOSS: float("nan")})
