@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from training.rules.builtin import stops_training
-from training.rules.judge import SAVE_MORE, Judging, has_collections
+from training.rules.judge import SAVE_MORE, Judging
+from training.rules.saved import has_collections
 from training.rules.status import RuleStatus, could_not_judge, utc_now
 
 from smdebug.core.access_layer.utils import has_training_ended  # isort: skip - smdebug imports only after its repairs

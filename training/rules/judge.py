@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from training.rules.builtin import ConfigurationError, build_rule
 from training.rules.names import configurations as job_configurations
+from training.rules.saved import has_collections
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.status import LONGEST_DETAILS, RuleStatus, could_not_judge, utc_now
 from training.rules.tensor_rule import TensorRule
@@ -134,11 +134,6 @@ def judge(folder: str, configurations: Sequence[Mapping[str, Any]] | None = None
 def written(value: float) -> float | str:
     """Return a number as JSON can hold it."""
     return value if math.isfinite(value) else str(value)
-
-
-def has_collections(tensors: str) -> bool:
-    """Return whether there is anything to open; of S3 smdebug itself waits for it."""
-    return tensors.startswith("s3://") or any(Path(tensors, "collections").glob("*/*collections.json"))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Runs in training jobs, and wherever rules are evaluated. What was read of a step
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,11 @@ def saved_step(trial: Any, step: int) -> SavedStep:
     if not _last or _last[0].trial is not trial or _last[0].global_step != step:
         _last[:] = [SavedStep(trial, step)]
     return _last[0]
+
+
+def has_collections(tensors: str) -> bool:
+    """Return whether there is anything to open; of S3 smdebug itself waits for it."""
+    return tensors.startswith("s3://") or any(Path(tensors, "collections").glob("*/*collections.json"))
 
 
 def listed(value: str | Sequence[str] | None) -> tuple[str, ...]:

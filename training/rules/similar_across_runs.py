@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.rules.saved import SavedStep, listed
+from training.rules.saved import SavedStep, has_collections, listed
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
@@ -33,6 +33,9 @@ class SimilarAcrossRuns(TensorRule):
         names = listed(other_trials) if isinstance(other_trials, str) else other_trials
         if not names:
             raise ValueError("SimilarAcrossRuns needs other_trials: the folder or s3:// prefix of another run's tensors")
+        missing = [each for each in names if isinstance(each, str) and not has_collections(each)]
+        if missing:
+            raise ValueError(f"no tensors were saved in {missing[0]}: give other_trials the folder of a run that has a debug-output")
         others = [create_trial(each) if isinstance(each, str) else each for each in names]
         super().__init__(base_trial, other_trials=others)
         self.watched = Watched(collection_names, tensor_regex)

@@ -107,6 +107,7 @@ def test_reductions_of_two_runs_are_compared(tmp_path: Path) -> None:
         ("Overfit", {"ratio": "1"}, "ratio is no parameter of Overfit; allowed: tensor_regex, start_step, patience, ratio_threshold"),
         ("SimilarAcrossRuns", {}, "other_trials"),
         ("SimilarAcrossRuns", {"other_trials": ""}, "SimilarAcrossRuns needs other_trials"),
+        ("SimilarAcrossRuns", {"other_trials": "/no/such/folder"}, "no tensors were saved in /no/such/folder"),
         ("TensorVariance", {}, "TensorVariance needs max_threshold or min_threshold"),
         ("UnchangedTensor", {"num_steps": "1"}, "num_steps must be at least 2"),
         ("LossNotDecreasing", {"mode": "VALID"}, "mode must be one of EVAL, TRAIN, GLOBAL, got 'VALID'"),
