@@ -1,0 +1,69 @@
+"""Healthy trainings: a short search for the learning rate, as a tuning job does it, and the final job with what it found.
+
+Used by `python -m benchmarks.faults`. The rules must be silent about all of them. Each seed draws data set, classes, search and order of
+the photos anew; one in FINE_TUNED_EVERY trains the network's last stage, on smaller photos.
+"""
+
+import random
+
+import torch
+
+from benchmarks.faults.fault import Workplace
+from benchmarks.faults.part import Part, part_of, shrunk
+from benchmarks.faults.recorded import Judged, train_and_judge
+from benchmarks.heads import ask, make_search_over_heads
+from training.dataset import Dataset
+from training.distributed import Processes
+from training.features import choose_processor
+from training.finetune import fine_tuning
+from training.head import head_training
+from training.loop import Training, fit
+from training.model import load_backbone
+from training.preprocessing import Preprocessing
+from training.settings import Hyperparameters
+from training.stopping import Stopping
+
+SEARCHED, CLASSES = 4, 12
+"""Training jobs of a search, a third of what an execution has by default; and most classes: more only take longer."""
+FINE_TUNED_EVERY = 20
+SMALL = Preprocessing(resize=110, crop=96)
+PHOTOS = {"train": 12, "valid": 8}
+"""Of each of three classes, where the network is trained."""
+
+
+def healthy(place: Workplace, seed: int) -> Judged:
+    """Train as the product does, and have the default rules judge, the profiler's too."""
+    draw = random.Random(seed)
+    number = seed % len(place.datasets)
+    whole = place.datasets[number]
+    torch.manual_seed(seed)
+    if seed % FINE_TUNED_EVERY == FINE_TUNED_EVERY - 1:
+        classes = draw.sample(range(len(whole.classes)), 3)
+        few = part_of(whole, classes, {split: (count,) * 3 for split, count in PHOTOS.items()})
+        return train_and_judge(fine_tuned(place, number, few, seed), profiled=True)
+    classes = draw.sample(range(len(whole.classes)), draw.randint(3, min(CLASSES, len(whole.classes))))
+    dataset = part_of(whole, classes)
+    return train_and_judge(head_training(dataset, searched(dataset, seed)), profiled=True)
+
+
+def searched(dataset: Dataset, seed: int) -> Hyperparameters:
+    """Return the settings of lowest validation loss that a short search found."""
+    search = make_search_over_heads("Bayesian", "loss", seed)
+    tried: list[tuple[float, Hyperparameters]] = []
+    for _ in range(SEARCHED):
+        number, (lr, batch_size) = ask(search)
+        settings = Hyperparameters(lr=lr, batch_size=batch_size, seed=seed, debugger="off")
+        best = fit(head_training(dataset, settings)).best
+        if best is None:
+            raise RuntimeError(f"{settings} left no epoch behind")
+        search.tell(number, best.valid_loss)
+        tried.append((best.valid_loss, settings))
+    return min(tried, key=lambda each: each[0])[1]
+
+
+def fine_tuned(place: Workplace, number: int, part: Part, seed: int, preprocessing: Preprocessing = SMALL) -> Training:
+    """Return the training of the last stage on a part of a data set."""
+    settings = Hyperparameters(lr=0.01, batch_size=16, epochs=4, seed=seed, trainable="last_stage", debugger="off")
+    small = shrunk(part, place.photos[number], place.weights, preprocessing)
+    backbone, _ = load_backbone(place.weights)
+    return fine_tuning(small, place.photos[number], backbone, settings, choose_processor(), Processes(), Stopping())
