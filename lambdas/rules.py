@@ -102,27 +102,55 @@ PROFILER_RULES: dict[str, Parameters] = {
 
 _EVERY_JOB = (
     "LossNotDecreasing",
-    "VanishingGradient",
     "ExplodingTensor",
     "Overfit",
     "Overtraining",
     "UnchangedTensor",
     "WeightUpdateRatio",
+    "TensorVariance",
     "AllZero",
     "ClassImbalance",
     "StalledTraining",
 )
 JOB_PARAMETERS: dict[str, Callable[[int], dict[str, str]]] = {
-    # Every tensor at its default; labels and images of an evaluation never change, and a head's weights start from zero.
-    "UnchangedTensor": lambda _: {"collection_names": "weights"},
+    # Photos that are answered with certainty have next to no gradient, by their loss and not by the network's depth; what many layers lose
+    # on the way is more than that.
+    "VanishingGradient": lambda _: {"threshold": "1e-12"},
+    # One evaluation an epoch: ten of them are half of a usual job, and its second half may well stand still. Whoever learns takes more than
+    # half a percent off the first epoch's loss; a head whose layer is frozen, and which has its bias alone to learn with, does not.
+    "LossNotDecreasing": lambda epochs: {"num_steps": str(max(1, epochs - 1)), "diff_percent": "0.5", "mode": "EVAL"},
+    # A head on good features brings its training loss near zero and is none the worse for it: a validation loss ten percent above is every
+    # job, a thousandfold an easy one. What is beyond that for half of the epochs are photos learnt by heart.
+    "Overfit": lambda epochs: {"ratio_threshold": "3000", "patience": str(max(1, epochs // 2))},
+    # Twenty epochs of a head take seconds, and the best one is kept: what matters is a longer job that stands still for half of its time.
+    "Overtraining": lambda epochs: {"patience_validation": str(max(20, epochs // 2)), "delta": "0.001"},
+    # Every tensor at its default; labels and images of an evaluation never change. Where little is left to learn, BatchNorm's factors move
+    # by less than 1e-5 in three steps; over twenty saved steps, of which a network of many layers has 36, everything moves that can.
+    "UnchangedTensor": lambda epochs: {
+        "collection_names": "weights",
+        "num_steps": str(min(20, max(3, epochs))),
+        "rtol": "1e-09",
+        "atol": "0",
+    },
+    # For the same reason: no step at all is what UnchangedTensor finds, and with better evidence.
+    "WeightUpdateRatio": lambda _: {"small_threshold": "0"},
+    # It has no limit by default. Features and pretrained weights come in one size: the spread of weights exceeds 1 only at learning rates
+    # ten times above the range that is searched, where the loss falls all the same, because the rate does.
+    "TensorVariance": lambda _: {"collection_names": "weights", "max_threshold": "1"},
+    # Every tensor at its default, and a head's weights start from zero.
     "AllZero": lambda _: {"collection_names": "gradients"},
-    # One evaluation an epoch: ten of them are half of a usual job, and its second half may well stand still.
-    "LossNotDecreasing": lambda epochs: {"num_steps": str(max(1, epochs - 1))},
-    # The default is the name of MXNet's input.
-    "CheckInputImages": lambda _: {"regex": "^images$"},
+    # A small data set has fewer than 500 validation photos in all its epochs together; and the answers of the first epochs count too.
+    "ClassImbalance": lambda _: {"samples": "100", "threshold_misprediction": "0.9"},
+    # Pretrained layers differ by a factor of 15 and learn well; it starts from a fitted head, so that the loss of single batches has no new
+    # minimum for long and gradients are small from the first step on.
+    "PoorWeightInitialization": lambda _: {"threshold": "1000", "distribution_range": "1e-20", "patience": "1000"},
+    # Photos of chessmen before a white wall are normalised to a mean of 1, not 0; no normalised pixel exceeds 2.7, and pixels that were not
+    # divided by 255 do. The default regex is the name of MXNet's input.
+    "CheckInputImages": lambda _: {"regex": "^images$", "threshold_mean": "2.7", "threshold_samples": "1"},
 }
-_FINE_TUNING = ("DeadRelu", "PoorWeightInitialization", "CheckInputImages")
-"""What looks at activations and images, which a head on cached features has none of."""
+_FINE_TUNING = ("VanishingGradient", "DeadRelu", "PoorWeightInitialization", "CheckInputImages")
+"""What looks at activations and images, which a head on cached features has none of, and at gradients that pass through several layers: in
+a head of one layer they fall to 1e-21 where photos are answered with certainty, and AllZero tells of those that are zero."""
 
 
 def default_rules(trainable: str) -> tuple[str, ...]:
