@@ -16,6 +16,8 @@ MODES = ("EVAL", "TRAIN", "GLOBAL")
 class LossNotDecreasing(TensorRule):
     """Met when over at least `num_steps` steps a loss fell by less than `diff_percent`, or rose by more than `increase_threshold_percent`.
 
+    A rise up to that is let pass, as AWS's documentation has it.
+
     Compared every `num_steps` steps, with the last loss at least that many steps earlier. Looks at the first of EVAL, TRAIN and GLOBAL
     of which any step was saved so far, unless `mode` names one.
     """
@@ -76,7 +78,7 @@ class LossNotDecreasing(TensorRule):
             )
         if not math.isfinite(change):
             return Finding(name, change, -self.diff_percent, f"{name} is no number after {self.num_steps} steps, {values}")
-        if change > -self.diff_percent:
+        if -self.diff_percent < change <= 0:
             what = f"{name} fell by less than {self.diff_percent:g} % in {self.num_steps} steps, {values}"
             return Finding(name, change, -self.diff_percent, what)
         return None

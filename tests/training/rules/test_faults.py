@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[Callable[[Training], Training], set[str]]] = {
         {"AllZero", "UnchangedTensor"},
     ),
     "the loss is maximised": (ascending, {"LossNotDecreasing"}),
-    "validation labels are another class's": (other_labels, {"LossNotDecreasing"}),
+    "validation labels are another class's": (other_labels, {"ClassImbalance"}),
     "photos are no numbers from the third epoch on": (broken_later, {"ExplodingTensor"}),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.profiler.metrics import Metrics, Steps
-from training.profiler.rules.profiler_rule import WORTH_SECONDS, Finding, ProfilerRule, evidence, statistics, too_few
+from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, statistics, too_few
 
 WARMING = 3
 """First steps of each mode that are left out: caches are built and algorithms chosen in them."""
@@ -17,8 +17,8 @@ WARMING = 3
 FEWEST_STEPS = 20
 """In fewer steps three standard deviations are never exceeded by one that matters."""
 
-COSTS = 0.1
-"""Outliers must take this part of the time of all steps, and WORTH_SECONDS, beyond what usual steps take: else nothing is gained."""
+COSTS, LOST_SECONDS = 0.1, 5.0
+"""Outliers must take this part of the time of all steps, and so many seconds, beyond what usual steps take: else nothing is gained."""
 
 SHARE = 0.01
 """n_outliers is scaled down to this part of the steps, one at least: a job of 260 steps is judged by 2, not by 10."""
@@ -62,7 +62,7 @@ class StepOutlier(ProfilerRule):
         allowed = min(self.n_outliers, max(1, int(SHARE * len(seconds))))
         details = {"step_stats": statistics(seconds), "number_of_outliers": len(places), "seconds_allowed": limit, "cost": round(cost, 4)}
         many = f"{len(places)} of {len(seconds)} {mode} steps took longer than {1000 * limit:.0f} ms"
-        if len(places) <= allowed or cost < COSTS or lost < WORTH_SECONDS:
+        if len(places) <= allowed or cost < COSTS or lost < LOST_SECONDS:
             return Finding(f"{many}, {100 * cost:.0f} % of the time", len(seconds), 0, len(places), details)
         longest = places[np.argsort(seconds[places])[::-1]][:10]
         found = [evidence("seconds of the step", seconds[place], limit, mode, int(steps.numbers[place + WARMING])) for place in longest]
