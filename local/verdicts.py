@@ -37,7 +37,7 @@ def first_statuses(request: Mapping[str, Any], now: float) -> Document:
 
 
 def told(statuses: Sequence[Document], verdicts: Verdicts, now: float) -> list[Document]:
-    """`statuses` with what a program says meanwhile; a rule that has its last verdict keeps it."""
+    """`statuses` with what a program says meanwhile; a rule that has its last status keeps it, and gets the latest details."""
     return [_told(status, verdicts.get(status["RuleConfigurationName"], {}), now) for status in statuses]
 
 
@@ -61,8 +61,9 @@ def read_verdicts(file: Path) -> dict[str, Mapping[str, Any]]:
 
 def _told(status: Document, verdict: Mapping[str, Any], now: float) -> Document:
     said, details = verdict.get("RuleEvaluationStatus"), str(verdict.get("StatusDetails") or "")[:REASON_LIMIT]
-    is_news = (said, details) != (status["RuleEvaluationStatus"], status.get("StatusDetails", ""))
-    if said not in (*FINAL, *UNFINISHED) or status["RuleEvaluationStatus"] in FINAL or not is_news:
+    known = status["RuleEvaluationStatus"]
+    is_news = (said, details) != (known, status.get("StatusDetails", ""))
+    if said not in (*FINAL, *UNFINISHED) or (known in FINAL and said != known) or not is_news:
         return status
     news = {**status, "RuleEvaluationStatus": said, "StatusDetails": details, "LastModifiedTime": _seconds(verdict, now)}
     return {name: value for name, value in news.items() if value != ""}
