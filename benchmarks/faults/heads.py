@@ -250,7 +250,7 @@ HEADS = (
     Fault("weights grow tenfold with each step", ("ExplodingTensor", "WeightUpdateRatio"), of_chess(optimized_by(Growing))),
     Fault("weights are thirtyfold at every hundredth step", ("WeightUpdateRatio",), of_chess(optimized_by(Jumping))),
     Fault("photos are black: one class is answered, the others never", ("ClassImbalance",), of_chess(with_both(black))),
-    Fault("validation photos through another backbone", ("LossNotDecreasing",), of_chess(other_features_in_validation)),
+    Fault("validation photos through another backbone", ("ClassImbalance",), of_chess(other_features_in_validation)),
     Fault("twenty training photos learnt by heart", ("Overfit",), twenty_photos),
     Fault("120 epochs where 10 do", ("Overtraining",), of_chess(lr=0.03, batch_size=128, epochs=120)),
     Fault("one class has many times the photos of the others", ("ClassImbalance",), one_class_dominates),

@@ -63,7 +63,7 @@ def searched(dataset: Dataset, seed: int) -> Hyperparameters:
 
 def fine_tuned(place: Workplace, number: int, part: Part, seed: int, preprocessing: Preprocessing = SMALL) -> Training:
     """Return the training of the last stage on a part of a data set."""
-    settings = Hyperparameters(lr=0.01, batch_size=16, epochs=4, seed=seed, trainable="last_stage", debugger="off")
+    settings = Hyperparameters(lr=0.01, batch_size=16, epochs=5, seed=seed, trainable="last_stage", debugger="off")
     small = shrunk(part, place.photos[number], place.weights, preprocessing)
     backbone, _ = load_backbone(place.weights)
     return fine_tuning(small, place.photos[number], backbone, settings, choose_processor(), Processes(), Stopping())

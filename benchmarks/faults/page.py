@@ -11,7 +11,8 @@ WHAT = (
     "that our jobs pass. A fault is found when every rule that is named for it finds an issue; where that is none of the default rules, it "
     "must besides be silent about the same training without the fault. Healthy trainings: a search of four jobs for the lowest validation "
     "loss, over the learning rates and batch sizes of a tuning job, on classes drawn from the data sets, then the final job with sampler "
-    "and profiler; one in twenty trains the network's last stage. A false alarm is any issue that any default rule finds."
+    "and profiler; one in twenty trains the network's last stage. A false alarm is any issue that any default rule "
+    "finds. The parameters were chosen with other seeds."
 )
 
 
@@ -31,7 +32,7 @@ def describe(measured: Mapping[str, Any]) -> str:
         table(["planted", "found by", "others that spoke"], rows),
         *(_told(name.replace("_", " "), summary) for name, summary in runs.items()),
     ]
-    return "\n\n".join(filter(None, parts))
+    return "\n\n".join(part.strip() for part in parts if part)
 
 
 def _told(name: str, summary: Mapping[str, Any]) -> str:

@@ -127,8 +127,8 @@ JOB_PARAMETERS: dict[str, Callable[[int], dict[str, str]]] = {
         "mode": "EVAL",
     },
     # A head on good features brings its training loss near zero and is none the worse for it: a validation loss ten percent above is every
-    # job, a thousandfold an easy one. What is beyond that for half of the epochs are photos learnt by heart.
-    "Overfit": lambda epochs: {"ratio_threshold": "3000", "patience": str(max(1, epochs // 2))},
+    # job, and that of an easy task ends thousandfold. Where it is beyond that from the first quarter on, few photos are learnt by heart.
+    "Overfit": lambda epochs: {"ratio_threshold": "3000", "patience": str(max(1, 3 * epochs // 4))},
     # Twenty epochs of a head take seconds, and the best one is kept: what matters is a longer job that stands still for half of its time.
     "Overtraining": lambda epochs: {"patience_validation": str(max(20, epochs // 2)), "delta": "0.001"},
     # Every tensor at its default; labels and images of an evaluation never change. Where little is left to learn, BatchNorm's factors move
