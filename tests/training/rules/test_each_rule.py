@@ -12,7 +12,7 @@ from tests.training.rules.recorded import Step, as_json, record, rule
 from training.rules.builtin import RULES
 from training.rules.judge import judge
 from training.rules.loss_not_decreasing import LossNotDecreasing
-from training.rules.names import DEBUG_RULES, INVOKED
+from training.rules.names import DEBUG_RULES, INVOKED, job_parameters
 from training.rules.status import RuleStatus
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
@@ -350,3 +350,14 @@ def test_answers_that_are_classes_stay_so_with_argmax(tmp_path: Path) -> None:
     assert verdict(tmp_path / "a", "ClassImbalance", answers(([0, 1] * 4, [0, 1] * 4)), samples=8, argmax=True).RuleEvaluationStatus == (
         "NoIssuesFound"
     )
+
+
+@pytest.mark.parametrize(("last_that_moves", "verdict"), [(8, "NoIssuesFound"), (-1, "IssuesFound")])
+def test_a_short_job_whose_last_steps_are_too_small_to_show_is_no_unchanged_tensor(
+    tmp_path: Path, last_that_moves: int, verdict: str
+) -> None:
+    """Three epochs, saved four times each: at the end of the cosine a BatchNorm factor near 1 moves by less than float32 can tell."""
+    values = [1 + 1e-6 * min(step, last_that_moves) for step in range(12)] if last_that_moves > 0 else [1.0] * 12
+    record(tmp_path / "tensors", tensors(WEIGHT, *values))
+    (status,) = judge(str(tmp_path / "tensors"), [rule("UnchangedTensor", **job_parameters("UnchangedTensor", epochs=3))])
+    assert status.RuleEvaluationStatus == verdict
