@@ -132,8 +132,8 @@ JOB_PARAMETERS: dict[str, Callable[[int], dict[str, str]]] = {
     # Twenty epochs of a head take seconds, and the best one is kept: what matters is a longer job that stands still for half of its time.
     "Overtraining": lambda epochs: {"patience_validation": str(max(20, epochs // 2)), "delta": "0.001"},
     # Every tensor at its default; labels and images of an evaluation never change. Where little is left to learn, BatchNorm's factors move
-    # by less than 1e-5 in three steps; over half of a short job's saved steps, or twenty, of which a network of many layers has 36, everything
-    # moves that can.
+    # by less than 1e-5 in three steps; over half of a short job's saved steps, or twenty, of which a network of many layers has 36,
+    # everything moves that can.
     "UnchangedTensor": lambda epochs: {
         "collection_names": "weights",
         "num_steps": str(min(20, max(3, 2 * epochs))),
