@@ -2,7 +2,9 @@
 
 Runs on any machine; each peer in a virtual environment of its own, made on the first run. Nothing else should run meanwhile.
 
-    python -m benchmarks.side_by_side [flowers5.zip dogs20.zip …] [--seeds 5] [--tools whippet fastai …] [--photos-a-class N]
+    python -m benchmarks.side_by_side [flowers5.zip dogs20.zip:10 …] [--seeds 5] [--tools whippet fastai …]
+
+`:10` behind a data set takes at most ten photos of each class in each split.
 
 Every run is written down as it ends, and a second call goes on where the first was stopped: see `runs.jsonl` below local mode's home.
 """
@@ -45,28 +47,36 @@ def main(arguments: Sequence[str]) -> None:
     weights = weights_channel()
     pythons = {tool: sys.executable if tool == "whippet" else peer_python(tool, folder) for tool in options.tools}
     measured: dict[str, dict[str, Any]] = {}
-    for name in options.data:
+    for name, at_most in map(subset, options.data):
         with tempfile.TemporaryDirectory() as scratch:
             dataset = prepared_dataset(name)
-            photos = copy_used(dataset, photos_of(name), Path(scratch), options.photos_a_class)
-            same = {"data": title(name), "data_sha256": dataset.description.data_sha256, "photos_a_class": options.photos_a_class}
+            photos = copy_used(dataset, photos_of(name), Path(scratch), at_most)
+            same = {"data": title(name), "data_sha256": dataset.description.data_sha256, "photos_a_class": at_most}
             runs: dict[str, list[dict[str, Any]]] = {tool: [] for tool in options.tools}
             for seed in range(options.seeds):
                 for tool in options.tools:
                     run = {**same, "tool": tool, "code_sha256": code_of(tool), "seed": seed}
                     runs[tool].append(once(record, run, pythons[tool], photos, weights))
-        measured[title(name)] = {tool: summarise(found) for tool, found in runs.items()}
+        shown = f"{title(name)}, {at_most} photos a class" if at_most else title(name)
+        measured[shown] = {tool: summarise(found) for tool, found in runs.items()}
     print(write_result("side_by_side", {"seeds": options.seeds, "data_sets": measured}, describe(measured, options)))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side")
-    parser.add_argument("data", nargs="*", default=["chess"], help="chess, or a zip or folder of class folders")
+    parser.add_argument(
+        "data", nargs="*", default=["chess"], help="chess, or a zip or folder of class folders; `:N` behind it takes a part"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=TOOLS)
-    parser.add_argument("--photos-a-class", type=int, help="at most so many of each class in each split")
     return parser.parse_args(arguments)
+
+
+def subset(argument: str) -> tuple[str, int | None]:
+    """The data set, and how many photos of each class in each split are taken at most; None takes all."""
+    name, _, at_most = argument.partition(":")
+    return name, int(at_most) if at_most else None
 
 
 def peer_python(peer: str, folder: Path) -> str:
@@ -127,8 +137,7 @@ def describe(measured: dict[str, dict[str, Any]], options: argparse.Namespace) -
         for tool, found in tools.items()
     ]
     columns = ["data set", "tool", "test accuracy", "wall s", "wall / Whippet's", "CPU s", "peak MiB"]
-    subset = f" At most {options.photos_a_class} photos of each class in each split." if options.photos_a_class else ""
-    return f"{WHAT} {options.seeds} seeds.{subset}\n\n{table(columns, rows)}"
+    return f"{WHAT} {options.seeds} seeds.\n\n{table(columns, rows)}"
 
 
 if __name__ == "__main__":
