@@ -65,9 +65,7 @@ def main(arguments: Sequence[str]) -> None:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side")
-    parser.add_argument(
-        "data", nargs="*", default=["chess"], help="chess, or a zip or folder of class folders; `:N` behind it takes a part"
-    )
+    parser.add_argument("data", nargs="*", default=["chess"], help="chess, a zip or a folder of class folders; :N behind it takes a part")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=TOOLS)
     return parser.parse_args(arguments)
