@@ -3,7 +3,7 @@
 Runs in AWS Lambda. Called by the state machine with
 
     {"folder": "s3://…/training/<job>", "debugger": "embedded" | "managed" | "off", "block_deployment": [rule, …],
-     "rule_statuses": […], "profiler_rule_statuses": […]}
+     "rule_statuses": […], "profiler_rule_statuses": […], "warnings": [sentence, …]}
 
 where the statuses are DescribeTrainingJob's, of a managed job; those of an embedded one lie in its report. Answers
 
@@ -45,7 +45,7 @@ def assess(event: Mapping[str, Any], s3: Any) -> dict[str, Any]:
     statuses = {key: shortened(reported(s3, event["folder"], key) if embedded else event[key]) for key in STATUSES}
     verdicts = {status["RuleConfigurationName"]: status for key in STATUSES for status in statuses[key]}
     reasons = [reason for rule in event["block_deployment"] for reason in against(rule, verdicts)]
-    warnings = [*unjudged(event["block_deployment"], verdicts), *unfinished(verdicts.values())]
+    warnings = [*event["warnings"], *unjudged(event["block_deployment"], verdicts), *unfinished(verdicts.values())]
     return {"deploy": not reasons, "reasons": reasons, "warnings": warnings, **statuses}
 
 

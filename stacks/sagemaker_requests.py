@@ -10,15 +10,22 @@ from training import contract
 
 Request = dict[str, Any]
 
-ATTEMPT = (
-    "$substring($hash($states.context.Execution.Id & $states.context.State.EnteredTime & $states.context.State.RetryCount"
-    " & $states.context.Execution.RedriveCount, 'SHA-256'), 0, 8)"
-)
-"""8 hex digits, other ones for each attempt: a name that SageMaker has seen once can never be used again, not even by a retry."""
+
+def attempt(*, retries: bool) -> str:
+    """Expression for 8 hex digits, other ones for each time that a state is entered, and where `retries` for each try of it too."""
+    tried = " & $states.context.State.RetryCount" if retries else ""
+    context = f"$states.context.Execution.Id & $states.context.State.EnteredTime{tried} & $states.context.Execution.RedriveCount"
+    return f"$substring($hash({context}, 'SHA-256'), 0, 8)"
+
+
+ATTEMPT = attempt(retries=True)
+"""A name that SageMaker has seen once can never be used again, not even by a retry."""
 
 PROCESSING_JOB_NAME = f"$plan.run & '-prepare-' & {ATTEMPT}"
 TUNING_JOB_NAME = f"$plan.tuning_job_prefix & {ATTEMPT}"
 TRAINING_JOB_NAME = f"$plan.run & '-train-' & {ATTEMPT}"
+MANAGED_TRAINING_JOB_NAME = f"$plan.run & '-train-' & {attempt(retries=False)}"
+"""The same in every try: where the answer was lost, the next one finds the job that the last one started, and never a second one runs."""
 TRAINING_OUTPUT = "$plan.output & '/training'"
 
 LONGEST_PREPARATION_SECONDS = 24 * 3600
@@ -140,10 +147,10 @@ def create_tuning_job() -> Request:
     }
 
 
-def create_training_job() -> Request:
-    """CreateTrainingJob: the best values once more, now with the debugger, the test photos and the report."""
+def create_training_job(name: str = TRAINING_JOB_NAME) -> Request:
+    """CreateTrainingJob: the best values once more, now with the debugger, the test photos and the report; `name` is an expression."""
     return {
-        "TrainingJobName": jsonata(TRAINING_JOB_NAME),
+        "TrainingJobName": jsonata(name),
         "HyperParameters": hyperparameters(
             lr=jsonata("$best.lr"),
             batch_size=jsonata("$best.batch_size"),
@@ -154,7 +161,7 @@ def create_training_job() -> Request:
         ),
         "OutputDataConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT)},
         "CheckpointConfig": {
-            "S3Uri": jsonata(f"{TRAINING_OUTPUT} & '/' & {TRAINING_JOB_NAME}"),
+            "S3Uri": jsonata(f"{TRAINING_OUTPUT} & '/' & {name}"),
             "LocalPath": contract.CHECKPOINTS_FOLDER,
         },
         **training(),
@@ -165,7 +172,7 @@ def create_training_job() -> Request:
 def create_managed_training_job() -> Request:
     """CreateTrainingJob: the same, where AWS's Debugger judges what the job saves and samples its machine, into the job's folder."""
     return {
-        **create_training_job(),
+        **create_training_job(MANAGED_TRAINING_JOB_NAME),
         "RoleArn": "${ManagedTrainingRoleArn}",
         "DebugHookConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT), "CollectionConfigurations": collections()},
         "DebugRuleConfigurations": jsonata("$plan.debug_rule_configurations"),

@@ -6,7 +6,7 @@ Whatever fails puts a `$failure` together - which state, which job, why, where i
 that as one sentence.
 
     PrepareExecution → IsDatasetPrepared → PrepareDataset → TuneHyperparameters → HasBestTrainingJob → IsDebuggerManaged
-      → TrainModel, or TrainModelManaged → WaitForTraining ⇄ DescribeTraining ⇄ WaitForRules
+      → TrainModel, or TrainModelManaged → IsTrainingStarted → WaitForTraining ⇄ DescribeTraining ⇄ WaitForRules
       → AssessModel → IsModelAccepted → NotDeployed, or
       → CreateModel → CreateEndpointConfig → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint
       → ExecutionDone
@@ -85,6 +85,8 @@ def prepare_execution() -> State:
             "dataset": jsonata("$states.result.Payload.prepared"),
             "rule_statuses": [],
             "profiler_rule_statuses": [],
+            "warnings": [],
+            "training_status": "",
             "looks": 0,
             "rule_looks": 0,
             "checks": 0,

@@ -68,15 +68,22 @@ def sdk(action: str) -> str:
 
 
 def api_call(
-    action: str, arguments: Request, *, caught: State, to: str, assign: State | None = None, retried: list[str] = SDK_TRANSIENT
+    action: str,
+    arguments: Request,
+    *,
+    caught: State,
+    to: str,
+    assign: State | None = None,
+    retried: list[str] = SDK_TRANSIENT,
+    patient: bool = False,
 ) -> State:
-    """A Task that SageMaker answers at once; `retried` are the errors after which it is tried again."""
+    """A Task that SageMaker answers at once; `retried` are the errors after which it is tried again, `patient`: for minutes."""
     return {
         "Type": "Task",
         "Resource": sdk(action),
         "Arguments": arguments,
         "TimeoutSeconds": API_CALL_SECONDS,
-        "Retry": [retry(retried)],
+        "Retry": [patient_retry(retried) if patient else retry(retried)],
         "Catch": [caught],
         **({"Assign": assign} if assign else {}),
         "Output": {},
@@ -142,6 +149,11 @@ def retry(errors: list[str]) -> State:
         "MaxDelaySeconds": 30,
         "JitterStrategy": "FULL",
     }
+
+
+def patient_retry(errors: list[str]) -> State:
+    """Tries again for some minutes, half an hour at most, also where no answer comes: what hangs on the answer has cost more than that."""
+    return {**retry([*errors, "States.Timeout"]), "MaxAttempts": 10, "MaxDelaySeconds": 300}
 
 
 def catch(failed: State, *, errors: tuple[str, ...] = ("States.ALL",), to: str = "ExecutionFailed", assign: State | None = None) -> State:

@@ -19,6 +19,7 @@ from stacks.states_language import (
     job,
     last_act,
     log_streams,
+    without_stop,
 )
 
 TRAINING_SECONDS = requests.LONGEST_SPOT_SECONDS + 3600
@@ -41,11 +42,14 @@ def training_states() -> dict[str, State]:
         "IsDebuggerManaged": is_debugger_managed(),
         "TrainModel": train_model(),
         "TrainModelManaged": train_model_managed(),
+        "IsTrainingStarted": is_training_started(),
         "WaitForTraining": wait_for_training(),
         "WaitForLongTraining": wait_for_long_training(),
         "DescribeTraining": describe_training(),
         "IsTrainingDone": is_training_done(),
         "WaitForRules": wait_for_rules(),
+        "IsTrainingCompleted": is_training_completed(),
+        "RulesNotSeen": rules_not_seen(),
         "TrainingNotCompleted": training_not_completed(),
         "TrainingTakesTooLong": training_takes_too_long(),
         "StopTrainingJob": stop_training_job(),
@@ -77,16 +81,24 @@ def train_model_managed() -> State:
     """The same for an account that still has AWS's Debugger, which evaluates the rules beside the job.
 
     Not by Step Functions' own integration, which alone can wait: a field that it does not know, as the profiler's may be, would be refused
-    when the stack is deployed, whether anybody uses it or not.
+    when the stack is deployed, whether anybody uses it or not. Every try asks for the same job: two running ones whose names begin alike
+    would leave the rules' StopTraining without an object.
     """
+    name = requests.MANAGED_TRAINING_JOB_NAME
     return api_call(
         "createTrainingJob",
         requests.create_managed_training_job(),
-        caught=catch(training_failure("TrainModelManaged", requests.TRAINING_JOB_NAME), to="StopTrainingJob"),
+        caught=catch(training_failure("TrainModelManaged", name), to="IsTrainingStarted", assign={"training": {"job": jsonata(name)}}),
         to="WaitForTraining",
         retried=SDK_UNNAMED,
         assign={"training": {"job": jsonata("$split($states.result.TrainingJobArn, '/')[-1]")}},
     )
+
+
+def is_training_started() -> State:
+    """A refusal because the job is there already: a try whose answer was lost has started it. What it is called differs."""
+    there = "$contains($failure.error, 'ResourceInUse') or $contains($failure.reason, 'already exists')"
+    return choice((there, "WaitForTraining"), default="StopTrainingJob")
 
 
 def trained() -> State:
@@ -114,14 +126,18 @@ def wait_for_long_training() -> State:
 
 
 def describe_training() -> State:
-    """Looks how a managed job comes along, and what the rules say; they go on for some minutes after the job, on what it saved last."""
+    """Looks how a managed job comes along, and what the rules say; they go on for some minutes after the job, on what it saved last.
+
+    It may have trained for a day, so a look that fails is tried again for long before the job is given up.
+    """
     artefact = "$states.result.ModelArtifacts.S3ModelArtifacts"
     return api_call(
         "describeTrainingJob",
         {"TrainingJobName": jsonata("$training.job")},
-        caught=catch(training_failure("DescribeTraining", "$training.job"), to="StopTrainingJob"),
+        caught=catch(training_failure("DescribeTraining", "$training.job"), to="IsTrainingCompleted"),
         to="IsTrainingDone",
         retried=SDK_UNNAMED,
+        patient=True,
         assign={
             "training": {**trained(), "model_artifact": jsonata(f"$exists({artefact}) ? {artefact} : ''")},
             "training_status": jsonata("$states.result.TrainingJobStatus"),
@@ -152,6 +168,19 @@ def wait_for_rules() -> State:
     return {"Type": "Wait", "Seconds": RULE_LOOK_SECONDS, "Next": "DescribeTraining"}
 
 
+def is_training_completed() -> State:
+    """Nothing more is seen of the job; where an earlier look saw it completed, its model is there, and only late verdicts are missing."""
+    return choice(("$training_status = 'Completed'", "RulesNotSeen"), default="StopTrainingJob")
+
+
+def rules_not_seen() -> State:
+    """The execution goes on with the verdicts of the last look, and tells."""
+    warning = (
+        f"'the rules could not be looked at to their end (' & {without_stop('$failure.reason')} & '): the verdicts are those seen last'"
+    )
+    return {"Type": "Pass", "Assign": {"warnings": [jsonata(warning)]}, "Next": "AssessModel"}
+
+
 def training_not_completed() -> State:
     """A managed job failed, or was stopped: by a rule, by its time limit, or by somebody."""
     failed = found_failure(training_failure("TrainModelManaged", "$training.job"), "TaskFailed", "$training_reason")
@@ -166,7 +195,11 @@ def training_takes_too_long() -> State:
 
 
 def stop_training_job() -> State:
-    """Nothing that this execution started goes on after it, not even what was started by a request whose answer was lost."""
+    """Nothing goes on after the execution: a managed job has one name in all tries, and so is met even if no answer ever told of it.
+
+    TrainModel has a name for each try, and the last one is met here. Should an earlier one have been started and its answer been lost, that
+    job ends by itself; its rules, which run inside it, can stop no other.
+    """
     return last_act("stopTrainingJob", {"TrainingJobName": jsonata("$failure.job")})
 
 
@@ -180,6 +213,7 @@ def assess_model() -> State:
             "block_deployment": jsonata("$plan.block_deployment"),
             "rule_statuses": jsonata("$rule_statuses"),
             "profiler_rule_statuses": jsonata("$profiler_rule_statuses"),
+            "warnings": jsonata("$warnings"),
         },
         assign={"assessment": jsonata("$states.result.Payload")},
         to="IsModelAccepted",

@@ -1,6 +1,7 @@
 """AssessModel: which findings keep a model back, what is told where a rule gave no verdict, and where the verdicts are read."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,8 +22,10 @@ def verdict(rule: str, status: str = "NoIssuesFound", details: str = "") -> dict
 HEALTHY = [verdict("ExplodingTensor"), verdict("UnchangedTensor")]
 
 
-def event(debugger: str = "managed", block: list[str] = BLOCKING, debug: Any = (), profiler: Any = ()) -> dict[str, Any]:
-    told = {"rule_statuses": list(debug), "profiler_rule_statuses": list(profiler)}
+def event(
+    debugger: str = "managed", block: list[str] = BLOCKING, debug: Any = (), profiler: Any = (), warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    told = {"rule_statuses": list(debug), "profiler_rule_statuses": list(profiler), "warnings": list(warnings)}
     return {"folder": FOLDER, "debugger": debugger, "block_deployment": block, **told}
 
 
@@ -78,6 +81,12 @@ def test_a_rule_that_never_ends_does_not_block_and_is_told_once(status: str) -> 
     assert answer["warnings"] == [
         f"rule {rule} was still {status} when the execution went on without its verdict" for rule in ("ExplodingTensor", "ProfilerReport")
     ]
+
+
+def test_what_the_states_warn_of_is_told_first() -> None:
+    answer = assess(event(debug=HEALTHY[1:], warnings=["the rules could not be looked at"]), no_s3())
+    assert answer["warnings"][0] == "the rules could not be looked at"
+    assert [warning.partition(",")[0] for warning in answer["warnings"][1:]] == ["rule ExplodingTensor gave no verdict"]
 
 
 def test_the_verdicts_of_an_embedded_job_are_those_of_its_report() -> None:

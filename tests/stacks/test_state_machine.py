@@ -556,6 +556,8 @@ def ways() -> list[Execution]:
         run({"debugger": "managed"}, verdicts=[verdict("ExplodingTensor", "InProgress")]),
         run({"debugger": "managed"}, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9),
         run({"debugger": "managed"}, describeTrainingJob=[{"TrainingJobStatus": "Stopped"}]),
+        run({"debugger": "managed"}, describeTrainingJob=[{}, *[TaskError("States.Timeout")] * 11], verdicts=[verdict("A", "InProgress")]),
+        run({"debugger": "managed"}, createTrainingJob=[TaskError("SageMaker.ResourceInUseException", "it is there")]),
         run(verdicts=[verdict("ExplodingTensor", "IssuesFound")]),
         run(),
     ]

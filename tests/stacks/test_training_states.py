@@ -17,7 +17,7 @@ from stacks.training_states import (
     TRAINING_SECONDS,
 )
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
-from tests.stacks.fake_sagemaker import FEW_LOOKS, HEALTHY, LOOKS, asked_for, run, verdict
+from tests.stacks.fake_sagemaker import FEW_LOOKS, HEALTHY, LOOKS, MACHINE, asked_for, run, verdict
 from training import contract
 
 MANAGED = {"debugger": "managed"}
@@ -178,7 +178,7 @@ def test_the_profiling_interval_is_one_that_the_service_offers() -> None:
 def test_a_managed_job_is_the_same_job_otherwise() -> None:
     embedded, managed = (training_request(run({"debugger": each})) for each in ("embedded", "managed"))
     assert set(managed) - set(embedded) == DEBUGGER_FIELDS
-    same = set(embedded) - {"RoleArn", "HyperParameters"}
+    same = set(embedded) - {"RoleArn", "HyperParameters", "TrainingJobName", "CheckpointConfig"}
     assert {name: managed[name] for name in same} == {name: embedded[name] for name in same}
     assert (embedded["RoleArn"], managed["RoleArn"]) == (SUBSTITUTED["TrainingRoleArn"], SUBSTITUTED["ManagedTrainingRoleArn"])
     assert {**managed["HyperParameters"], "debugger": "embedded"} == embedded["HyperParameters"]
@@ -280,24 +280,63 @@ def test_an_account_without_the_debugger_is_told_so() -> None:
     assert failed.cause.endswith("): Amazon SageMaker Debugger is not available to new customers.")
 
 
-def test_a_retried_managed_job_has_a_new_name_and_is_looked_at_by_it() -> None:
-    done = run(MANAGED, createTrainingJob=[TaskError("SageMaker.SageMakerException", "Rate exceeded")])
-    first, second = (each["TrainingJobName"] for each in asked_for(done, "createTrainingJob"))
-    assert first != second
-    assert done.output["training_job"] == second
+LOST = TaskError("SageMaker.SdkClientException", "Unable to execute HTTP request: connection reset")
+THERE = "Training job names must be unique within an AWS account and region, and a training job with this name already exists (arn:…)"
 
 
-@pytest.mark.parametrize("tries", [2, 4])
-def test_a_stutter_while_looking_is_forgiven_and_a_refusal_is_told(tries: int) -> None:
-    refused = [TaskError("SageMaker.SageMakerException", "User is not authorized to perform: sagemaker:DescribeTrainingJob")] * tries
-    done = run(MANAGED, describeTrainingJob=refused)
-    if tries < 4:
-        assert done.error == ""
-    else:
-        assert done.error == "SageMaker.SageMakerException"
-        assert done.cause.startswith("DescribeTraining failed (training job whippet-")
-        assert done.cause.endswith("not authorized to perform: sagemaker:DescribeTrainingJob.")
-        assert asked_for(done, "stopTrainingJob") == [{"TrainingJobName": training_request(done)["TrainingJobName"]}], "it may be running"
+@pytest.mark.parametrize("refusal", ["SageMaker.ResourceInUseException", "SageMaker.SageMakerException"])
+def test_a_managed_job_whose_start_was_answered_to_nobody_is_found_by_the_next_try(refusal: str) -> None:
+    done = run(MANAGED, createTrainingJob=[LOST, *[TaskError(refusal, THERE)] * 4])
+    asked = {each["TrainingJobName"] for each in asked_for(done, "createTrainingJob")}
+    assert asked == {done.output["training_job"]}, "no second job that nobody waits for"
+    assert {each["TrainingJobName"] for each in asked_for(done, "describeTrainingJob")} == asked
+    assert done.visited.count("IsTrainingStarted") == 1
+    assert (done.error, done.output["deployed"]) == ("", True)
+
+
+def test_a_managed_job_is_stopped_by_the_name_that_every_try_has() -> None:
+    failed = run(MANAGED, createTrainingJob=[LOST] * 4)
+    asked = asked_for(failed, "createTrainingJob")
+    assert len(asked) == 4
+    assert [{"TrainingJobName": name} for name in {each["TrainingJobName"] for each in asked}] == asked_for(failed, "stopTrainingJob")
+    assert {each["CheckpointConfig"]["S3Uri"].rpartition("/")[2] for each in asked} == {each["TrainingJobName"] for each in asked}
+
+
+REFUSED = TaskError("SageMaker.SageMakerException", "User is not authorized to perform: sagemaker:DescribeTrainingJob")
+MANY = 11
+"""Tries of a look before it is given up."""
+
+
+@pytest.mark.parametrize("stutter", [REFUSED, TaskError("States.Timeout"), TaskError("SageMaker.ThrottlingException", "Rate exceeded")])
+def test_many_looks_may_fail_before_a_managed_job_is_given_up(stutter: TaskError) -> None:
+    assert run(MANAGED, describeTrainingJob=[stutter] * (MANY - 1)).error == ""
+
+
+def test_looks_are_tried_again_for_minutes() -> None:
+    (retry,) = MACHINE["States"]["DescribeTraining"]["Retry"]
+    waits = [min(retry["IntervalSeconds"] * retry["BackoffRate"] ** each, retry["MaxDelaySeconds"]) for each in range(retry["MaxAttempts"])]
+    assert sum(waits) / 2 > 9 * 60, "on average, with full jitter"
+
+
+def test_a_managed_job_that_cannot_be_looked_at_is_stopped_and_told() -> None:
+    failed = run(MANAGED, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}, *[REFUSED] * MANY])
+    assert failed.error == "SageMaker.SageMakerException"
+    assert failed.cause.startswith("DescribeTraining failed (training job whippet-")
+    assert failed.cause.endswith("not authorized to perform: sagemaker:DescribeTrainingJob.")
+    assert asked_for(failed, "stopTrainingJob") == [{"TrainingJobName": training_request(failed)["TrainingJobName"]}], "it may be running"
+
+
+def test_a_managed_job_that_was_seen_completed_goes_on_without_its_late_verdicts() -> None:
+    late = looks(Overfit="InProgress", ExplodingTensor="NoIssuesFound", UnchangedTensor="NoIssuesFound")
+    done = run(MANAGED, describeTrainingJob=[late, *[REFUSED] * MANY])
+    assert done.visited[done.visited.index("RulesNotSeen") :][:4] == ["RulesNotSeen", "AssessModel", "IsModelAccepted", "CreateModel"]
+    assert done.output["rule_statuses"] == late["DebugRuleEvaluationStatuses"]
+    assert done.output["warnings"] == [
+        "the rules could not be looked at to their end (User is not authorized to perform: sagemaker:DescribeTrainingJob): "
+        "the verdicts are those seen last",
+        "rule Overfit was still InProgress when the execution went on without its verdict",
+    ]
+    assert asked_for(done, "stopTrainingJob") == []
 
 
 def test_verdicts_that_cannot_be_read_are_told() -> None:
