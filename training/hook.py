@@ -23,6 +23,9 @@ from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR  # noqa: E402
 REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
 """What is kept of each weight and gradient: 0.6 MB where the tensors of a ResNet50 take 200."""
 KEPT = 6
+FOLDERS = ("events", "index", "collections")
+FILES = ("training_job_end.ts", "claim.smd")
+"""What a hook writes below the folder that it is given, which may hold more."""
 RESERVED = 1024 * LOSSES_IN_RUN
 """Bytes of the budget that only losses may take."""
 
@@ -216,23 +219,28 @@ def build_hook(configuration: Mapping[str, Any], file: Path, steps: int, evaluat
     hook.prepare()
     hook.step = steps + evaluations - 1
     hook.mode_steps |= {modes.GLOBAL: hook.step, modes.TRAIN: steps - 1, modes.EVAL: evaluations - 1}
-    hook.spent = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    hook.spent = sum(each.stat().st_size for each in saved_files(folder))
     return hook
 
 
 def forget_after(folder: Path, steps: int) -> None:
-    """Remove what an earlier run of the job saved of its steps from a number on, and its end; the earlier ones are judged with the rest."""
-    if not folder.is_dir():
-        return
+    """Remove what an earlier run of the job saved of its steps from a number on, and its end; the earlier ones are judged with the rest.
+
+    The folder is the request's choice: what else lies in it, a model or checkpoints, is not touched.
+    """
     kept, dropped = 0, 0
-    for file in [file for file in folder.rglob("*") if file.is_file()]:
+    for file in saved_files(folder):
         number = file.name.partition("_")[0]
         if file.suffix == ".tmp" or not number.isdigit() or int(number) >= steps:
             file.unlink()
             dropped += 1
         else:
             kept += 1
-    for inner in sorted(folder.rglob("*/"), reverse=True):
-        if inner.is_dir() and not any(inner.iterdir()):
-            inner.rmdir()
-    print(f"debugger: of an earlier run of the job {kept} files of saved steps are kept, and {dropped} are removed", flush=True)
+    if kept or dropped:
+        print(f"debugger: of an earlier run of the job {kept} files of saved steps are kept, and {dropped} are removed", flush=True)
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """Return the files in a folder that a hook wrote there."""
+    inside = [file for name in FOLDERS for file in folder.joinpath(name).rglob("*")]
+    return [file for file in (*inside, *(folder / name for name in FILES)) if file.is_file()]

@@ -1,9 +1,11 @@
 """The numbers that are kept of a tensor are the tensor's, however it lies in memory. Run: `make test`."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from training.hook import usual_reductions
+from training.hook import forget_after, usual_reductions
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,21 @@ def test_reductions_are_the_tensors(tensor: torch.Tensor) -> None:
 def test_one_number_has_no_deviation_and_what_is_no_number_shows() -> None:
     assert usual_reductions(torch.tensor([3.0]))["std", False] == 0
     assert usual_reductions(torch.tensor([1.0, float("nan")]))["min", False].isnan()
+
+
+def test_what_a_hook_did_not_write_is_nothing_of_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A request may name the folder of the model or of the checkpoints."""
+    others = ["model.safetensors", "resume/job/epoch.pt", "000000000001_other.json", "code/events.py"]
+    own = ["events/000000000000/000000000000_worker_0.tfevents", "index/000000000/000000000007_worker_0.json", "training_job_end.ts"]
+    for name in (*others, *own):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    forget_after(tmp_path, 3)
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == {*others, own[0]}
+    assert "1 files of saved steps are kept, and 2 are removed" in capsys.readouterr().out
+
+
+def test_of_an_empty_folder_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forget_after(tmp_path, 0)
+    forget_after(tmp_path / "missing", 0)
+    assert capsys.readouterr().out == ""
