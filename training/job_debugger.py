@@ -38,6 +38,7 @@ class JobDebugger:
         self._hook, self._activations = hook, activations
         self._rules: Configurations = ()
         self._watch: RuleWatch | None = None
+        self._stopping = training.stopping
         self._modes = import_smdebug().modes
         self._parameters = training.parameters()
         self._network, self._loss = (type(module).__name__ for module in (training.network, training.loss))
@@ -89,7 +90,7 @@ class JobDebugger:
         self._parameters = {}
         if self._watch:
             try:
-                found = self._watch.finish(RULES_TIMEOUT_S if judge else 0.0)
+                found = self._watch.finish(RULES_TIMEOUT_S, lambda: not judge or self._stopping.asked)
                 self._statuses = doubted(found, self.problem) if judge else []
             except Exception as error:  # noqa: BLE001 - the model is trained: what is said of it may not cost it
                 self._lose_rules(f"the rules cannot be asked: {type(error).__name__}: {error}")

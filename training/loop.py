@@ -104,7 +104,7 @@ class Progress:
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     stopped: bool = False
-    """Whether it was told to end before its last epoch."""
+    """Whether it was told to end before its last epoch, or before it was judged."""
     ended_by: str | None = None
     """Which rule ended it before its last epoch, and why; its model is judged as if it had come to the end."""
 

@@ -107,7 +107,9 @@ def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopp
         training = replace(training, debugger=debugger, profiler=profiler)
         output = Output(folders.model, dataset, weights, settings, plain_state)
         progress = fit(training, progress, after_epoch=lambda done: end_epoch(done, training, checkpoints, output))
+        save_best(progress, output)
         debugger.close(judge=not progress.stopped)
+    progress.stopped |= settings.evaluate_test and stopping.asked
     profiler.close()
     profiled = Verdicts() if progress.stopped else judge_profile(settings, folders, profiler.problem)
     verdicts = replace(profiled, rules=debugger.statuses())
@@ -227,17 +229,23 @@ def best_metrics(progress: Progress) -> dict[str, float]:
     return {"best_epoch": best.epoch, "best_valid_loss": best.valid_loss, "best_valid_accuracy": best.valid_accuracy} if best else {}
 
 
-def finish(progress: Progress, output: Output, folders: Folders, training: Training, verdicts: Verdicts = NO_VERDICTS) -> None:
-    """Save the artefact of the best epoch; then the final job judges it by the test photos, once, and writes the report.
+def save_best(progress: Progress, output: Output) -> None:
+    """Save the artefact of the best epoch, before anything that takes its time: rules, profile, test photos.
 
-    What ends the job while it judges, an error or SIGTERM, finds the artefact saved.
+    What ends the job during these, an error or SIGTERM, finds the artefact saved.
     """
     state, metrics = output.plain_state(), best_metrics(progress)
+    if state["fc.weight"].any():
+        print_metrics(**metrics)
+        save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, check=False)
+
+
+def finish(progress: Progress, output: Output, folders: Folders, training: Training, verdicts: Verdicts = NO_VERDICTS) -> None:
+    """Say what became of the training; the final job judges its model by the test photos, once, and writes the report."""
+    state = output.plain_state()
     if not state["fc.weight"].any():
         print("the job was told to end before its first epoch was done: nothing has been learnt, and there is no artefact", flush=True)
         return
-    print_metrics(**metrics)
-    save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, check=False)
     if not progress.stopped and output.settings.evaluate_test:
         training.release()
         judge_and_report(progress, output, folders, training, state, verdicts)

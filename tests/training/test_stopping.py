@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ from training.prediction import Model
 from training.refusal import InputRefusedError
 from training.settings import Folders
 from training.stopping import Stopping
-from training.train import SECONDS_BETWEEN_ARTEFACTS, Output, answer, finish, main
+from training.train import SECONDS_BETWEEN_ARTEFACTS, Output, answer, finish, main, save_best
 
 PROGRAM = Path(__file__).parents[2] / "training" / "train.py"
 ARGUMENTS = ["--lr", "0.01", "--batch_size", "4", "--epochs", "30", "--debugger", "off"]
@@ -66,6 +67,28 @@ def test_a_job_that_is_told_to_end_saves_its_best_model_within_seconds(tmp_path:
     assert "test:" not in log
     description = load_artefact(folders.model).description
     assert description["metrics"]["best_epoch"] >= 3
+    assert list((folders.checkpoints / "resume/job").iterdir())
+
+
+def test_rules_that_hang_delay_neither_the_model_nor_the_end(tmp_path: Path, prepared: Path, weights: Path, photos: Path) -> None:
+    """The model is saved before they are waited for, and a job that is told to end waits no longer."""
+    folders = job_folders(tmp_path, prepared, weights, photos)
+    arguments = ["--lr", "0.01", "--batch_size", "4", "--epochs", "300", "--evaluate_test", "true"]
+    with start(folders, tmp_path, *arguments) as job:
+        wait_for_epoch(job, 1)
+        rules = [child for child in psutil.Process(job.pid).children() if "training.rules.evaluate" in child.cmdline()]
+        rules[0].suspend()
+        wait_for_epoch(job, 300)
+        model = folders.model / "model.json"
+        deadline = time.monotonic() + 30
+        while not model.exists():
+            assert time.monotonic() < deadline, "no model before the rules were done"
+            time.sleep(0.1)
+        assert rules[0].is_running()
+        job.send_signal(signal.SIGTERM)
+        log, _ = job.communicate(timeout=60)
+    assert (job.returncode, "there is no report" in log) == (0, True)
+    assert load_artefact(folders.model).description["metrics"]["best_epoch"] >= 1
     assert list((folders.checkpoints / "resume/job").iterdir())
 
 
@@ -131,7 +154,9 @@ def trained(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> tupl
     training = small.small_training(prepared, photos, weights, epochs=1, evaluate_test=True)
     plain_state = training.network.plain_state
     output = Output(tmp_path / "model", small.small_dataset(prepared), load_backbone(weights)[1], training.settings, plain_state)  # type: ignore[arg-type]
-    return fit(training), output, job_folders(tmp_path, prepared, weights, photos), training
+    progress = fit(training)
+    save_best(progress, output)
+    return progress, output, job_folders(tmp_path, prepared, weights, photos), training
 
 
 def test_a_job_that_is_told_to_end_while_it_judges_has_its_model(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:

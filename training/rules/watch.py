@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ STATUSES, STOP, LOG, CONFIGURATIONS = "statuses.json", "stop.json", "rules.log",
 """Files below the folder that the process writes to."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+SLICE_S = 1.0
+"""Between two looks at whether the wait for the rules is to be given up."""
+GIVEN_UP = "the job was told to end before the rules were done"
 
 
 class RuleWatch:
@@ -67,12 +71,13 @@ class RuleWatch:
                 self._reason = f"{found['rule']}: {found['details']}"
         return self._reason
 
-    def finish(self, timeout_s: float) -> list[RuleStatus]:
+    def finish(self, timeout_s: float, told_to_end: Callable[[], bool] = lambda: False) -> list[RuleStatus]:
         """Have the process judge what is left, and return its verdicts; it is gone afterwards. With 0 s it is not waited for.
 
-        Where it did not come to its end only issues that it had found by then stand; all else is an Error.
+        Where it did not come to its end only issues that it had found by then stand; all else is an Error, or Stopped where it was not
+        waited for because the job was told to end.
         """
-        problem = "the rules' process was never started" if self._process is None else self._end(self._process, timeout_s)
+        problem = "the rules' process was never started" if self._process is None else self._end(self._process, timeout_s, told_to_end)
         found: list[RuleStatus] = []
         with suppress(FileNotFoundError):
             found = [from_document(each) for each in json.loads(self._output.joinpath(STATUSES).read_text(encoding="utf-8"))]
@@ -82,19 +87,24 @@ class RuleWatch:
             return found
         issues = {status.RuleConfigurationName: status for status in found if status.RuleEvaluationStatus == "IssuesFound"}
         errors = could_not_judge(problem, configurations=self._configurations, advice=READ_THE_LOG)
+        if problem == GIVEN_UP:
+            errors = [replace(status, RuleEvaluationStatus="Stopped", StatusDetails=problem, Advice="") for status in errors]
         return [issues.get(status.RuleConfigurationName, status) for status in errors]
 
-    def _end(self, process: subprocess.Popen[bytes], timeout_s: float) -> str | None:
+    def _end(self, process: subprocess.Popen[bytes], timeout_s: float, told_to_end: Callable[[], bool]) -> str | None:
         """Return what went wrong."""
         with suppress(BrokenPipeError):
             if process.stdin:
                 process.stdin.close()
-        try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return f"the rules' process was not done after {timeout_s:g} s"
+        code, deadline = process.poll(), time.monotonic() + timeout_s
+        while code is None:
+            given_up, left = told_to_end(), deadline - time.monotonic()
+            if given_up or left <= 0:
+                process.kill()
+                process.wait()
+                return GIVEN_UP if given_up else f"the rules' process was not done after {timeout_s:g} s"
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(min(SLICE_S, left))
         return f"the rules' process ended with code {code}: {self._last_words()}" if code else None
 
     def _last_words(self) -> str:

@@ -107,6 +107,20 @@ def test_a_process_that_hangs_is_killed_and_is_an_error(started: tuple[RuleWatch
     assert watch._process.poll() is not None
 
 
+def test_a_job_that_is_told_to_end_waits_no_longer(started: tuple[RuleWatch, Path, Path]) -> None:
+    watch, _, output = started
+    until((output / STATUSES).exists)
+    assert watch._process
+    os.kill(watch._process.pid, signal.SIGSTOP)
+    looks = iter((False, True))
+    began = time.monotonic()
+    found = watch.finish(60, lambda: next(looks))
+    assert time.monotonic() - began < 10
+    assert {status.RuleEvaluationStatus for status in found} == {"Stopped"}
+    assert found[0].StatusDetails == "the job was told to end before the rules were done"
+    assert watch._process.poll() is not None
+
+
 def test_nothing_saved_is_an_error(started: tuple[RuleWatch, Path, Path]) -> None:
     found = started[0].finish(60)
     assert [status.RuleEvaluationStatus for status in found] == ["Error", "Error"]
