@@ -42,30 +42,42 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 def assess(event: Mapping[str, Any], s3: Any) -> dict[str, Any]:
     """The answer described above."""
     embedded = event["debugger"] == "embedded"
-    statuses = {key: shortened(reported(s3, event["folder"], key) if embedded else event[key]) for key in STATUSES}
+    problems: list[str] = []
+    statuses = {key: shortened(reported(s3, event["folder"], key, problems) if embedded else event[key]) for key in STATUSES}
     verdicts = {status["RuleConfigurationName"]: status for key in STATUSES for status in statuses[key]}
     reasons = [reason for rule in event["block_deployment"] for reason in against(rule, verdicts)]
-    warnings = [*event["warnings"], *unjudged(event["block_deployment"], verdicts), *unfinished(verdicts.values())]
+    warnings = [*event["warnings"], *problems, *unjudged(event["block_deployment"], verdicts), *unfinished(verdicts.values())]
     return {"deploy": not reasons, "reasons": reasons, "warnings": warnings, **statuses}
 
 
-def reported(s3: Any, folder: str, name: str) -> Sequence[Mapping[str, Any]]:
-    """The statuses in a file of the report; none where it is missing or is not what a training job writes."""
+def reported(s3: Any, folder: str, name: str, problems: list[str]) -> Sequence[Mapping[str, Any]]:
+    """The statuses in a file of the report, and in `problems` a sentence where it, or one of them, is not what a training job writes."""
     bucket, _, prefix = folder.removeprefix("s3://").partition("/")
     key = f"{prefix}/report/{name}.json"
     try:
         written = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchKey":
-            print(f"there is no s3://{bucket}/{key}")
+            problems.append(f"s3://{bucket}/{key} is missing, so nothing is known of its rules")
             return []
         raise
     try:
-        statuses: list[dict[str, Any]] = json.loads(written.decode("utf-8"))
-        return [status for status in statuses if status["RuleConfigurationName"] and status["RuleEvaluationStatus"]]
-    except (ValueError, TypeError, KeyError) as error:
-        print(f"s3://{bucket}/{key} is damaged ({error!r}), so what it says is not used")
+        statuses = json.loads(written.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        problems.append(f"s3://{bucket}/{key} is damaged ({type(error).__name__}), so nothing is known of its rules")
         return []
+    if not isinstance(statuses, list):
+        problems.append(f"s3://{bucket}/{key} is damaged (it holds no list), so nothing is known of its rules")
+        return []
+    whole = [status for status in statuses if is_status(status)]
+    if lost := len(statuses) - len(whole):
+        problems.append(f"s3://{bucket}/{key} is damaged: {lost} of its {len(statuses)} entries are no verdict of a rule, and are not used")
+    return whole
+
+
+def is_status(entry: object) -> bool:
+    """Whether this is a rule's verdict: its name and its status, texts both."""
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) and entry[key] for key in SHOWN[:2])
 
 
 def shortened(statuses: Iterable[Mapping[str, Any]]) -> list[Status]:

@@ -98,21 +98,45 @@ def test_the_verdicts_of_an_embedded_job_are_those_of_its_report() -> None:
     assert answer["profiler_rule_statuses"] == [verdict("CPUBottleneck")]
 
 
+WHERE = f"s3://bucket/{REPORT}"
+
+
+@pytest.mark.parametrize("block", [BLOCKING, []])
 @pytest.mark.parametrize(
-    "s3",
+    ("written", "problem"),
     [
-        FakeS3(),
-        FakeS3({f"{REPORT}/rule_statuses.json": b"{"}),
-        FakeS3({f"{REPORT}/rule_statuses.json": b"\xff"}),
-        FakeS3({f"{REPORT}/rule_statuses.json": b"5"}),
-        FakeS3({f"{REPORT}/rule_statuses.json": b"[5]"}),
-        FakeS3({f"{REPORT}/rule_statuses.json": b'[{"RuleConfigurationName": "ExplodingTensor"}]'}),
+        (None, "missing"),
+        (b"{", "damaged (JSONDecodeError)"),
+        (b"\xff", "damaged (UnicodeDecodeError)"),
+        (b"[" * 100_000, "damaged (RecursionError)"),
+        (b"5", "damaged (it holds no list)"),
+        (b'{"ExplodingTensor": "IssuesFound"}', "damaged (it holds no list)"),
     ],
 )
-def test_a_report_that_says_nothing_keeps_nothing_back_and_is_told(s3: FakeS3) -> None:
-    answer = assess(event("embedded"), s3)
+def test_a_report_that_says_nothing_keeps_nothing_back_and_is_told(written: bytes | None, problem: str, block: list[str]) -> None:
+    """Whether or not anything hangs on it."""
+    files = {} if written is None else {f"{REPORT}/rule_statuses.json": written}
+    answer = assess(event("embedded", block=block), FakeS3(files))
     assert (answer["deploy"], answer["rule_statuses"], answer["profiler_rule_statuses"]) == (True, [], [])
-    assert [warning.partition(",")[0] for warning in answer["warnings"]] == [f"rule {rule} gave no verdict" for rule in BLOCKING]
+    assert answer["warnings"][:2] == [
+        f"{WHERE}/rule_statuses.json is {problem}, so nothing is known of its rules",
+        f"{WHERE}/profiler_rule_statuses.json is missing, so nothing is known of its rules",
+    ]
+    assert [warning.partition(",")[0] for warning in answer["warnings"][2:]] == [f"rule {rule} gave no verdict" for rule in block]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *[5, None, [], "ExplodingTensor", {"RuleConfigurationName": "Overfit"}, {"RuleEvaluationStatus": "IssuesFound"}],
+        *[verdict(""), {**verdict("Overfit"), "RuleConfigurationName": ["Overfit"]}, {**verdict("Overfit"), "RuleEvaluationStatus": None}],
+    ],
+)
+def test_a_damaged_entry_takes_no_finding_with_it(damaged: Any) -> None:
+    found = verdict("ExplodingTensor", "IssuesFound", "NaN")
+    answer = assess(event("embedded"), reports([damaged, found, HEALTHY[1]]))
+    assert (answer["deploy"], answer["rule_statuses"]) == (False, [found, HEALTHY[1]])
+    assert answer["warnings"] == [f"{WHERE}/rule_statuses.json is damaged: 1 of its 3 entries are no verdict of a rule, and are not used"]
 
 
 def test_a_refused_look_at_the_report_is_no_missing_one() -> None:
