@@ -17,14 +17,15 @@ PROFILER_REPORT = "ProfilerReport"
 
 def debug_rule_configurations(rules: Rules, epochs: int, image: str, job_prefix: str) -> tuple[Configuration, ...]:
     """One for each debugger rule; those that stop the training stop the one running job whose name begins with `job_prefix`."""
-    return tuple(
-        configuration(
-            rule,
-            image,
-            {**parameters(rule, rules, epochs), **({"action_json": stop_action(job_prefix)} if rule in rules.stop_training else {})},
-        )
-        for rule in rules.evaluate
-    )
+    return tuple(configuration(rule, image, debug_parameters(rule, rules, epochs, job_prefix)) for rule in rules.evaluate)
+
+
+def debug_parameters(rule: str, rules: Rules, epochs: int, job_prefix: str) -> dict[str, str]:
+    """What a debugger rule is sent: its parameters, and which job it may stop, in either way that AWS has for saying so."""
+    values = parameters(rule, rules, epochs)
+    if values.get("stop_training_on_fire") == "True":
+        values = {"training_job_name_prefix": job_prefix, **values}
+    return {**values, **({"action_json": stop_action(job_prefix)} if rule in rules.stop_training else {})}
 
 
 def profiler_rule_configurations(rules: Rules, epochs: int, image: str) -> tuple[Configuration, ...]:

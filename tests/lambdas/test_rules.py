@@ -215,6 +215,21 @@ def test_a_managed_job_is_asked_for_the_rules_with_strings_only() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("theirs", "prefix"),
+    [
+        ({"stop_training_on_fire": True}, JOBS),
+        ({"stop_training_on_fire": "true", "training_job_name_prefix": "another-"}, "another-"),
+        ({"stop_training_on_fire": False}, None),
+        ({}, None),
+    ],
+)
+def test_a_stalled_training_that_is_to_be_stopped_is_named(theirs: dict[str, Any], prefix: str | None) -> None:
+    asked = parsed("managed", evaluate=["StalledTraining"], parameters={"StalledTraining": theirs})
+    (made,) = debug_rule_configurations(asked, 20, IMAGE, JOBS)
+    assert made["RuleParameters"].get("training_job_name_prefix") == prefix
+
+
 def test_a_parameter_of_the_user_counts_more_than_one_of_ours() -> None:
     theirs = {"LossNotDecreasing": {"num_steps": 4}}
     asked = parsed("managed", "all", parameters=theirs)
