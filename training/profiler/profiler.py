@@ -136,19 +136,27 @@ class JobProfiler:
         """Return the moment at which a phase begins."""
         if name == "data" and self._open and all(phase in ("data", "save") for phase, *_ in self._open):
             self._open.clear()  # the data were at their end: no step came of it
-        if self._synchronise and self._times_phases:
-            self._synchronise()
+        self._wait()
         return self._clock()
 
-    def ended(self, name: str, started: int) -> None:
-        """Note a phase. One of "save" between two steps belongs to neither."""
-        if self._synchronise and self._times_phases:
-            self._synchronise()
+    def ended(self, name: str, started: int, *, failed: bool = False) -> None:
+        """Note a phase; `failed`: an error ends it. One of "save" between two steps belongs to neither."""
+        if not failed:  # waiting would raise the GPU's own error in place of this one
+            self._wait()
         now = self._clock()
         if name == "save" and not any(phase != "data" for phase, *_ in self._open):
             self._timeline.add(name, started, now, sum(self._steps.values()), "between")
         else:
             self._open.append((name, started, now))
+
+    def _wait(self) -> None:
+        """Wait for the GPU, where this step's phases are timed by it."""
+        if self._synchronise and self._times_phases:
+            try:
+                self._synchronise()
+            except Exception as error:  # noqa: BLE001 - it is the training's to meet what the GPU has, where it can do something about it
+                self._times_phases = False
+                self._degrade(f"phases are missing: {type(error).__name__}: {error}")
 
     def _note(self, mode: str, number: int, now: int) -> None:
         if not self._open or number % _stride(number):
@@ -176,8 +184,8 @@ class _Phase:
     def __enter__(self) -> None:
         self._started = self._profiler.began(self._name)
 
-    def __exit__(self, *_: object) -> None:
-        self._profiler.ended(self._name, self._started)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._profiler.ended(self._name, self._started, failed=kind is not None)
 
 
 def _stride(number: int) -> int:

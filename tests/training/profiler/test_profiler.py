@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from training.memory import Parts
 from training.profiler.metrics import read_metrics
 from training.profiler.profiler import (
     FIRST_SYNCHRONISED,
@@ -54,10 +55,21 @@ class Counting(JobProfiler):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, CPU, sampler=None)
         self.waits = 0
-        self._synchronise, self._times_phases = self._wait, False
+        self._synchronise, self._times_phases = self._count, False
 
-    def _wait(self) -> None:
+    def _count(self) -> None:
         self.waits += 1
+
+
+class BrokenGpu(JobProfiler):
+    """A profiler of a GPU that is made up, and whose memory is at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, CPU, sampler=None)
+        self._synchronise, self._times_phases = self._fail, True
+
+    def _fail(self) -> None:
+        raise RuntimeError("CUDA error")
 
 
 def run(
@@ -142,6 +154,23 @@ def test_what_a_phase_raises_goes_through(tmp_path: Path) -> None:
         raise KeyError
     profiler.close()
     assert profiler.problem is None
+
+
+def test_a_shortage_in_a_phase_is_not_masked_by_the_wait_for_the_gpu(tmp_path: Path) -> None:
+    """The batch is done again in smaller parts only where the shortage itself arrives."""
+    profiler = BrokenGpu(tmp_path)
+
+    def attempt(at_once: int) -> int:
+        profiler._times_phases = True
+        with profiler.phase("forward"):
+            if at_once > 2:
+                raise torch.OutOfMemoryError
+        return at_once
+
+    assert Parts(8).run(attempt) == 2
+    profiler.step("train")
+    profiler.close()
+    assert profiler.problem == "phases are missing: RuntimeError: CUDA error"
 
 
 def test_one_window_of_operators_is_recorded(tmp_path: Path) -> None:
