@@ -16,7 +16,7 @@ Runs in the final training job, which writes it under the checkpoints, so that i
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,16 @@ def _copy_profiler_report(folder: Path) -> str | None:
 
 
 def _print(contents: Mapping[str, Any]) -> None:
-    """Say in the log what the rules say, and what matters."""
+    """Say in the log what the rules say, and what matters; a name in no encoding is escaped, which no log could hold otherwise."""
+    for line in _lines(contents):
+        print(line.encode("utf-8", "backslashreplace").decode(), flush=True)
+
+
+def _lines(contents: Mapping[str, Any]) -> Iterator[str]:
     for status in (*contents["rule_statuses"], *contents["profiler_rule_statuses"]):
-        print(f"rule {status['RuleConfigurationName']}: {status['RuleEvaluationStatus']} - {status['StatusDetails']}", flush=True)
+        yield f"rule {status['RuleConfigurationName']}: {status['RuleEvaluationStatus']} - {status['StatusDetails']}"
     for insight in contents["insights"]:
-        print(f"insight ({insight['severity']}): {insight['what']} {insight['change']}".rstrip(), flush=True)
+        yield f"insight ({insight['severity']}): {insight['what']} {insight['change']}".rstrip()
 
 
 def data_to_json(dataset: Dataset) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The report's files: whole, small for many classes, and readable whatever the photos are called. Run: `make test`."""
 
+import contextlib
+import io
 import json
 from html import escape
 from pathlib import Path
@@ -93,6 +95,14 @@ def test_a_name_in_no_encoding_is_kept(tmp_path: Path) -> None:
     folder = written(tmp_path, left_out=[{"file": name, "reason": "it is none"}])
     assert read(folder, "data")["left_out"][0]["file"] == name
     assert "caf? é.jpg" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_class_name_in_no_encoding_is_escaped_in_the_log(tmp_path: Path) -> None:
+    """As the container's log is: strict UTF-8."""
+    log = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    with contextlib.redirect_stdout(log):
+        written(tmp_path, given={"rule_statuses": [rule("Confusion", "IssuesFound", "caf\udce9 is called bar")]})
+    assert "rule Confusion: IssuesFound - caf\\udce9 is called bar" in log.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
 
 def test_verdicts_and_insights_are_in_their_files_on_the_page_and_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
