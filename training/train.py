@@ -77,11 +77,16 @@ def measured(settings: Hyperparameters, folders: Folders) -> Iterator[Profiler]:
     """Start the profiler before anything else, for the time until the first step counts; end it whatever happens."""
     mode = settings.debugger if rank() == 0 else "off"
     folder = folders.managed_profiler_output if mode == "managed" else folders.profiler_output
-    profiler = start_profiler(mode, folder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    profiler = start_profiler(mode, folder, device(settings))
     try:
         yield profiler
     finally:
         profiler.close()
+
+
+def device(settings: Hyperparameters) -> torch.device:
+    """Return what the training computes on: a head's is over on the CPU before a GPU is warm."""
+    return torch.device("cuda" if settings.trainable != "head" and torch.cuda.is_available() else "cpu")
 
 
 def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopping: Stopping, profiler: Profiler) -> None:
@@ -280,10 +285,18 @@ def judge_and_report(
         profile=verdicts.profile,
         ended_by=progress.ended_by,
     )
+    write_safely(folders.report, report)
+
+
+def write_safely(folder: Path, report: Report) -> None:
+    """Write the report; where that fails the log says why."""
     try:
-        write_report(folders.report, report)
+        write_report(folder, report)
     except OSError as error:
         print(f"the report cannot be written: {error}. The model is the artefact all the same.", flush=True)
+    except Exception as error:  # noqa: BLE001 - the model is trained, judged and saved: nothing that is told of it may cost it
+        said = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
+        print(f"the report failed: {said}. The model is the artefact all the same.", flush=True)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -24,9 +24,10 @@ from training.model import load_backbone
 from training.prediction import logits
 from training.preprocessing import read_photo
 from training.refusal import write_failure
+from training.report import Report
 from training.rules.names import PROFILER_RULES, default_rules
 from training.settings import Hyperparameters
-from training.train import identity
+from training.train import device, identity, write_safely
 
 
 def read(job: Job, name: str) -> Any:
@@ -217,3 +218,17 @@ def test_a_checkpoint_of_a_processor_that_rounds_otherwise_is_of_another_job(pre
     processors = (Processor(torch.device("cpu"), bfloat16) for bfloat16 in (False, True))
     one, other = (identity(Hyperparameters(), dataset, description, processor, Processes()) for processor in processors)
     assert {name for name in one if one[name] != other[name]} == {"processor"}
+
+
+def test_a_head_is_measured_where_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [device(Hyperparameters(trainable=trainable)).type for trainable in ("head", "last_stage", "all")] == ["cpu", "cuda", "cuda"]
+
+
+def test_whatever_fails_in_the_report_is_said_and_costs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Unreadable:
+        def __getattr__(self, name: str) -> object:
+            raise KeyError(f"caf\udce9 {name}")
+
+    write_safely(tmp_path / "report", cast("Report", Unreadable()))
+    assert capsys.readouterr().out == "the report failed: KeyError: 'caf\\udce9 dataset'. The model is the artefact all the same.\n"
