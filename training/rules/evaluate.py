@@ -27,6 +27,10 @@ from smdebug.core.access_layer.utils import has_training_ended  # isort: skip - 
 from smdebug.trials import create_trial  # isort: skip
 
 POLL_S = 1.0
+STEPS_AT_ONCE = 200
+"""Saved steps that are judged between two looks at what came of it, so that a long backlog neither hides issues nor delays a stop."""
+DETAILS_S = 5.0
+"""Seconds between two writings of verdicts of which only the details are new."""
 NICEST = 19
 
 
@@ -40,29 +44,36 @@ class Evaluation:
         self._judging: Judging | None = None
         self._started = time.time()
         self._written: list[tuple[str, int]] = []
+        self._details: list[str] = []
+        self._written_at = 0.0
 
     def follow(self, is_over: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
         """Judge what comes until it is over, and then what is left."""
         self._write(ended=False)
         while not is_over():
-            if not self._advance() and self._judging:
+            came = self._advance()
+            if not came and self._judging:
                 self._judging.wait()
             self._write(ended=False)
-            sleep(POLL_S)
-        self._advance()
+            if came < STEPS_AT_ONCE:
+                sleep(POLL_S)
+        while self._advance():
+            self._write(ended=False)
         self._write(ended=True)
 
     def _advance(self) -> int:
         if self._judging is None and has_collections(self._tensors):
             self._judging = Judging(create_trial(self._tensors), self._configurations, self._started)
-        return self._judging.advance() if self._judging else 0
+        return self._judging.advance(STEPS_AT_ONCE) if self._judging else 0
 
     def _write(self, *, ended: bool) -> None:
         found = self._found(ended=ended)
         state = [(status.RuleEvaluationStatus, len(status.Evidence)) for status in found]
-        if state != self._written:
+        details = [status.StatusDetails for status in found]
+        is_due = time.monotonic() - self._written_at >= DETAILS_S
+        if ended or state != self._written or (details != self._details and is_due):
             write_whole(self._statuses, [asdict(status) for status in found])
-            self._written = state
+            self._written, self._details, self._written_at = state, details, time.monotonic()
             self._stop(found)
 
     def _found(self, *, ended: bool) -> list[RuleStatus]:

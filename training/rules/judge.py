@@ -91,10 +91,13 @@ class Judging:
             each.running_since = running_since
         self._done = -1
         self._steps = 0
+        self._waiting: list[int] = []
 
-    def advance(self) -> int:
-        """Have each rule look at the steps that were saved since the last time; return how many those are."""
-        new = [step for step in self._trial.steps() if step > self._done]
+    def advance(self, most: int | None = None) -> int:
+        """Have each rule look at the steps that were saved since the last time, at most so many; return how many those are."""
+        if not self._waiting:
+            self._waiting = [step for step in self._trial.steps() if step > self._done]
+        new, self._waiting = self._waiting[:most], self._waiting[len(self._waiting) if most is None else most :]
         with no_refresh([self._trial]):
             for step in new:
                 for each in self._judged:

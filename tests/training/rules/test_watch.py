@@ -15,6 +15,7 @@ import torch
 from tests.training.rules.recorded import configuration, rule
 from tests.training.rules.test_each_rule import LOSS, WEIGHT
 from training.hook import Hook, build_hook, modes
+from training.rules import evaluate
 from training.rules.evaluate import Evaluation
 from training.rules.names import STOP_TRAINING
 from training.rules.watch import LOG, STATUSES, RuleWatch
@@ -163,3 +164,68 @@ def test_statuses_are_written_only_when_they_change(tmp_path: Path) -> None:
     assert len(set(states)) == 1
     assert statuses.stat().st_mtime_ns > states[-1]
     assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_the_last_writing_counts_all(tmp_path: Path) -> None:
+    """Evidence ends at ten; how often the condition was met goes on being counted."""
+    statuses = tmp_path / "statuses.json"
+    job, looks = Job(tmp_path / "tensors"), iter((False, True))
+    for _ in range(12):
+        job.save({LOSS: float("nan")})
+
+    def is_over() -> bool:
+        over = next(looks)
+        if over:
+            for _ in range(48):
+                job.save({LOSS: float("nan")})
+            job.hook.close()
+        return over
+
+    Evaluation(str(tmp_path / "tensors"), RULES[:1], statuses, None).follow(is_over, sleep=lambda _: None)
+    assert "the condition was met 60 times" in json.loads(statuses.read_text())[0]["StatusDetails"]
+
+
+def test_details_alone_are_toldevery_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses, said = tmp_path / "statuses.json", []
+    job = Job(tmp_path / "tensors")
+
+    def is_over() -> bool:
+        if statuses.exists():
+            said.append(json.loads(statuses.read_text())[1]["StatusDetails"].partition(" ")[0])
+        monkeypatch.setattr(evaluate, "DETAILS_S", 0.0 if len(said) == 4 else 60.0)
+        job.save({LOSS: 1.0, "gradient/Net_fc.weight": [1.0]})
+        return len(said) > 4
+
+    Evaluation(str(tmp_path / "tensors"), RULES, statuses, None).follow(is_over, sleep=lambda _: None)
+    assert said[:4] == ["nothing"] * 4
+    assert int(said[4]) > 0
+
+
+def test_a_long_backlog_is_told_of_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An issue ends the training, and stands should the rest take too long, though hundreds of steps are still to be judged."""
+    monkeypatch.setattr(evaluate, "STEPS_AT_ONCE", 5)
+    statuses, stop, states, slept = tmp_path / "statuses.json", tmp_path / "stop.json", [], []
+    job = Job(tmp_path / "tensors")
+    for number in range(18):
+        job.save({LOSS: float("nan") if number == 7 else 1.0})
+    job.hook.close()
+
+    def is_over() -> bool:
+        found = json.loads(statuses.read_text())
+        states.append((found[0]["RuleEvaluationStatus"], stop.exists(), len(slept)))
+        return len(states) > 3
+
+    Evaluation(str(tmp_path / "tensors"), RULES[:1], statuses, stop).follow(is_over, sleep=slept.append)
+    assert states == [("InProgress", False, 0), ("InProgress", False, 0), ("IssuesFound", True, 0), ("IssuesFound", True, 0)]
+
+
+def test_what_is_left_at_the_end_is_told_of_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "STEPS_AT_ONCE", 5)
+    told: list[list[str]] = []
+    monkeypatch.setattr(evaluate, "write_whole", lambda _, document: told.append([each["RuleEvaluationStatus"] for each in document]))
+    job = Job(tmp_path / "tensors")
+    for number in range(18):
+        job.save({LOSS: float("nan") if number == 7 else 1.0, "gradient/Net_fc.weight": [1.0]})
+    job.hook.close()
+    Evaluation(str(tmp_path / "tensors"), RULES, tmp_path / "statuses.json", None).follow(lambda: True)
+    assert told == [["InProgress", "InProgress"], ["IssuesFound", "InProgress"], ["IssuesFound", "NoIssuesFound"]]
