@@ -83,6 +83,7 @@ def _check_rule(rule: Mapping[str, Any], field: str, where: str, job: str) -> No
         raise invalid(f"{where}RuleParameters.rule_to_invoke {wanted!r} is not done by local mode{hint}")
     for action in _actions(rule["RuleParameters"].get("action_json", ""), where):
         _check_action(action, where, job)
+    _check_prefix("training_job_name_prefix", rule["RuleParameters"].get("training_job_name_prefix", ""), where, job)
 
 
 def _actions(text: str, where: str) -> Iterator[Mapping[str, Any]]:
@@ -96,16 +97,23 @@ def _actions(text: str, where: str) -> Iterator[Mapping[str, Any]]:
     for action in parsed if isinstance(parsed, list) else [parsed]:
         if not isinstance(action, Mapping):
             raise invalid(f"{where}RuleParameters.action_json holds {action!r}: it has to be an object with a name, or a list of them")
-        yield {**action, **action.get("parameters", {})}
+        parameters = action.get("parameters", {})
+        if not isinstance(parameters, Mapping):
+            raise invalid(f"{where}RuleParameters.action_json has the parameters {parameters!r}: they have to be an object, or left out")
+        yield {**action, **parameters}
 
 
 def _check_action(action: Mapping[str, Any], where: str, job: str) -> None:
-    name, prefix = str(action.get("name", "")).lower(), str(action.get("training_job_prefix", ""))
+    name = str(action.get("name", "")).lower()
     if name != STOP_TRAINING:
         raise invalid(f"{where}RuleParameters.action_json: the action {name!r} is not done by local mode, which does StopTraining")
-    # smdebug compares them in small letters: it lowers the whole text of the action.
+    _check_prefix("action_json: training_job_prefix", str(action.get("training_job_prefix", "")), where, job)
+
+
+def _check_prefix(what: str, prefix: str, where: str, job: str) -> None:
+    # smdebug compares an action's in small letters: it lowers the whole text of the action.
     if not job.lower().startswith(prefix.lower()):
         raise invalid(
-            f"{where}RuleParameters.action_json: training_job_prefix {prefix!r} is not done by local mode, where a rule stops its own "
+            f"{where}RuleParameters.{what} {prefix!r} is not done by local mode, where a rule stops its own "
             f"job: give the beginning of its name, {job!r}, or leave it out"
         )

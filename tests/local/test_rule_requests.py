@@ -40,7 +40,8 @@ def test_the_tables_name_the_rules_that_the_programs_judge() -> None:
 
 @pytest.mark.parametrize("action", [AS_THE_SDK_WRITES_IT, '{"name": "StopTraining"}', '[{"name": "stoptraining", "parameters": {}}]', ""])
 def test_a_whole_request_is_taken(action: str) -> None:
-    request = watched(DebugRuleConfigurations=[rule("Overfit", action_json=action)])
+    stalled = rule("StalledTrainingRule", stop_training_on_fire="True", training_job_name_prefix="watched")
+    request = watched(DebugRuleConfigurations=[rule("Overfit", action_json=action), stalled])
     validate("CreateTrainingJob", request)
     check_debugger_request(request)
     assert profiling(request) and not profiling({"ProfilerConfig": {"DisableProfiler": True}}) and not profiling({})
@@ -87,6 +88,18 @@ def test_a_whole_request_is_taken(action: str) -> None:
         (
             {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "training_job_prefix": "other"}')]},
             "training_job_prefix 'other' is not done by local mode, where a rule stops its own job: give the beginning of",
+        ),
+        (
+            {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "parameters": "x"}')]},
+            "[AllZero].RuleParameters.action_json has the parameters 'x': they have to be an object",
+        ),
+        (
+            {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "parameters": null}')]},
+            "[AllZero].RuleParameters.action_json has the parameters None: they have to be an object",
+        ),
+        (
+            {"DebugRuleConfigurations": [rule("StalledTrainingRule", training_job_name_prefix="other")]},
+            "[StalledTrainingRule].RuleParameters.training_job_name_prefix 'other' is not done by local mode, where a rule stops its own",
         ),
         ({"DebugRuleConfigurations": [{**rule("AllZero"), "LocalPath": "/x"}]}, "DebugRuleConfigurations[AllZero].LocalPath is not done"),
         ({"ProfilerRuleConfigurations": [{**rule("BatchSize"), "S3OutputPath": "s3://b/x"}]}, "[BatchSize].S3OutputPath is not done"),
