@@ -57,12 +57,11 @@ class ProcessBook:
 
     def record(self, name: str, pid: int) -> None:
         """Remember a running process under `name`; one that has already ended is not worth a record."""
-        try:
-            started = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
+        record = record_of(name, pid)
+        if record is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(ProcessRecord(name, pid, started, birth_of(pid))))
+        text = json.dumps(asdict(record))
         unfinished = self._path(name).with_suffix(".unfinished")
         unfinished.write_text(text)
         unfinished.replace(self._path(name))
@@ -97,9 +96,9 @@ class ProcessBook:
         """
         ended: list[int] = []
         for record in [each for each in self.records(name) if each.name == name]:
-            members = _session(record)
+            members = recorded_session(record)
             end_processes(lambda: [process] if (process := _leader(record)) else [], grace_s)  # noqa: B023 - called here and now
-            end_processes(partial(_session, record), grace_s)
+            end_processes(partial(recorded_session, record), grace_s)
             ended += [process.pid for process in members]
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(record.pid, os.WNOHANG)
@@ -139,6 +138,19 @@ def session_of(pid: int) -> list[psutil.Process]:
     return list(members.values())
 
 
+def record_of(name: str, pid: int) -> ProcessRecord | None:
+    """The record of the process that has `pid` now, None where there is none."""
+    try:
+        return ProcessRecord(name, pid, psutil.Process(pid).create_time(), birth_of(pid))
+    except psutil.NoSuchProcess:
+        return None
+
+
+def recorded_session(record: ProcessRecord) -> list[psutil.Process]:
+    """What `session_of` finds for a recorded process; nothing when its pid has become somebody else's."""
+    return [] if _pid_was_reused(record) else session_of(record.pid)
+
+
 def birth_of(pid: int) -> str:
     """The boot and the clock ticks since it at which a process started: unlike times of day, no clock update changes them.
 
@@ -151,12 +163,6 @@ def birth_of(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return f"{boot}:{int(ticks)}"
-
-
-def _session(record: ProcessRecord) -> list[psutil.Process]:
-    if _pid_was_reused(record):
-        return []
-    return session_of(record.pid)
 
 
 def _leader(record: ProcessRecord) -> psutil.Process | None:

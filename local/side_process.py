@@ -16,7 +16,7 @@ import psutil
 
 from local.job_logs import JobLog
 from local.job_tools import JobTools
-from local.processes import end_processes, session_of
+from local.processes import ProcessRecord, end_processes, record_of, recorded_session
 
 POLL_S = 0.1
 READ_S = 5.0
@@ -34,6 +34,9 @@ class SideProcess:
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+        self._known: ProcessRecord | None = None
+        self._ending = threading.Lock()
+        self._is_ended = False
 
     def start(self) -> None:
         """Start it; raises OSError where the system cannot."""
@@ -44,9 +47,15 @@ class SideProcess:
             stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", start_new_session=True,
         )  # fmt: skip
         self._process = process
-        self._tools.processes.record(self._record, process.pid)
+        # Before anybody asks for its exit code: from then on its pid may become another process's.
+        self._known = record_of(self._record, process.pid)
         self._reader = threading.Thread(target=self._read, args=(process,), daemon=True, name=f"read-{self._record}")
         self._reader.start()
+        try:
+            self._tools.processes.record(self._record, process.pid)
+        except OSError:
+            self.kill()
+            raise
 
     @property
     def code(self) -> int | None:
@@ -92,16 +101,18 @@ class SideProcess:
         return problem or (f"{self.module} ended with exit code {self.code}" if self.code else "")
 
     def kill(self) -> None:
-        """End it and all that it started, now."""
-        if self._process is None:
-            return
-        pid = self._process.pid
-        end_processes(lambda: session_of(pid), 0.0)
-        self._process.wait()
-        self.end_input()
-        if self._reader:
-            self._reader.join(READ_S)
-        self._tools.processes.forget(self._record)
+        """End it and all that it started, now and only once: later its pid and its session may be somebody else's."""
+        with self._ending:
+            if self._process is None or self._is_ended:
+                return
+            if known := self._known:
+                end_processes(lambda: recorded_session(known), 0.0)
+            self._process.wait()
+            self._is_ended = True
+            self.end_input()
+            if self._reader:
+                self._reader.join(READ_S)
+            self._tools.processes.forget(self._record)
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
         with contextlib.closing(process.stdout) if process.stdout else contextlib.nullcontext():
