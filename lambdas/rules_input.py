@@ -7,14 +7,13 @@ Runs inside `prepare_execution`; standard library only.
 """
 
 import json
-import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 from urllib.parse import quote
 
-from lambdas.input_values import InvalidExecutionInput, is_number, is_whole, known_keys, shown
+from lambdas.input_values import InvalidExecutionInput, known_keys, shown
+from lambdas.rule_parameters import parameter_text
 from lambdas.rules import DEBUG_RULES, PROFILER_RULES, default_rules
 
 BLOCKING = ("ExplodingTensor", "UnchangedTensor")
@@ -22,9 +21,6 @@ BLOCKING = ("ExplodingTensor", "UnchangedTensor")
 
 LONGEST_HYPERPARAMETER = 2_500
 """Characters of a hyperparameter that SageMaker takes."""
-
-TRUTH = ("True", "False")
-"""How AWS's rules write a truth value."""
 
 
 @dataclass(frozen=True)
@@ -137,35 +133,4 @@ def parameters_of(rule: str, values: object) -> dict[str, str]:
         raise InvalidExecutionInput(f"{where} must be a JSON object of {', '.join(defaults) or 'nothing'}, got {shown(values)}")
     for name in values:
         require_known(name, where, defaults, f"a parameter of {rule}")
-    return {name: parameter_text(f"{where}.{name}", value, defaults[name]) for name, value in values.items()}
-
-
-def parameter_text(where: str, value: object, default: str | None) -> str:
-    """A value as the API takes it: text of at most 256 characters, a number or a truth value where the default is one."""
-    written = as_text(value)
-    if not re.fullmatch(".{1,256}", written):
-        raise InvalidExecutionInput(f"{where} must be a number, true, false, or one line of 1 to 256 characters, got {shown(value)}")
-    if default in TRUTH:
-        if written.capitalize() not in TRUTH:
-            raise InvalidExecutionInput(f"{where} must be true or false (default {default}), got {shown(value)}")
-        return written.capitalize()
-    if default is not None and is_numeral(default) and not is_numeral(written):
-        raise InvalidExecutionInput(f"{where} must be a number (default {default}), got {shown(value)}")
-    return written
-
-
-def as_text(value: object) -> str:
-    """Text, a number or a truth value as text; empty for all else. JSON does not tell 20 from 20.0, but a rule that counts does."""
-    if isinstance(value, str | bool):
-        return str(value)
-    if not is_number(value):
-        return ""
-    return str(int(value)) if is_whole(value) and abs(value) < 10**15 else repr(value)  # type: ignore[arg-type,call-overload]
-
-
-def is_numeral(written: str) -> bool:
-    """Whether a text is a finite number."""
-    try:
-        return math.isfinite(float(written))
-    except ValueError:
-        return False
+    return {name: parameter_text(rule, name, value, defaults[name]) for name, value in values.items()}

@@ -120,9 +120,21 @@ def test_a_truth_value_is_written_as_the_service_has_it(value: object) -> None:
             {"parameters": {"Overfit": {"ratio": 1}}},
             "rules.parameters.Overfit names 'ratio', which is not a parameter of Overfit; allowed: tensor_regex, start_step,",
         ),
-        ({"parameters": {"Overfit": {"patience": "many"}}}, "rules.parameters.Overfit.patience must be a number (default 1), got 'many'"),
-        ({"parameters": {"Overfit": {"patience": "nan"}}}, "must be a number"),
-        ({"parameters": {"Overfit": {"patience": True}}}, "must be a number (default 1), got True"),
+        ({"parameters": {"Overfit": {"patience": "many"}}}, "patience must be a whole number of at least 0 (default 1), got 'many'"),
+        ({"parameters": {"Overfit": {"ratio_threshold": "nan"}}}, "Overfit.ratio_threshold must be a number, not below zero"),
+        ({"parameters": {"Overfit": {"patience": True}}}, "must be a whole number of at least 0 (default 1), got True"),
+        ({"parameters": {"UnchangedTensor": {"num_steps": 2.5}}}, "must be a whole number of at least 2 (default 3), got 2.5"),
+        ({"parameters": {"WeightUpdateRatio": {"num_steps": "abc"}}}, "must be a whole number of at least 1, got 'abc'"),
+        ({"parameters": {"LowGPUUtilization": {"patience": 1.5}}}, "must be a whole number of at least 0 (default 1000), got 1.5"),
+        ({"parameters": {"LowGPUUtilization": {"window": -4}}}, "must be a whole number of at least 1 (default 500), got -4"),
+        ({"parameters": {"LossNotDecreasing": {"num_steps": 10**20}}}, "must be a whole number of at least 1 (default 10), got 1000"),
+        ({"parameters": {"LossNotDecreasing": {"mode": "banana"}}}, "must be one of EVAL, TRAIN, GLOBAL, got 'banana'"),
+        ({"parameters": {"StepOutlier": {"mode": "GLOBAL"}}}, "must be one of EVAL, TRAIN, got 'GLOBAL'"),
+        ({"parameters": {"Overfit": {"tensor_regex": "("}}}, "must be a regular expression, or several separated by commas, got '('"),
+        ({"parameters": {"Overfit": {"tensor_regex": "loss,(a,b)"}}}, "must be a regular expression, or several separated by commas"),
+        ({"parameters": {"UnchangedTensor": {"rtol": "1_0"}}}, "must be a number, not below zero (default 1e-05), got '1_0'"),
+        ({"parameters": {"UnchangedTensor": {"rtol": -1}}}, "must be a number, not below zero (default 1e-05), got -1"),
+        ({"parameters": {"TensorVariance": {"max_threshold": "None"}}}, "must be a number, not below zero, got 'None'"),
         ({"parameters": {"Overfit": {"patience": None}}}, "must be a number, true, false, or one line of 1 to 256 characters, got None"),
         ({"parameters": {"Overfit": {"patience": [1]}}}, "one line of 1 to 256 characters, got [1]"),
         ({"parameters": {"Overfit": {"tensor_regex": ""}}}, "one line of 1 to 256 characters, got ''"),
@@ -165,7 +177,7 @@ def test_more_parameters_than_a_hyperparameter_holds_are_refused() -> None:
 @pytest.mark.parametrize("trainable", TRAINABLE)
 def test_all_rules_with_a_word_each_fit_into_a_hyperparameter(trainable: str) -> None:
     every = [rule for rule in rules.DEBUG_RULES if rule != "SimilarAcrossRuns"]
-    some = {rule: {name: default or "x" for name, default in list(rules.DEBUG_RULES[rule].items())[:1]} for rule in every}
+    some = {rule: {name: default or "1" for name, default in list(rules.DEBUG_RULES[rule].items())[:1]} for rule in every}
     assert parsed(trainable=trainable, evaluate=every, stop_training=every, parameters=some).evaluate == tuple(every)
 
 
