@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from training.compatibility import import_smdebug
+from training.smdebug_repairs import import_smdebug_reader
 
-modes: Any = import_smdebug().modes
+modes: Any = import_smdebug_reader().modes
 
 from smdebug.exceptions import TensorUnavailable, TensorUnavailableForStep  # noqa: E402 - smdebug imports only after its repairs
 

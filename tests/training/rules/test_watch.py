@@ -185,7 +185,7 @@ def test_the_last_writing_counts_all(tmp_path: Path) -> None:
     assert "the condition was met 60 times" in json.loads(statuses.read_text())[0]["StatusDetails"]
 
 
-def test_details_alone_are_toldevery_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_details_alone_are_written_every_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statuses, said = tmp_path / "statuses.json", []
     job = Job(tmp_path / "tensors")
 
