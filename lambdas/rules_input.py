@@ -19,6 +19,9 @@ from lambdas.rules import DEBUG_RULES, PROFILER_RULES, default_rules
 BLOCKING = ("ExplodingTensor", "UnchangedTensor")
 """Rules that keep a model from being deployed unless others are named: what they find is never a matter of taste."""
 
+SUMMARIES = ("OverallSystemUsage", "OverallFrameworkMetrics")
+"""Profiler rules that put numbers together for the report and never find anything, so that they can keep nothing back."""
+
 LONGEST_HYPERPARAMETER = 2_500
 """Characters of a hyperparameter that SageMaker takes."""
 
@@ -47,11 +50,16 @@ class Rules:
             return cls.none(given)
         evaluate = rule_names(given, "evaluate", default_rules(trainable), DEBUG_RULES, "a debugger rule")
         judging = (*evaluate, *PROFILER_RULES)
+        finding = tuple(rule for rule in judging if rule not in SUMMARIES)
         rules = cls(
             evaluate=evaluate,
             stop_training=rule_names(given, "stop_training", (), evaluate, "among the debugger rules to evaluate"),
             block_deployment=rule_names(
-                given, "block_deployment", tuple(rule for rule in BLOCKING if rule in evaluate), judging, "among the rules to evaluate"
+                given,
+                "block_deployment",
+                tuple(rule for rule in BLOCKING if rule in evaluate),
+                finding,
+                "among the rules to evaluate that find issues",
             ),
             parameters=rule_parameters(given.get("parameters", {}), judging),
         )

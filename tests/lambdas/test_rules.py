@@ -141,6 +141,10 @@ def test_a_truth_value_is_written_as_the_service_has_it(value: object) -> None:
         ({"parameters": {"Overfit": {"tensor_regex": "a\nb"}}}, "one line of 1 to 256 characters"),
         ({"parameters": {"Overfit": {"tensor_regex": "x" * 257}}}, "one line of 1 to 256 characters"),
         ({"parameters": {"ExplodingTensor": {"only_nan": 1}}}, "ExplodingTensor.only_nan must be true or false (default False), got 1"),
+        *[
+            ({"block_deployment": [rule]}, f"names '{rule}', which is not among the rules to evaluate that find issues; allowed: LossNot")
+            for rule in ("OverallSystemUsage", "OverallFrameworkMetrics")
+        ],
         ({"evaluate": ["SimilarAcrossRuns"]}, 'a job that has no network; leave it out, or set debugger to "managed"'),
     ],
 )  # fmt: skip
