@@ -186,50 +186,93 @@ def plan(asked: ExecutionInput, settings: Settings, photos: Photos, prepared: Pr
     """The same execution always gets the same plan."""
     stamp = start.strftime("%y%m%d%H%M%S")
     run = f"{settings.project}-{stamp}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:4]}"
-    image = rules_image(settings.region) if asked.debugger == "managed" else None
     return Plan(
         run=run,
         tuning_job_prefix=f"{settings.project}-{stamp}-",
-        photos=f"s3://{settings.bucket}/{data_prefix(asked.data, settings.bucket)}",
-        weights=f"s3://{settings.bucket}/weights/",
-        output=f"s3://{settings.bucket}/executions/{run}",
-        datasets=f"s3://{settings.bucket}/{prepared.folder.removesuffix('/')}",
-        prepared=f"s3://{settings.bucket}/{prepared.present.removesuffix('/')}" if prepared.present else "",
-        photo_files=str(photos.files),
-        photo_bytes=str(photos.bytes),
-        prepare_image=settings.training_image(asked.prepare.instance_type),
-        prepare_instance_type=asked.prepare.instance_type,
-        prepare_volume_gb=volume_gb(photos.files, photos.bytes),
-        training_image=settings.training_image(asked.instance_type),
-        training_instance_type=asked.instance_type,
-        training_instance_count=asked.instance_count,
-        training_volume_gb=volume_gb(photos.files, photos.bytes if downloads_photos(asked) else 0),
-        torch_distributed=str(is_distributed(asked)).lower(),
-        spot=asked.spot,
-        trainable=asked.trainable,
-        class_weights=asked.class_weights,
-        input_mode=asked.input_mode,
-        epochs=str(asked.epochs),
-        seed=str(asked.seed),
-        debugger=asked.debugger,
-        rules=asked.rules.hyperparameter,
-        debug_rule_configurations=debug_rule_configurations(asked.rules, asked.epochs, image, f"{run}-train-") if image else (),
-        profiler_rule_configurations=profiler_rule_configurations(asked.rules, asked.epochs, image) if image else (),
-        block_deployment=asked.rules.block_deployment,
-        tuning_seed=asked.seed,
-        tuning_strategy=asked.tuning.strategy,
-        tuning_max_jobs=asked.tuning.max_jobs,
-        tuning_max_parallel_jobs=asked.tuning.max_parallel_jobs,
-        tuning_epochs=str(asked.tuning.epochs),
-        lr_min=plain(asked.tuning.lr[0]),
-        lr_max=plain(asked.tuning.lr[1]),
-        batch_sizes=tuple(str(size) for size in asked.tuning.batch_size),
-        serving_image=settings.serving_image_gpu if uses_gpu(asked.endpoint.instance_type) else settings.serving_image_cpu,
-        endpoint=settings.project,
-        endpoint_instance_type=asked.endpoint.instance_type,
-        endpoint_instance_count=asked.endpoint.instance_count,
-        production_variant={"InferenceAmiVersion": GPU_SERVING_HOST} if uses_gpu(asked.endpoint.instance_type) else {},
+        **places(asked, settings, prepared, run),
+        **preparation(asked, settings, photos),
+        **training(asked, settings, photos),
+        **judging(asked, settings.region, run),
+        **tuning(asked),
+        **serving(asked, settings),
     )
+
+
+def places(asked: ExecutionInput, settings: Settings, prepared: Prepared, run: str) -> dict[str, Any]:
+    """Where the execution reads and writes."""
+    return {
+        "photos": f"s3://{settings.bucket}/{data_prefix(asked.data, settings.bucket)}",
+        "weights": f"s3://{settings.bucket}/weights/",
+        "output": f"s3://{settings.bucket}/executions/{run}",
+        "datasets": f"s3://{settings.bucket}/{prepared.folder.removesuffix('/')}",
+        "prepared": f"s3://{settings.bucket}/{prepared.present.removesuffix('/')}" if prepared.present else "",
+    }
+
+
+def preparation(asked: ExecutionInput, settings: Settings, photos: Photos) -> dict[str, Any]:
+    """The processing job."""
+    return {
+        "photo_files": str(photos.files),
+        "photo_bytes": str(photos.bytes),
+        "prepare_image": settings.training_image(asked.prepare.instance_type),
+        "prepare_instance_type": asked.prepare.instance_type,
+        "prepare_volume_gb": volume_gb(photos.files, photos.bytes),
+    }
+
+
+def training(asked: ExecutionInput, settings: Settings, photos: Photos) -> dict[str, Any]:
+    """Every training job, and the hyperparameters that all have."""
+    return {
+        "training_image": settings.training_image(asked.instance_type),
+        "training_instance_type": asked.instance_type,
+        "training_instance_count": asked.instance_count,
+        "training_volume_gb": volume_gb(photos.files, photos.bytes if downloads_photos(asked) else 0),
+        "torch_distributed": str(is_distributed(asked)).lower(),
+        "spot": asked.spot,
+        "trainable": asked.trainable,
+        "class_weights": asked.class_weights,
+        "input_mode": asked.input_mode,
+        "epochs": str(asked.epochs),
+        "seed": str(asked.seed),
+    }
+
+
+def judging(asked: ExecutionInput, region: str, run: str) -> dict[str, Any]:
+    """Who judges the final training job, by which rules, and what they may keep back."""
+    image = rules_image(region) if asked.debugger == "managed" else None
+    return {
+        "debugger": asked.debugger,
+        "rules": asked.rules.hyperparameter,
+        "debug_rule_configurations": debug_rule_configurations(asked.rules, asked.epochs, image, f"{run}-train-") if image else (),
+        "profiler_rule_configurations": profiler_rule_configurations(asked.rules, asked.epochs, image) if image else (),
+        "block_deployment": asked.rules.block_deployment,
+    }
+
+
+def tuning(asked: ExecutionInput) -> dict[str, Any]:
+    """The tuning job."""
+    return {
+        "tuning_seed": asked.seed,
+        "tuning_strategy": asked.tuning.strategy,
+        "tuning_max_jobs": asked.tuning.max_jobs,
+        "tuning_max_parallel_jobs": asked.tuning.max_parallel_jobs,
+        "tuning_epochs": str(asked.tuning.epochs),
+        "lr_min": plain(asked.tuning.lr[0]),
+        "lr_max": plain(asked.tuning.lr[1]),
+        "batch_sizes": tuple(str(size) for size in asked.tuning.batch_size),
+    }
+
+
+def serving(asked: ExecutionInput, settings: Settings) -> dict[str, Any]:
+    """The endpoint."""
+    on_gpu = uses_gpu(asked.endpoint.instance_type)
+    return {
+        "serving_image": settings.serving_image_gpu if on_gpu else settings.serving_image_cpu,
+        "endpoint": settings.project,
+        "endpoint_instance_type": asked.endpoint.instance_type,
+        "endpoint_instance_count": asked.endpoint.instance_count,
+        "production_variant": {"InferenceAmiVersion": GPU_SERVING_HOST} if on_gpu else {},
+    }
 
 
 def require_rules_image(asked: ExecutionInput, region: str) -> None:

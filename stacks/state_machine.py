@@ -208,15 +208,15 @@ def execution_done() -> State:
         "endpoint": jsonata("$plan.endpoint"),
         "endpoint_config": jsonata("$endpoint_config"),
     }
-    return {"Type": "Pass", "Output": {**trained(), **deployed}, "End": True}
+    return {"Type": "Pass", "Output": {**outcome(), **deployed}, "End": True}
 
 
 def not_deployed() -> State:
     """The execution did what it was asked to, and what the rules found keeps the model back; whatever answered before still does."""
-    return {"Type": "Pass", "Output": {**trained(), "deployed": False}, "End": True}
+    return {"Type": "Pass", "Output": {**outcome(), "deployed": False}, "End": True}
 
 
-def trained() -> State:
+def outcome() -> State:
     """What is known of the model, deployed or not."""
     return {
         "run": jsonata("$plan.run"),
