@@ -46,7 +46,9 @@ class LoadBalancing(ProfilerRule):
         series = {name: judged(values, metrics, self.patience) for name, values in workers.items()}
         if lacking := too_few(min(map(len, series.values()))):
             return lacking
-        distances = {name: self._distance(name, series) for name in series}
+        medians = {name: float(np.median(values.values)) for name, values in series.items()}
+        shares = {name: np.histogram(values.values, BINS)[0] / len(values) for name, values in series.items()}
+        distances = {name: _nearest(name, medians, shares) for name in series}
         points = sum(map(len, series.values()))
         worst = max(distances, key=lambda name: distances[name])
         details = {"distances": {name: round(distance, 4) for name, distance in distances.items()}}
@@ -54,27 +56,22 @@ class LoadBalancing(ProfilerRule):
         violating = [name for name, distance in distances.items() if distance > self.threshold]
         if not violating:
             return Finding(f"the work is spread evenly: {said}", points, details=details)
-        medians = {name: float(np.median(values.values)) for name, values in series.items()}
-        others = float(np.median([value for name, value in medians.items() if name not in violating] or [0.0]))
-        if len(violating) == len(series):
-            others = min(medians.values())
+        if alike := [value for name, value in medians.items() if name not in violating]:
+            others = f"the others {float(np.median(alike)):.0f} %"
+        else:
             worst = max(medians, key=lambda name: medians[name])
-        said = (
-            f"{worst} works {medians[worst]:.0f} % of the time and the others {others:.0f} %, too uneven by the limit of {self.threshold:g}"
-        )
+            others = f"the least busy {kind} {min(medians.values()):.0f} %"
+        said = f"{worst} works {medians[worst]:.0f} % of the time and {others}, too uneven by the limit of {self.threshold:g}"
         found = [evidence(f"{name} distance of histograms", distances[name], self.threshold) for name in violating]
         return Finding(said, points, len(violating), sum(len(series[name]) for name in violating), details, _advice(kind), found[:10])
 
-    def _distance(self, name: str, series: Mapping[str, Series]) -> float:
-        """Return how far a worker is from the one that is most like it; 0 where their medians are alike."""
-        own = series[name].values
-        others = [values.values for other, values in series.items() if other != name]
-        return min(_distance(own, other) if abs(np.median(own) - np.median(other)) >= APART else 0.0 for other in others)
 
-
-def _distance(one: Floats, other: Floats) -> float:
-    shares = [np.histogram(values, BINS)[0] / len(values) for values in (one, other)]
-    return float(np.abs(shares[0] - shares[1]).sum() / 2)
+def _nearest(name: str, medians: Mapping[str, float], shares: Mapping[str, Floats]) -> float:
+    """Return how far a worker's histogram is from the one that is most like it; 0 where their medians are alike."""
+    others = [other for other in shares if other != name]
+    if any(abs(medians[name] - medians[other]) < APART for other in others):
+        return 0.0
+    return min(float(np.abs(shares[name] - shares[other]).sum() / 2) for other in others)
 
 
 def _advice(kind: str) -> str:
