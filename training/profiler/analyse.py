@@ -13,6 +13,7 @@ profiler-report.html and profiler-reports/<Rule>.json; where there is no Profile
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -49,6 +50,7 @@ def analyse(
         now: the time of the verdicts.
         problem: why measurements are missing, where the profiler knows it.
     """
+    _forget_reports(output)
     try:
         metrics = read_metrics(folder)
         document = profile(metrics, problem)
@@ -137,6 +139,15 @@ class _Verdict:
     def _fail(self, error: str) -> None:
         self.error = error
         _say(f"rule {self.name} gives no verdict: {error}")
+
+
+def _forget_reports(output: Path) -> None:
+    """Remove what an earlier run of the same job has left, so that nobody takes it for this one's."""
+    for folder in output.glob(f"{REPORT}-*"):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            _say(f"{folder.name} of an earlier run cannot be removed: {error}")
 
 
 def _write(file: Path, text: str) -> None:

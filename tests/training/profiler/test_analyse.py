@@ -169,6 +169,21 @@ def test_a_report_that_cannot_be_written_is_an_error_of_its_own(folder: Path, tm
     assert found["StepOutlier"].RuleEvaluationStatus == "NoIssuesFound"
 
 
+@pytest.mark.parametrize("profile", ["readable", "unreadable"])
+def test_an_earlier_runs_report_is_gone_where_this_one_fails(folder: Path, tmp_path: Path, profile: str) -> None:
+    """A job that was interrupted and resumed writes into the same folder."""
+    page = tmp_path / "out" / "ProfilerReport-1633804976" / "profiler-output" / "profiler-report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("of yesterday")
+    (tmp_path / "out" / "statuses.json").write_text("[]")
+    if profile == "unreadable":
+        folder = tmp_path / "in"
+        write_samples(folder, [{"Type": "cpu", "Name": "cpu0", "Dimension": "CPUUtilization", "Value": "much", "Timestamp": 5.0}])
+    broken = [{"RuleConfigurationName": "ProfilerReport", "RuleParameters": {"rule_to_invoke": "ProfilerReport", "no": "such"}}]
+    assert analyse(folder, tmp_path / "out", broken, now)[0][0].RuleEvaluationStatus == "Error"
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["statuses.json"]
+
+
 def test_the_profile_is_what_the_report_needs(folder: Path, tmp_path: Path) -> None:
     _, profile = analyse(folder, tmp_path, [], now)
     assert list(profile) == [
