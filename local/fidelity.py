@@ -29,7 +29,7 @@ REPRODUCED = {
     "search": "Bayesian is Optuna's TPE, Random and Grid are what they say; AWS does not publish its own search",
     "built-in rules": "our own, made from AWS's documentation, with its names, parameters and defaults; AWS does not publish its code",
     "rule evaluation": "RuleEvaluationJobArn has AWS's form and names no processing job; rule-output also holds each verdict's evidence",
-    "rule statuses": "InProgress until judged, also after the job is Completed; Error for a rule process that dies or hangs",
+    "rule statuses": "InProgress until judged, also after the job's end; Error after a hook that degraded, or a rule process that died",
     "system metrics": "those of the whole machine, as AWS's are of the job's host; here other jobs and programs run on it too",
     "StopTraining": "a rule stops its own job: a prefix of names that it is given has to begin the job's; Email and SMS are refused",
     "statuses": "statuses, secondary statuses, failure reasons and error names follow AWS's wording",

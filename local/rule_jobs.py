@@ -6,6 +6,7 @@ judged after the training job has ended: until then they are InProgress.
 """
 
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -26,7 +27,12 @@ WATCH_S = 0.5
 SAMPLER_PATIENCE_S = 30.0
 PATIENCE_S = 120.0
 LIMIT_S = 1800.0
+LONGEST_WORD = 400
+# What a job writes into its hook's or its profiler's folder when that stopped recording half-way: only the job knows.
+DEGRADED = "degraded.txt"
 INTERRUPTED = "InternalServerError: local mode ended while the rule was evaluated"
+
+log = logging.getLogger("rule-jobs")
 
 Report = Callable[[str, list[Document]], None]
 """Called with the name of the document's member and its new rule statuses."""
@@ -57,12 +63,14 @@ class RuleJobs:
         stream = f"{self._name}-rules/algo-1-{int(tools.clock() * 1000)}"
         self._log = JobLog(tools.logs, LOG_GROUP, stream, folder / LOG_FILE, tools.clock)
         self._opened = ExitStack()
-        self._profile = Path()
+        self._tensors, self._profile = Path(), Path()
         self._sampler: SideProcess | None = None
         self._sampler_problem = ""
         self._rules: SideProcess | None = None
+        self._rules_problem = ""
         self._analysis: SideProcess | None = None
         self._unstarted = ""
+        self._stop_heeded = False
         self._watcher: threading.Thread | None = None
         self._training_over = threading.Event()
         self._abandoned = threading.Event()
@@ -81,6 +89,7 @@ class RuleJobs:
         except OSError as error:
             self._unstarted = f"InternalServerError: local mode could not start the rules: {error}"
             self._kill()
+            self._sampler = self._rules = None
             self._opened.close()
 
     def training_ended(self) -> None:
@@ -109,6 +118,7 @@ class RuleJobs:
             how = "Stopped" if status == "Stopped" and not self._unstarted else "Error"
             reason = self._unstarted or f"No rule was evaluated: the training job was {status} before its training began"
             self._end((DEBUG, PROFILER), reason, how=how)
+            shutil.rmtree(self._folder, ignore_errors=True)
             return
         try:
             self.training_ended()
@@ -122,7 +132,7 @@ class RuleJobs:
 
     def _start(self, tensors: Path, profile: Path) -> None:
         self.output.mkdir(parents=True, exist_ok=True)
-        self._profile = profile
+        self._tensors, self._profile = tensors, profile
         self._opened.enter_context(self._log)
         if profiling(self._job):
             interval = self._job["ProfilerConfig"].get("ProfilingIntervalInMilliseconds", DEFAULT_INTERVAL_MS)
@@ -136,17 +146,28 @@ class RuleJobs:
 
     def _conclude(self, mirror: Mirror | None) -> None:
         """Wait for the debugger's rules while the profiler's are judged; verdicts are told when their output is in S3."""
-        if PROFILER in self._statuses and not self._abandoned.is_set():
-            places = ("--folder", self._profile, "--output", self.output, "--statuses", self._file(PROFILER))
-            self._analysis = self._program(
-                "profiler", "training.profiler.analyse", *places, "--configurations", self._configurations(PROFILER)
-            )
+        unstarted = self._start_analysis()
         if self._watcher:
             self._watcher.join()
-        problems = {DEBUG: self._wait(self._rules), PROFILER: self._wait(self._analysis) or self._sampler_problem}
+        problems = {
+            DEBUG: self._rules_problem or self._wait(self._rules) or degraded("hook", self._tensors),
+            PROFILER: self._wait(self._analysis) or unstarted or self._sampler_problem or degraded("profiler", self._profile),
+        }
         missing = self._upload(mirror)
         for field, problem in problems.items():
             self._settle(field, problem or missing)
+
+    def _start_analysis(self) -> str:
+        """Start judging the profiler's rules; returns why that could not be, or nothing."""
+        if PROFILER not in self._statuses or self._abandoned.is_set():
+            return ""
+        places = ("--folder", self._profile, "--output", self.output, "--statuses", self._file(PROFILER))
+        try:
+            configurations = self._configurations(PROFILER)
+            self._analysis = self._program("profiler", "training.profiler.analyse", *places, "--configurations", configurations)
+        except OSError as error:
+            return f"local mode could not start the analysis: {error}"
+        return ""
 
     def _wait(self, process: SideProcess | None) -> str:
         """What went wrong in the rest of a program's run, or nothing."""
@@ -157,24 +178,37 @@ class RuleJobs:
 
     def _settle(self, field: str, problem: str) -> None:
         """Tell a kind's last verdicts; after a `problem` none of them may be that all is well."""
-        self._tell(field)
+        statuses, now = self._told(field), self._tools.clock()
         if self._abandoned.is_set():
-            self._end((field,), INTERRUPTED)
+            statuses = ended(statuses, INTERRUPTED, now)
         elif problem:
-            self._end((field,), f"InternalServerError: {problem}; {self._where()}", doubted=True)
-        self._end((field,), f"InternalServerError: its process ended without a verdict on this rule; {self._where()}")
+            statuses = ended(statuses, f"InternalServerError: {problem}; {self._where()}", now, doubted=True)
+        missing = f"InternalServerError: its process ended without a verdict on this rule; {self._where()}"
+        # At once: nobody is to see a NoIssuesFound that is doubted.
+        self._change(field, ended(statuses, missing, now))
 
     def _watch(self) -> None:
         """While the job trains: tell new verdicts, stop the job for a rule, notice a program that died."""
+        known = ""
         while not self._training_over.wait(WATCH_S):
-            self._tell(DEBUG)
-            self._heed_stop()
-            if self._rules and self._rules.code is not None:
-                rules, self._rules = self._rules, None
-                self._settle(DEBUG, self._wait(rules))
-            sampler = self._sampler
-            if sampler and sampler.code is not None and not self._training_over.is_set():
-                self._sampler_problem = f"the sampler ended with exit code {sampler.code} before the training did"
+            try:
+                self._look()
+            except OSError as error:
+                # The next look may succeed: a full disk can have room again.
+                if known != str(error):
+                    log.warning("the rules of the training job %s could not be looked at, which goes on: %s", self._name, error)
+                known = str(error)
+
+    def _look(self) -> None:
+        self._heed_stop()
+        self._change(DEBUG, self._told(DEBUG))
+        if self._rules and self._rules.code is not None:
+            rules, self._rules = self._rules, None
+            self._rules_problem = self._wait(rules)
+            self._settle(DEBUG, self._rules_problem)
+        sampler = self._sampler
+        if sampler and sampler.code is not None and not self._training_over.is_set():
+            self._sampler_problem = f"the sampler ended with exit code {sampler.code} before the training did"
 
     def _kill(self) -> None:
         for process in (self._sampler, self._rules, self._analysis):
@@ -183,14 +217,14 @@ class RuleJobs:
 
     def _heed_stop(self) -> None:
         file = self._folder / "stop.json"
-        if not file.exists():
+        if self._stop_heeded or not file.exists():
             return
         try:
             wanted = json.loads(file.read_text())
         except ValueError:  # not whole yet
             return
-        file.rename(file.with_suffix(".heeded"))
         self._stop(str(wanted.get("rule", "")), str(wanted.get("details", "")))
+        self._stop_heeded = True
 
     def _program(self, name: str, module: str, *arguments: object) -> SideProcess:
         # A job's name has no underscore, so that no job's record can be called the same.
@@ -209,8 +243,8 @@ class RuleJobs:
         """Where a program writes its statuses: not among what is uploaded, for it is written again and again."""
         return self._folder / f"{field}.json"
 
-    def _tell(self, field: str) -> None:
-        self._change(field, told(self._statuses.get(field, ()), read_verdicts(self._file(field)), self._tools.clock()))
+    def _told(self, field: str) -> list[Document]:
+        return told(self._statuses.get(field, ()), read_verdicts(self._file(field)), self._tools.clock())
 
     def _end(self, fields: Sequence[str], problem: str, doubted: bool = False, how: str = "Error") -> None:
         for field in fields:
@@ -218,8 +252,8 @@ class RuleJobs:
 
     def _change(self, field: str, statuses: list[Document]) -> None:
         if statuses != self._statuses.get(field, []):
-            self._statuses[field] = statuses
             self._report(field, statuses)
+            self._statuses[field] = statuses
 
     def _upload(self, mirror: Mirror | None) -> str:
         """The rules' output to S3, the verdicts with their evidence beside it; returns what went wrong, or nothing."""
@@ -235,3 +269,14 @@ class RuleJobs:
 
     def _where(self) -> str:
         return f"its end in {LOG_GROUP}, {self._log.stream}: {self._log.tail()[-400:]}"
+
+
+def degraded(what: str, folder: Path) -> str:
+    """What a job has left word of in `folder`, that of its hook or its profiler: why that stopped recording; or nothing."""
+    try:
+        said = (folder / DEGRADED).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        said = f"{DEGRADED} cannot be read: {error}"
+    return f"the job's {what} degraded: {' '.join(said.split())[:LONGEST_WORD] or 'it does not say why'}"

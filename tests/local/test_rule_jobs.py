@@ -1,14 +1,15 @@
 """Debugger and Profiler beside a training job, with programs that stand in for the real ones: whatever they do, a verdict comes."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from local.rule_jobs import RuleJobs
+from local.rule_jobs import RuleJobs, degraded
 from local.store import Document, Store
 from local.training_jobs import KIND, TrainingJobs
 from local.verdicts import DEBUG, PROFILER, first_statuses
@@ -18,6 +19,7 @@ from tests.local.test_rule_requests import watched
 
 UNTIL_GO = "import os, time; base = os.environ['SAGEMAKER_BASE_DIR']\nwhile not os.path.exists(base + '/go'): time.sleep(0.05)\n"
 UNTIL_RELEASED = "sys.stdin.read()\nwhile not Path(given['statuses']).with_name('released').exists(): time.sleep(0.05)\n"
+Kind = TypeVar("Kind", bound=RuleJobs)
 
 
 class Jobs:
@@ -113,10 +115,19 @@ def test_no_verdict_is_an_error(plane: Jobs, evaluate: str, sentence: str) -> No
     assert plane.verdicts(PROFILER) == ["NoIssuesFound"]
 
 
-def rule_jobs(plane: Jobs, told: dict[str, list[Document]], **patience: float) -> RuleJobs:
+def document() -> Document:
     job = watched()
-    document = {**job, **first_statuses(job, 0.0)}
-    return RuleJobs(plane.tools, document, plane.folder / "alone", told.__setitem__, lambda *_told: None, **patience)
+    return {**job, **first_statuses(job, 0.0)}
+
+
+def rule_jobs(plane: Jobs, told: dict[str, list[Document]], kind: type[Kind], **patience: float) -> Kind:
+    return kind(plane.tools, document(), plane.folder / "alone", told.__setitem__, lambda *_told: None, **patience)
+
+
+def measured(rules: RuleJobs, plane: Jobs) -> None:
+    """Start the rules, and wait until the sampler has measured something."""
+    rules.start(plane.folder / "tensors", plane.folder / "profile")
+    wait_until(lambda: list((plane.folder / "profile").rglob("*.json")), bool, 20)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +140,7 @@ def rule_jobs(plane: Jobs, told: dict[str, list[Document]], **patience: float) -
 def test_a_rule_process_that_hangs_is_ended_and_an_error(plane: Jobs, evaluate: str, patience: dict[str, float], sentence: str) -> None:
     programs(plane.folder / "programs", "sys.stdin.read()\n" + evaluate)
     told: dict[str, list[Document]] = {}
-    rules = rule_jobs(plane, told, **patience)
+    rules = rule_jobs(plane, told, RuleJobs, **patience)
     rules.start(plane.folder / "tensors", plane.folder / "profile")
     rules.training_ended()
     rules.conclude("Completed", None)
@@ -140,7 +151,7 @@ def test_a_rule_process_that_hangs_is_ended_and_an_error(plane: Jobs, evaluate: 
 def test_rules_that_cannot_be_started_do_not_keep_the_job_from_training(plane: Jobs) -> None:
     (plane.folder / "alone").write_text("a file where the folder should be")
     told: dict[str, list[Document]] = {}
-    rules = rule_jobs(plane, told)
+    rules = rule_jobs(plane, told, RuleJobs)
     rules.start(plane.folder / "tensors", plane.folder / "profile")
     rules.training_ended()
     rules.conclude("Completed", None)
@@ -247,3 +258,126 @@ def test_a_job_is_profiled_without_rules_and_judged_without_a_profiler(plane: Jo
     (plane.folder / "jobs/watched-2/ml/go").touch()
     job = plane.jobs.wait("watched-2", 60)
     assert job["ProfilingStatus"] == "Disabled" and [status["RuleEvaluationStatus"] for status in job[DEBUG]] == ["NoIssuesFound"] * 2
+
+
+class FullDisk(RuleJobs):
+    """Rules whose configurations of `kinds` cannot be written."""
+
+    kinds: tuple[str, ...] = ()
+
+    def _configurations(self, field: str) -> Path:
+        if field in self.kinds:
+            raise OSError(28, "No space left on device")
+        return super()._configurations(field)
+
+
+def test_a_disk_that_fills_while_rules_start_does_not_keep_the_job_from_training(plane: Jobs) -> None:
+    told: dict[str, list[Document]] = {}
+    rules = rule_jobs(plane, told, FullDisk)
+    rules.kinds = (DEBUG,)
+    rules.start(plane.folder / "tensors", plane.folder / "profile")
+    assert plane.tools.processes.records() == [], "the sampler outlived the start that failed"
+    rules.training_ended()
+    rules.conclude("Completed", None)
+    assert [status["RuleEvaluationStatus"] for field in (DEBUG, PROFILER) for status in told[field]] == ["Error"] * 3
+    assert "could not start the rules: [Errno 28] No space left on device" in told[DEBUG][0]["StatusDetails"]
+    assert not (plane.folder / "alone" / "rules").exists()
+
+
+def test_an_analysis_that_cannot_be_started_leaves_the_debuggers_verdicts(plane: Jobs) -> None:
+    told: dict[str, list[Document]] = {}
+    rules = rule_jobs(plane, told, FullDisk)
+    rules.kinds = (PROFILER,)
+    measured(rules, plane)
+    rules.training_ended()
+    rules.conclude("Completed", None)
+    assert [status["RuleEvaluationStatus"] for status in told[DEBUG]] == ["NoIssuesFound", "NoIssuesFound"]
+    (status,) = told[PROFILER]
+    assert status["RuleEvaluationStatus"] == "Error"
+    assert "could not start the analysis: [Errno 28] No space left on device" in status["StatusDetails"]
+
+
+@pytest.mark.parametrize("field", [DEBUG, PROFILER])
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        (b"recording stopped: OSError: disk quota\n", "degraded: recording stopped: OSError: disk quota; its end"),
+        (b"", "degraded: it does not say why"),
+        (b"\xff" + b"x" * 5000, "degraded: \ufffdxx"),
+    ],
+)
+def test_what_the_job_says_of_its_own_recording_is_that_kinds_problem(plane: Jobs, field: str, word: bytes, sentence: str) -> None:
+    programs(plane.folder / "programs", "tell('IssuesFound', 'met', rules[:1]); sys.stdin.read(); tell('NoIssuesFound')")
+    history: list[tuple[str, list[str]]] = []
+    told: dict[str, list[Document]] = {}
+
+    def report(kind: str, statuses: list[Document]) -> None:
+        told[kind] = statuses
+        history.append((kind, [status["RuleEvaluationStatus"] for status in statuses]))
+
+    rules = RuleJobs(plane.tools, document(), plane.folder / "alone", report, lambda *_told: None)
+    measured(rules, plane)
+    wait_until(lambda: history, bool, 20)
+    folder = plane.folder / ("tensors" if field == DEBUG else "profile")
+    folder.mkdir(exist_ok=True)
+    (folder / "degraded.txt").write_bytes(word)
+    rules.training_ended()
+    rules.conclude("Completed", None)
+    assert {status["RuleConfigurationName"]: status["RuleEvaluationStatus"] for kind in told for status in told[kind]} == {
+        "Overfit": "IssuesFound",
+        "AllZero": "Error" if field == DEBUG else "NoIssuesFound",
+        "ProfilerReport": "Error" if field == PROFILER else "NoIssuesFound",
+    }
+    assert sentence in told[field][-1]["StatusDetails"]
+    assert not any("NoIssuesFound" in statuses for kind, statuses in history if kind == field), "a doubted verdict was told"
+
+
+def test_a_folder_in_the_place_of_the_jobs_word_is_a_problem_too(tmp_path: Path) -> None:
+    (tmp_path / "degraded.txt").mkdir()
+    assert degraded("hook", tmp_path).startswith("the job's hook degraded: degraded.txt cannot be read: [Errno 21]")
+    assert degraded("hook", tmp_path / "nowhere") == ""
+
+
+def test_the_watcher_goes_on_after_a_disk_that_was_full(plane: Jobs, caplog: pytest.LogCaptureFixture) -> None:
+    programs(plane.folder / "programs", STOPS)
+    told: dict[str, list[Document]] = {}
+    stopped: list[str] = []
+    full = [True]
+
+    def report(field: str, statuses: list[Document]) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        told[field] = statuses
+
+    rules = RuleJobs(plane.tools, document(), plane.folder / "alone", report, lambda rule, _details: stopped.append(rule))
+    rules.start(plane.folder / "tensors", plane.folder / "profile")
+    wait_until(lambda: caplog.text, lambda text: "No space left on device" in text, 20)
+    assert told == {}
+    time.sleep(1.2)  # two more looks, which fail alike
+    full[0] = False
+    wait_until(lambda: told.get(DEBUG, [{}])[0].get("RuleEvaluationStatus"), lambda status: status == "IssuesFound", 20)
+    rules.training_ended()
+    rules.conclude("Stopped", None)
+    assert stopped == ["Overfit"] and caplog.text.count("could not be looked at") == 1
+    assert [status["RuleEvaluationStatus"] for status in told[DEBUG]] == ["IssuesFound", "NoIssuesFound"]
+
+
+class Fails(RuleJobs):
+    """Rules whose analysis ends in an error of this code's own."""
+
+    def _configurations(self, field: str) -> Path:
+        if field == PROFILER:
+            raise RuntimeError("not foreseen")
+        return super()._configurations(field)
+
+
+def test_an_error_while_rules_are_judged_leaves_nothing_running_and_no_rule_in_progress(plane: Jobs) -> None:
+    programs(plane.folder / "programs", "sys.stdin.read(); time.sleep(600)")
+    told: dict[str, list[Document]] = {}
+    rules = rule_jobs(plane, told, Fails)
+    measured(rules, plane)
+    pids = [record.pid for record in plane.tools.processes.records("job-rules")]
+    with pytest.raises(RuntimeError, match="not foreseen"):
+        rules.conclude("Completed", None)
+    assert len(pids) == 1 and not lives(pids[0]) and plane.tools.processes.records() == []
+    assert {status["RuleEvaluationStatus"] for field in (DEBUG, PROFILER) for status in told[field]} == {"Error"}
