@@ -3,16 +3,26 @@
 Runs in training jobs, and wherever rules are evaluated. Needs outputs of ReLUs, whole or as means for each photo and channel.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from training.rules.saved import SavedStep
+from training.rules.saved import Array, SavedStep
 from training.rules.tensor_rule import Finding, TensorRule, Watched
-from training.rules.units import inactive_percent, units
+from training.rules.units import units
+
+PHOTOS = 32
+"""That a layer is judged from, at least: of a dozen photos a healthy channel may miss each one."""
+
+Seen = tuple[int, Array, int]
+"""Photos of a step, how many values of each unit were active, how many it has."""
 
 
 class DeadRelu(TensorRule):
-    """Met when more than `threshold_layer` percent of a layer's ReLUs are active less than `threshold_inactivity` percent of the time."""
+    """Met when more than `threshold_layer` percent of a layer's ReLUs are active less than `threshold_inactivity` percent of the time.
+
+    The photos of so many saved steps of a mode, one after the other, are judged together that there are enough of them.
+    """
 
     advice = "Lower the learning rate, and check that photos are normalised as the weights expect; a leaky ReLU cannot die."
 
@@ -27,15 +37,31 @@ class DeadRelu(TensorRule):
         super().__init__(base_trial)
         self.threshold_inactivity, self.threshold_layer = threshold_inactivity, threshold_layer
         self.watched = Watched(None, tensor_regex)
-        self.compares = f"values of {self.watched}"
+        self.compares = f"{PHOTOS} photos' values of {self.watched}"
+        self._seen: dict[tuple[str, str], deque[Seen]] = {}
 
     def look(self, step: SavedStep) -> list[Finding] | None:
         """Count the dead ReLUs of each layer saved at this step."""
-        saved = {name: value for name in self.watched.of(step) if (value := step.value(name)) is not None and value.size}
-        dead = {name: inactive_percent(units(value) > 0, self.threshold_inactivity) for name, value in saved.items()}
+        dead = {name: share for name in self.watched.of(step) if (share := self._dead(step, name)) is not None}
         found = [
             Finding(name, share, self.threshold_layer, f"{share:.1f} % of {name} are dead, more than {self.threshold_layer:g} %")
             for name, share in dead.items()
             if share > self.threshold_layer
         ]
-        return found if saved else None
+        return found if dead else None
+
+    def _dead(self, step: SavedStep, name: str) -> float | None:
+        """Return the percentage of dead ReLUs in a layer; None where too few photos of it were seen yet."""
+        value = step.value(name)
+        if value is None or not value.size:
+            return None
+        seen, active = self._seen.setdefault((step.mode, name), deque()), units(value) > 0
+        if seen and len(seen[0][1]) != len(active):
+            seen.clear()
+        seen.append((len(value) if value.ndim else 1, active.sum(axis=1), active.shape[1]))
+        while sum(photos for photos, *_ in seen) - seen[0][0] >= PHOTOS:
+            seen.popleft()
+        if sum(photos for photos, *_ in seen) < PHOTOS:
+            return None
+        shares = 100 * sum(count for _, count, _ in seen) / sum(values for *_, values in seen)
+        return float(100 * (shares < self.threshold_inactivity).mean())

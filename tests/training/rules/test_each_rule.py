@@ -330,12 +330,26 @@ def test_reductions_that_do_not_tell_are_no_pass(tmp_path: Path) -> None:
 
 def test_photos_by_channel_are_looked_at_as_channels(tmp_path: Path) -> None:
     """As our hook saves activations: means for each photo and channel, of few photos."""
-    some = np.ones((4, 8))
+    some = np.ones((32, 8))
     some[:, :5] = 0
     assert verdict(tmp_path / "a", "DeadRelu", tensors("relu_output_0", some)).RuleEvaluationStatus == "IssuesFound"
-    maps = np.ones((4, 8, 2, 2))
+    maps = np.ones((32, 8, 2, 2))
     maps[:, :5] = 0
     assert verdict(tmp_path / "b", "DeadRelu", tensors("relu_output_0", maps)).RuleEvaluationStatus == "IssuesFound"
+
+
+@pytest.mark.parametrize("shape", [(12, 8), (12, 8, 2, 2)])
+def test_a_channel_that_misses_a_dozen_photos_is_not_dead(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Five of eight are silent for the photos of each step, other ones at the next; of few photos nothing is said."""
+    first, second = np.ones(shape), np.ones(shape)
+    first[:, :5] = second[:, 3:] = 0
+    turns = tensors("relu_output_0", first, second, first, second)
+    assert verdict(tmp_path / "a", "DeadRelu", turns).RuleEvaluationStatus == "NoIssuesFound"
+    silent = verdict(tmp_path / "b", "DeadRelu", tensors("relu_output_0", second, first, first, first))
+    assert (silent.RuleEvaluationStatus, silent.Evidence[0]["step"]) == ("IssuesFound", 3)
+    few = verdict(tmp_path / "c", "DeadRelu", tensors("relu_output_0", first, first))
+    assert few.RuleEvaluationStatus == "Error"
+    assert "no 32 photos' values" in few.StatusDetails
 
 
 def test_predictions_for_each_class_need_argmax(tmp_path: Path) -> None:
