@@ -60,6 +60,7 @@ class Activations:
                 self._keep(f"{name}_{side}", values[-1][0] if side == "input" else values[-1])
             except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
                 self.watching = self._inside = False
+                self._kept = {}
                 self.failed(error)
 
         return keep

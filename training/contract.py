@@ -43,6 +43,10 @@ DEBUG_OUTPUT = "debug-output"
 PROFILER_OUTPUT = "profiler-output"
 """Folder under the checkpoints: what the profiler measured, in the service's layout."""
 
+DEGRADED = "degraded.txt"
+"""File in either folder: why something in it is missing, one line. It is there only where something is; whoever judges what lies beside it
+says no more than that an issue was found, or an error."""
+
 RULE_OUTPUT = "rule-output"
 """Folder under the checkpoints: what the rules said while the job ran, and the profiler's report."""
 

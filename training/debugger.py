@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +17,7 @@ import torch
 
 from training.activations import Activations, channels
 from training.intervals import Intervals, intervals
-from training.job_debugger import JobDebugger, has_judged_gradient, warn
+from training.job_debugger import JobDebugger, has_judged_gradient, note_degraded, warn
 from training.rules.status import RuleStatus
 from training.rules.watch import RuleWatch
 from training.settings import BASE, Folders, Hyperparameters
@@ -37,6 +38,8 @@ COLLECTIONS: dict[str, str | None] = {
 FINE_TUNING: dict[str, str | None] = {"relu_input": ".*relu_input", "relu_output": ".*relu_output", "images": "^images$"}
 """What it saves besides where the backbone is trained."""
 
+SERVICE_FOLDER = Path("/opt/ml/output/tensors")
+"""Where the service looks for tensors unless the request says otherwise."""
 UNUSED = ("CHECKPOINT_CONFIG_FILE_PATH", "SMPROFILER_CONFIG_PATH")
 """Variables that lead smdebug to what it must not do here: walk all checkpoints at each step, and profile beside our own profiler."""
 
@@ -127,7 +130,9 @@ def attach_debugger(settings: Hyperparameters, folders: Folders, training: "Trai
     try:
         hook, every = _build(settings, folders, training, steps_per_epoch, requested, done)
     except Exception as error:  # noqa: BLE001 - whatever Python, numpy, protobuf or disk it meets, the training goes on
-        return NoDebugger(f"the hook cannot be made: {type(error).__name__}: {error}", rules)
+        problem = f"the hook cannot be made: {type(error).__name__}: {error}"
+        note_degraded(_requested_folder(requested) if requested else folders.debug_output, problem)
+        return NoDebugger(problem, rules)
     debugger = JobDebugger(hook, training, Activations(training.network, every.photos))
     if rules:
         debugger.judge_by(rules, RuleWatch(), folders.rule_output)
@@ -151,6 +156,13 @@ def _build(
     asked = json.loads(requested.read_text(encoding="utf-8")) if requested else own_configuration(folders.debug_output, collections)
     with tempfile.TemporaryDirectory() as folder:
         return build_hook(complete(asked, every), Path(folder, "debughookconfig.json"), done * steps_per_epoch, done), every
+
+
+def _requested_folder(requested: Path) -> Path | None:
+    """Return where the request wants tensors; None where it cannot be read."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        return Path(json.loads(requested.read_text(encoding="utf-8")).get("LocalPath", SERVICE_FOLDER))
+    return None
 
 
 def requested_configuration(environment: Mapping[str, str] = os.environ) -> Path | None:

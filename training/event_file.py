@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,10 @@ class FilesWriter:
             OSError: something could not be.
         """
         self._thread.shutdown(wait=True)
-        while self._waiting:
-            self._waiting.popleft().result()
+        errors = [error for future in self._waiting if (error := future.exception())]
+        self._waiting.clear()
+        if errors:
+            raise errors[0]
 
 
 def write_files(files: Files) -> None:
@@ -72,11 +75,20 @@ def write_files(files: Files) -> None:
     for file, content in files:
         unfinished = file.with_name(f"{file.name}.tmp")
         try:
-            unfinished.write_bytes(content)
-        except FileNotFoundError:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(content)
-        unfinished.replace(file)
+            _write(unfinished, content)
+            unfinished.replace(file)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 
 class StepFile:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from training.compatibility import import_smdebug
+from training.contract import DEGRADED
 from training.event_file import FilesWriter, StepFile
 from training.intervals import BUDGET, LOSSES_IN_RUN, NEVER, Intervals
 
@@ -24,7 +25,7 @@ REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
 """What is kept of each weight and gradient: 0.6 MB where the tensors of a ResNet50 take 200."""
 KEPT = 6
 FOLDERS = ("events", "index", "collections")
-FILES = ("training_job_end.ts", "claim.smd")
+FILES = ("training_job_end.ts", "claim.smd", DEGRADED)
 """What a hook writes below the folder that it is given, which may hold more."""
 RESERVED = 1024 * LOSSES_IN_RUN
 """Bytes of the budget that only losses may take."""
@@ -76,11 +77,12 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
             self.export_collections()
             self.exported_collections = True
 
-    def close(self) -> None:
-        """Wait until all is written; raise what could not be."""
+    def close(self, *, ended: bool = True) -> None:
+        """Wait until all is written; raise what could not be. `ended`: smdebug may tell readers that nothing follows."""
         self._close_writers()
         self.files.close()
-        super().close()
+        if ended:
+            super().close()
 
     def wants_next(self, mode: Any, names: Iterable[str]) -> bool:
         """Return whether a collection wants one of these tensors at the next step of a mode."""

@@ -5,6 +5,7 @@ Runs in training jobs, attached by training.debugger. Whatever fails in recordin
 
 import atexit
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import torch
 
 from training.activations import Activations
 from training.compatibility import import_smdebug
+from training.contract import DEGRADED
+from training.memory import is_shortage
 from training.rules.status import RuleStatus
 from training.rules.watch import RuleWatch
 from training.verdicts import Configurations, doubted, unjudged
@@ -44,7 +47,8 @@ class JobDebugger:
         self._network, self._loss = (type(module).__name__ for module in (training.network, training.loss))
         self._pending: dict[str, torch.Tensor] = {}
         self._statuses: list[RuleStatus] = []
-        activations.failed = self._degrade
+        self._spared = False
+        activations.failed = self._miss_activations
 
     def judge_by(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
         """Have rules follow what is saved, from now on."""
@@ -84,16 +88,26 @@ class JobDebugger:
     def close(self, *, judge: bool = True) -> None:
         """Write what is left, find out whether everything was recorded, and, unless told not to, wait for the rules."""
         self._activations.close()
-        self._attempt(self._hook.close)
+        self._attempt(lambda: self._hook.close(ended=judge))
+        self._attempt(self._hook.files.close, always=True)  # after a fault too its thread ends here
         atexit.unregister(self._hook._cleanup)  # where it failed it would fail once more when the program ends
-        self._attempt(self._mark_the_end)
+        if judge:  # else the job may be started again, and its readers are to wait for that
+            self._attempt(self._mark_the_end)
         self._parameters = {}
         if self._watch:
             try:
-                found = self._watch.finish(RULES_TIMEOUT_S, lambda: not judge or self._stopping.asked)
-                self._statuses = doubted(found, self.problem) if judge else []
+                found = doubted(self._watch.finish(RULES_TIMEOUT_S, lambda: not judge or self._stopping.asked), self.problem)
+                self._statuses = found if judge else []
+                self._publish(self._watch, found)
             except Exception as error:  # noqa: BLE001 - the model is trained: what is said of it may not cost it
                 self._lose_rules(f"the rules cannot be asked: {type(error).__name__}: {error}")
+
+    def _publish(self, watch: RuleWatch, found: list[RuleStatus]) -> None:
+        """Have the file of verdicts say what the job says."""
+        try:
+            watch.publish(found)
+        except OSError as error:
+            warn(f"the last verdicts cannot be written: {error}")
 
     def statuses(self) -> list[RuleStatus]:
         """Return what the rules say, once closed; an issue that was found stands, whatever was not recorded later."""
@@ -103,16 +117,32 @@ class JobDebugger:
         hook, training = self._hook, self._hook.mode == self._modes.TRAIN
         hook.begin()
         if hook.saves_beyond(SMALL):
-            for name, parameter in self._parameters.items():
-                hook.record(f"{self._network}_{name}", parameter)
-                if training and parameter.grad is not None and has_judged_gradient(name):
-                    hook.record(f"gradient/{self._network}_{name}", parameter.grad)
+            try:
+                self._record_parameters(training)
+            except (RuntimeError, MemoryError) as error:
+                self._spare(error)
         for name, value in {**self._activations.take(), **self._pending}.items():
             hook.record(name, value)
         hook.record(f"{self._loss}_output_0", loss)
         hook.end()
         if training:
             self._watch_next()
+
+    def _record_parameters(self, training: bool) -> None:
+        for name, parameter in self._parameters.items():
+            self._hook.record(f"{self._network}_{name}", parameter)
+            if training and parameter.grad is not None and has_judged_gradient(name):
+                self._hook.record(f"gradient/{self._network}_{name}", parameter.grad)
+
+    def _spare(self, error: Exception) -> None:
+        """Do without what did not fit into the memory beside the training, once."""
+        if self._spared or not isinstance(error, (RuntimeError, MemoryError)) or not is_shortage(error):
+            raise error
+        self._spared = True
+        print(f"debugger: out of memory: some tensors of one step are not saved ({type(error).__name__})", flush=True)
+
+    def _miss_activations(self, error: Exception) -> None:
+        self._attempt(lambda: self._spare(error))
 
     def _watch_next(self) -> None:
         self._activations.watching = self._hook.wants_next(self._modes.TRAIN, self._activations.names)
@@ -127,17 +157,19 @@ class JobDebugger:
         self._watch, self._statuses = None, unjudged(self._rules, problem)
         warn(problem)
 
-    def _attempt(self, work: Callable[[], None]) -> None:
-        if self.problem is None:
+    def _attempt(self, work: Callable[[], None], *, always: bool = False) -> None:
+        if self.problem is None or always:
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
                 self._degrade(error)
 
     def _degrade(self, error: Exception) -> None:
-        self.problem = f"recording stopped: {type(error).__name__}: {error}"
         self._activations.watching = False
-        warn(self.problem)
+        if self.problem is None:
+            self.problem = f"recording stopped: {type(error).__name__}: {error}"
+            warn(self.problem)
+            note_degraded(Path(self._hook.out_dir), self.problem)
 
 
 def has_judged_gradient(name: str) -> bool:
@@ -146,6 +178,15 @@ def has_judged_gradient(name: str) -> bool:
     A head starts from zero weights: with classes in balance its bias has the gradient 0 then, to the rounding, and nothing vanishes.
     """
     return "weight" in name
+
+
+def note_degraded(folder: Path | None, problem: str) -> None:
+    """Leave word of what is missing beside the tensors, for rules of another process than the job's; a disk that takes none has the log."""
+    with suppress(OSError):
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(DEGRADED).write_text(" ".join(problem.split()) + "\n", encoding="utf-8", errors="replace")
 
 
 def warn(problem: str) -> None:

@@ -33,7 +33,7 @@ class Parts:
             try:
                 return work(self.photos)
             except (RuntimeError, MemoryError) as error:
-                if not _is_shortage(error):
+                if not is_shortage(error):
                     raise
                 if self.photos == 1:
                     raise InputRefusedError(
@@ -45,6 +45,6 @@ class Parts:
             print(f"out of memory: the step is done again with {self.photos} photos at once", flush=True)
 
 
-def _is_shortage(error: RuntimeError | MemoryError) -> bool:
+def is_shortage(error: RuntimeError | MemoryError) -> bool:
     """A GPU's shortage has a class of its own, that of its libraries and a CPU's only a text."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in SHORTAGES)

@@ -16,6 +16,7 @@ import torch
 
 from tests.training import small
 from training.compatibility import import_smdebug
+from training.contract import DEGRADED
 from training.debugger import NoDebugger, attach_debugger
 from training.features import Processor
 from training.finetune import FineTuned
@@ -32,6 +33,7 @@ ONE_RULE = "('ExplodingTensor',)"
 
 PROGRAM = """
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -51,6 +53,7 @@ progress = fit(training, Progress(training.state()))
 assert len(progress.history) == epochs - done, progress
 assert progress.history[-1].train_accuracy > 0.5
 debugger.close()
+print("THREADS", sum(str(thread.name).startswith("debugger") for thread in threading.enumerate()))
 print("PROBLEM", debugger.problem)
 print("FOLDER", debugger.folder)
 print("VERDICTS", *(status.RuleEvaluationStatus for status in debugger.statuses()))
@@ -103,10 +106,13 @@ def request(tmp_path: Path, content: object) -> None:
 
 
 def test_a_sound_hook_records_marks_the_end_and_starts_afresh_in_a_used_folder(tmp_path: Path) -> None:
+    (tmp_path / "debug-output").mkdir()
+    (tmp_path / "debug-output" / DEGRADED).write_text("of an earlier run")
     for _ in range(2):
         said = run(tmp_path, TRAINING_JOB_NAME="whippet-job")
         assert said["PROBLEM"] == "None"
         assert (tmp_path / "debug-output/training_job_end.ts").exists()
+        assert not (tmp_path / "debug-output" / DEGRADED).exists()
     found = saved(tmp_path / "debug-output")
     assert found["CrossEntropyLoss_output_0"] == {"TRAIN": list(range(44)), "EVAL": list(range(11))}
     assert found["Head_fc.weight"] == found["gradient/Head_fc.weight"] == {"TRAIN": list(range(44)), "EVAL": []}
@@ -127,7 +133,53 @@ def test_what_fails_while_it_trains_stops_the_debugger_not_the_training(tmp_path
     assert said["PROBLEM"].startswith("recording stopped: ")
     assert said["debugger"].startswith("degraded")
     assert set(said["VERDICTS"].split()) == {"Error"}
+    assert published(tmp_path) == ["Error"]
+    assert said["THREADS"] == "0"
     assert not (tmp_path / "debug-output/training_job_end.ts").exists()
+    assert not [file for name in ("debug-output/events", "debug-output/index", "rule-output") for file in (tmp_path / name).rglob("*.tmp")]
+    assert (tmp_path / "debug-output" / DEGRADED).read_text().startswith("recording stopped: ")
+
+
+def published(base: Path) -> list[str]:
+    """What the rules' file says in the end."""
+    return [status["RuleEvaluationStatus"] for status in json.loads((base / "rule-output/statuses.json").read_text())]
+
+
+TOLD_TO_END = "close = debugger.close; debugger.close = lambda: close(judge=False)"
+
+
+def test_a_job_that_is_told_to_end_does_not_say_that_its_tensors_are_complete(tmp_path: Path) -> None:
+    """It may be started again: rules that saw the end would not see what follows."""
+    said = run(tmp_path, ONE_RULE, fault=TOLD_TO_END)
+    assert (said["PROBLEM"], said["VERDICTS"], published(tmp_path)) == ("None", "", ["Stopped"])
+    assert saved(tmp_path / "debug-output")["CrossEntropyLoss_output_0"]["TRAIN"] == list(range(44))
+    assert not (tmp_path / "debug-output/training_job_end.ts").exists()
+    run(tmp_path)
+    assert (tmp_path / "debug-output/training_job_end.ts").exists()
+
+
+SHORT_OF_MEMORY = """
+record, short = debugger._hook.record, []
+def record_or_fail(name, value):
+    if "gradient" in name and len(short) < {times}:
+        short.append(name)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    record(name, value)
+debugger._hook.record = record_or_fail
+"""
+
+
+def test_one_shortage_of_memory_costs_the_parameters_of_a_step(tmp_path: Path) -> None:
+    said = run(tmp_path, fault=SHORT_OF_MEMORY.format(times=1))
+    assert said["PROBLEM"] == "None"
+    found = saved(tmp_path / "debug-output")
+    assert found["gradient/Head_fc.weight"]["TRAIN"] == list(range(1, 44))
+    assert found["CrossEntropyLoss_output_0"]["TRAIN"] == list(range(44))
+
+
+def test_a_second_shortage_of_memory_ends_the_recording(tmp_path: Path) -> None:
+    said = run(tmp_path, fault=SHORT_OF_MEMORY.format(times=2))
+    assert said["PROBLEM"] == "recording stopped: OutOfMemoryError: CUDA out of memory"
 
 
 def test_a_configuration_that_is_no_json_stops_the_debugger_not_the_training(tmp_path: Path) -> None:
@@ -151,6 +203,7 @@ def test_an_smdebug_that_cannot_be_imported_stops_the_debugger_not_the_training(
     (tmp_path / "smdebug" / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly')")
     said = run(tmp_path, ONE_RULE, PYTHONPATH=str(tmp_path))
     assert said["PROBLEM"] == "the hook cannot be made: TypeError: Descriptors cannot be created directly"
+    assert (tmp_path / "debug-output" / DEGRADED).read_text() == said["PROBLEM"] + "\n"
     assert set(said["VERDICTS"].split()) == {"Error"}
 
 

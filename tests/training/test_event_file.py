@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.event_file import MOST_WAITING, FilesWriter, StepFile, encode_event
+from training.event_file import MOST_WAITING, FilesWriter, StepFile, encode_event, write_files
 
 from smdebug.core import writer  # isort: skip - smdebug imports only after its repairs
 from smdebug.core.modes import ModeKeys  # isort: skip
@@ -82,6 +82,16 @@ def test_what_could_not_be_written_is_said_at_a_later_step_and_nobody_waits(tmp_
         for _ in range(2 * MOST_WAITING):
             files.write([(tmp_path / "file" / "inside", b"")])
     again = FilesWriter()
-    again.write([(tmp_path / "file" / "inside", b"")])
+    for name in ("file/inside", "file/inside", "sound"):
+        again.write([(tmp_path / name, b"")])
     with pytest.raises(NotADirectoryError):
         again.close()
+    again.close()
+    assert (tmp_path / "sound").exists()
+
+
+def test_what_could_not_be_finished_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "step").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_files([(tmp_path / "step", b"content")])
+    assert [file.name for file in tmp_path.iterdir()] == ["step"]

@@ -10,13 +10,14 @@ of that step alone are recorded; steps are timed always, for each of them ends b
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Literal, Protocol
 
 import torch
 
+from training.contract import DEGRADED
 from training.profiler.sampling import SamplerProcess
 from training.profiler.timeline import Timeline
 from training.profiler.torch_window import TorchWindow, synchroniser
@@ -86,6 +87,7 @@ class JobProfiler:
         self.problem: str | None = sampler.problem if sampler else None
         if self.problem:
             _say(self.problem)
+            _note(folder, self.problem)
         self._clock = clock
         self._timeline = Timeline(folder, device.type, node)
         self._window = TorchWindow(folder, device.type)
@@ -95,6 +97,7 @@ class JobProfiler:
         self._steps = dict.fromkeys(MODE_NAMES, 0)
         self._open: list[tuple[str, int, int]] = []
         self._times_phases = self._synchronise is None
+        self._folder = folder
         self._end_file = folder / "framework" / "training_job_end.ts"
         self._closed = False
 
@@ -171,6 +174,7 @@ class JobProfiler:
         if self.problem is None:
             self.problem = problem
             _say(problem)
+            _note(self._folder, problem)
 
 
 class _Phase:
@@ -201,6 +205,13 @@ def _say(problem: str) -> None:
     print(f"profiler degraded: {problem}. The training itself is not affected.", flush=True)
 
 
+def _note(folder: Path, problem: str) -> None:
+    """Leave word beside the measurements, for rules of another process than the job's; a disk that takes none has the log."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(DEGRADED).write_text(" ".join(problem.split()) + "\n", encoding="utf-8", errors="replace")
+
+
 def start_profiler(mode: str, folder: Path, device: torch.device) -> Profiler:
     """Start measuring, and return what the loop talks to.
 
@@ -215,8 +226,10 @@ def start_profiler(mode: str, folder: Path, device: torch.device) -> Profiler:
     try:
         shutil.rmtree(folder if mode == "embedded" else folder / "framework", ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(DEGRADED).unlink(missing_ok=True)
         return JobProfiler(folder, device, SamplerProcess(folder, node) if mode == "embedded" else None, node)
     except Exception as error:  # noqa: BLE001 - whatever the profiler cannot do, the training goes on, and the log says so
         problem = f"it could not be started: {type(error).__name__}: {error}"
         _say(problem)
+        _note(folder, problem)
         return NoProfiler(problem)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,20 @@ class RuleWatch:
         if problem == GIVEN_UP:
             errors = [replace(status, RuleEvaluationStatus="Stopped", StatusDetails=problem, Advice="") for status in errors]
         return [issues.get(status.RuleConfigurationName, status) for status in errors]
+
+    def publish(self, statuses: Sequence[RuleStatus]) -> None:
+        """Write what is finally said to `output`/statuses.json, in place of what the process wrote.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        unfinished = self._output / f"{STATUSES}.tmp"
+        try:
+            unfinished.write_text(json.dumps([asdict(status) for status in statuses], indent=2), encoding="utf-8")
+            unfinished.replace(self._output / STATUSES)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
 
     def _end(self, process: subprocess.Popen[bytes], timeout_s: float, told_to_end: Callable[[], bool]) -> str | None:
         """Return what went wrong."""

@@ -241,6 +241,7 @@ def test_a_full_disk_is_said_once_and_stops_nothing(tmp_path: Path, capsys: pyte
     assert profiler.problem == "steps are missing: OSError: [Errno 28] No space left on device"
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("profiler degraded: ")]
     assert said == [f"profiler degraded: {profiler.problem}. The training itself is not affected."]
+    assert (tmp_path / "degraded.txt").read_text() == f"{profiler.problem}\n"
 
 
 def test_a_folder_that_cannot_be_made_gives_a_profiler_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,11 +265,13 @@ def test_off_measures_nothing(tmp_path: Path) -> None:
 def test_managed_times_steps_and_leaves_sampling_to_the_service(tmp_path: Path) -> None:
     (tmp_path / "system").mkdir()
     (tmp_path / "system" / "of-the-service").touch()
+    (tmp_path / "degraded.txt").touch()
     profiler = start_profiler("managed", tmp_path, CPU)
     run(profiler, 3)
     profiler.close()
     assert read_metrics(tmp_path).steps["train"].count == 3
     assert [file.name for file in (tmp_path / "system").iterdir()] == ["of-the-service"]
+    assert not (tmp_path / "degraded.txt").exists()
 
 
 def test_embedded_measures_all_and_drops_an_earlier_run(tmp_path: Path) -> None:
