@@ -72,14 +72,15 @@ def _degraded(problem: str | None, rules: Documents) -> list[Insight]:
 
 
 def _all_is_well(evaluation: Mapping[str, Any], rules: Documents, profiler_rules: Documents) -> list[Insight]:
-    """Return one sentence about a good run; nothing where too little is known to call it good."""
+    """Return one sentence about a good run; nothing where no rule judged: others may yet find that it is none."""
+    judged = [status for status in (*rules, *profiler_rules) if status["RuleEvaluationStatus"] == "NoIssuesFound"]
+    if not judged:
+        return []
     said = []
     if test := evaluation.get("test"):
         baseline = max(evaluation.get("baselines", {}).values(), default=0.0)
         said.append(
             f"{percent(test['accuracy'])} of {test['photos']:,} test photos are named rightly, against {percent(baseline)} untrained"
         )
-    if rules or profiler_rules:
-        judged = [status for status in (*rules, *profiler_rules) if status["RuleEvaluationStatus"] == "NoIssuesFound"]
-        said.append(f"{counted(len(judged), 'rule')} found no issue")
-    return [Insight("good", f"This run is sound: {', and '.join(said)}.", "", "", "", "evaluation.json and the rules")] if said else []
+    said.append(f"{counted(len(judged), 'rule')} found no issue")
+    return [Insight("good", f"This run is sound: {', and '.join(said)}.", "", "", "", "evaluation.json and the rules")]

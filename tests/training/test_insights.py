@@ -79,6 +79,11 @@ def test_nothing_known_is_not_called_good() -> None:
     assert only(insights([], [], history([1.0, 0.5, 0.6, 0.7, 0.9, 1.2]), best_epoch=2)).severity == "warning"
 
 
+def test_a_run_that_no_rule_has_judged_is_not_called_sound() -> None:
+    """Another may judge it after the job's end, and keep the model back."""
+    assert told([], []) == []
+
+
 @pytest.mark.parametrize("missing", range(6))
 def test_any_document_may_be_missing(missing: int) -> None:
     documents: list[Any] = [debug_rules(), profiler_rules(), GOOD_HISTORY, evaluation(), data(), profile()]
