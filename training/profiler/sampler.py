@@ -3,7 +3,8 @@
 Runs in training jobs as a process of its own, beside the training: `python -m training.profiler.sampler --folder DIR --interval-ms 500`.
 Imports neither torch nor numpy; takes about a thousandth of a core. Below the folder: system/incremental/<YYYYMMDDHH>/<minute>.<node>.json,
 one JSON object a line: Type, Name, Dimension, Value, NodeId, Timestamp. Percentages are of the time since the sample before; bytes and
-operations are a second's.
+operations are a second's. Each time that 15 MB have been written the interval doubles: ten hours leave 70 MB of a machine with 16 cores,
+and 105 MB with 96.
 """
 
 import argparse
@@ -22,6 +23,9 @@ from training.profiler.gpus import Gpus, GpuState
 
 SHORTEST = 0.1
 """Seconds that a sample covers at least: processor times count in hundredths."""
+
+PART = 15_000_000
+"""Bytes of samples after which they are taken half as often."""
 
 Row = tuple[str, str, str, float]
 """Type, Name, Dimension, Value."""
@@ -98,6 +102,8 @@ class MetricsFile:
         """`folder`: the profiler's. `node`: the host's name in the job."""
         self._folder, self._node = folder / "system" / "incremental", node
         self._minute, self._file = -1, None  # type: tuple[int, IO[str] | None]
+        self.written = 0
+        """Bytes, of all minutes."""
 
     def write(self, rows: Sequence[Row], now: float) -> None:
         """Append the rows of a moment, in seconds since the epoch.
@@ -107,7 +113,7 @@ class MetricsFile:
         """
         file = self._at(int(now) // 60 * 60)
         node = self._node
-        file.write(
+        self.written += file.write(
             "".join(
                 f'{{"Type": "{kind}", "Name": "{name}", "Dimension": "{dimension}", "Value": {value:.2f}, '
                 f'"NodeId": "{node}", "Timestamp": {now:.4f}}}\n'
@@ -130,8 +136,13 @@ class MetricsFile:
             self._file.close()
 
 
+def stretched(interval: float, written: int) -> float:
+    """Return the seconds until the next sample once so many bytes have been written: a long job is looked at less and less often."""
+    return interval * 2.0 ** (written // PART)
+
+
 def sample(folder: Path, node: str, interval: float, wait: Callable[[float], bool], machine: Machine | None = None) -> None:
-    """Write a sample each interval until `wait(seconds)` says that it is enough, and a last one then.
+    """Write a sample each interval, a longer one as samples add up, until `wait(seconds)` says that it is enough, and a last one then.
 
     Raises:
         OSError: samples cannot be written.
@@ -140,7 +151,9 @@ def sample(folder: Path, node: str, interval: float, wait: Callable[[float], boo
     due = time.monotonic() + interval
     while not wait(max(0.0, due - time.monotonic())):
         file.write(machine.look(), time.time())
-        due = max(due + interval, time.monotonic())  # a machine that slept is not sampled once more for each moment that it missed
+        due = max(
+            due + stretched(interval, file.written), time.monotonic()
+        )  # a machine that slept is not sampled once more for each moment that it missed
     if machine.age >= SHORTEST:
         file.write(machine.look(), time.time())
     file.close()

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from training.profiler import sampler
 from training.profiler.gpus import GpuState
-from training.profiler.sampler import Machine, MetricsFile, sample
+from training.profiler.sampler import Machine, MetricsFile, sample, stretched
 from training.profiler.sampling import REPOSITORY, SamplerProcess
 
 
@@ -100,25 +101,51 @@ def test_a_file_holds_a_minute_and_a_folder_an_hour(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("cores", "most"), [(16, 75e6), (96, 110e6)])
+def test_samples_of_ten_hours_stay_small(cores: int, most: float) -> None:
+    """In the format's own bytes; the first ones come twice a second."""
+    row = '{"Type": "cpu", "Name": "cpu10", "Dimension": "I/OWaitPercentage", "Value": 33.33, "NodeId": "algo-1", '
+    row += '"Timestamp": 1591748109.2000}\n'
+    size, seconds, written = len(row) * (2 * cores + 6), 0.0, 0
+    while seconds < 36_000:
+        written += size
+        seconds += stretched(0.5, written)
+    assert stretched(0.5, size) == 0.5
+    assert written < most
+
+
+def test_a_sampler_that_has_written_much_waits_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler, "PART", 1000)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return len(waited) > 4
+
+    sample(tmp_path, "algo-1", 60.0, wait, Machine(FakeGpus()))
+    assert waited[0] == pytest.approx(60, abs=5)
+    assert waited[3] > 3 * 60
+
+
 def test_the_process_ends_with_its_input_and_leaves_a_last_sample(tmp_path: Path) -> None:
-    sampler = SamplerProcess(tmp_path, interval_ms=1000)
+    process = SamplerProcess(tmp_path, interval_ms=1000)
     wait_for(lambda: bool(rows(tmp_path)))
     time.sleep(0.3)
-    assert sampler.finish() is None
+    assert process.finish() is None
     assert {row["Type"] for row in rows(tmp_path)} >= {"cpu", "memory", "i/o", "network"}
     assert len({row["Timestamp"] for row in rows(tmp_path)}) == 2
     assert (tmp_path / "system" / "training_job_end.ts").exists()
 
 
 def test_the_process_is_ended_though_a_child_holds_its_input(tmp_path: Path) -> None:
-    sampler = SamplerProcess(tmp_path, interval_ms=100)
-    assert sampler._process is not None
-    assert sampler._process.stdin is not None
-    other = os.dup(sampler._process.stdin.fileno())
+    process = SamplerProcess(tmp_path, interval_ms=100)
+    assert process._process is not None
+    assert process._process.stdin is not None
+    other = os.dup(process._process.stdin.fileno())
     wait_for(lambda: bool(rows(tmp_path)))
-    assert sampler.finish() is None
+    assert process.finish() is None
     os.close(other)
-    assert sampler._process.poll() == 0
+    assert process._process.poll() == 0
 
 
 def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
@@ -136,11 +163,11 @@ def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_sampler_that_died_is_told(tmp_path: Path) -> None:
-    sampler = SamplerProcess(tmp_path, interval_ms=100)
-    assert sampler._process is not None
-    sampler._process.kill()
-    sampler._process.wait()
-    assert sampler.finish() == "the machine was not sampled to the end: the sampler's process ended with status -9"
+    process = SamplerProcess(tmp_path, interval_ms=100)
+    assert process._process is not None
+    process._process.kill()
+    process._process.wait()
+    assert process.finish() == "the machine was not sampled to the end: the sampler's process ended with status -9"
 
 
 def test_a_sampler_that_cannot_be_started_is_told(tmp_path: Path) -> None:
