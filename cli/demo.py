@@ -32,7 +32,7 @@ from cli.screen import screen
 from cli.steps import Steps
 from cli.target import LocalMachine, Target, default_project, home, local_mode, local_target
 from cli.upload import upload_photos, upload_weights
-from cli.verdicts import print_insights, print_verdicts, say_kept_back, statuses_of
+from cli.verdicts import insights_of, print_insights, print_verdicts, say_kept_back, statuses_of
 from cli.watch import follow, say_log_tail
 from cli.watch_view import clock
 
@@ -95,7 +95,7 @@ def carry_out(console: Console, record: DemoRecord, target: Target, photos: Demo
         say_answer(console, photo, answer)
     else:
         console.print()
-        say_kept_back(console, execution)
+        say_kept_back(console, target, execution)
     report = fetch_report(target, execution, home() / "report")
     record.note_report(report.documents, statuses_of(execution, report.documents))
     say_result(console, target, execution, report)
@@ -140,8 +140,8 @@ def say_result(console: Console, target: Target, execution: Execution, report: F
     """What the rules and the insights say, the figures, and where everything is."""
     console.print()
     console.print(Rule("What to know", style="dim", align="left"))
-    print_insights(console, report.documents.get("insights", []))
-    print_verdicts(console, statuses_of(execution, report.documents))
+    print_insights(console, insights_of(execution, report.documents))
+    print_verdicts(console, statuses_of(execution, report.documents), execution.input.get("debugger") == "off")
     figures = report.documents["evaluation"]
     best = execution.output["best"]
     console.print()

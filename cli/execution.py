@@ -8,7 +8,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -101,6 +101,8 @@ class Execution:
     cause: str
     path: Mapping[str, bool]
     """The states that take time, nearest to the start first -> whether no way to a good end goes around it."""
+    input: Mapping[str, Any] = field(default_factory=dict)
+    """What the execution was started with; empty where that is no JSON object."""
 
     @property
     def seconds(self) -> float:
@@ -151,6 +153,7 @@ def read_execution(target: Target, arn: str, before: Execution | None = None) ->
         error=described.get("error", ""),
         cause=described.get("cause", ""),
         path=path,
+        input=_input(described),
     )
 
 
@@ -290,13 +293,19 @@ def _certainty(functions: Any, described: Mapping[str, Any]) -> dict[str, bool]:
     """The `path` of an execution: that no rule keeps the model back is expected, and that the debugger works as its input says."""
     definition = json.loads(functions.describe_state_machine(stateMachineArn=described["stateMachineArn"])["definition"])
     states, start = definition["States"], definition["StartAt"]
-    managed = json.loads(described.get("input") or "{}").get("debugger") == "managed"
+    managed = _input(described).get("debugger") == "managed"
     unexpected = {NOT_DEPLOYED, TRAINING if managed else TRAINING_MANAGED}
     expected = _reachable(states, start, unexpected)
     ends = {name for name in expected if states[name]["Type"] == "Succeed" or states[name].get("End")}
     certain = {name for name in expected if ends.isdisjoint(_reachable(states, start, {*unexpected, name}))}
     every = dict.fromkeys([*expected, *_reachable(states, start, set())])
     return {name: name in certain for name in every if states[name]["Type"] in SHOWN or name == NOT_DEPLOYED}
+
+
+def _input(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The execution's input; one that is no object is told by the first state, and is as good as none here."""
+    value = json.loads(described.get("input") or "{}")
+    return value if isinstance(value, dict) else {}
 
 
 def _reachable(states: Mapping[str, Any], start: str, without: Collection[str]) -> list[str]:

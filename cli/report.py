@@ -17,7 +17,7 @@ from cli.execution import Execution, read_execution, the_latest
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, home, open_target
-from cli.verdicts import KINDS, print_insights, print_verdicts, say_kept_back, statuses_of
+from cli.verdicts import KINDS, insights_of, print_insights, print_verdicts, say_kept_back, statuses_of
 
 DOCUMENTS = ("evaluation", "insights", *KINDS)
 """JSON files of the report that are read here."""
@@ -50,15 +50,15 @@ def report(
     console, target = screen(), open_target(local, project)
     execution = read_execution(target, arn or the_latest(target))
     fetched = fetch_report(target, execution, folder or home() / "report")
-    print_report(console, execution, fetched)
+    print_report(console, target, execution, fetched)
 
 
-def print_report(console: Console, execution: Execution, fetched: FetchedReport) -> None:
+def print_report(console: Console, target: Target, execution: Execution, fetched: FetchedReport) -> None:
     """The insights, the verdicts, and where the page is."""
     if execution.kept_back is not None:
-        say_kept_back(console, execution)
-    print_insights(console, fetched.documents.get("insights", []))
-    print_verdicts(console, statuses_of(execution, fetched.documents))
+        say_kept_back(console, target, execution)
+    print_insights(console, insights_of(execution, fetched.documents))
+    print_verdicts(console, statuses_of(execution, fetched.documents), execution.input.get("debugger") == "off")
     console.print(f"  report    {fetched.page}", style="dim", soft_wrap=True)
     if fetched.profiler:
         console.print(f"  profiler  {fetched.profiler}", style="dim", soft_wrap=True)

@@ -1,5 +1,8 @@
 """What the rules said and what to change, short enough for a terminal; the report has the rest. Used by `whippet report` and the demo."""
 
+import json
+import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.execution import Execution
+from cli.target import Target
 
 Status = Mapping[str, Any]
 
@@ -19,8 +23,10 @@ MARKS = {"IssuesFound": ("▲", "yellow"), "Error": ("✗", "red")}
 STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "good": "green"}
 TOP = 3
 """Insights that are told here."""
-LONGEST = 110
-"""Characters of a rule's details that are shown."""
+NAMES = 24
+"""Columns of the terminal that are not a rule's: the kinds' names and the space around them."""
+LINES = 2
+"""Lines that one rule gets."""
 
 
 def statuses_of(execution: Execution, documents: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -28,23 +34,31 @@ def statuses_of(execution: Execution, documents: Mapping[str, Any]) -> dict[str,
     return {kind: documents.get(kind) or execution.output.get(kind) or [] for kind in KINDS}
 
 
-def print_verdicts(console: Console, statuses: Mapping[str, Sequence[Status]]) -> None:
-    """A line of counts a kind, then the rules that have something to say."""
+def insights_of(execution: Execution, documents: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The report's insights, without praise where the execution knows better: AWS's Debugger judges after the job wrote them."""
+    found: list[dict[str, str]] = documents.get("insights") or []
+    judged = [status for kind in KINDS for status in execution.output.get(kind) or []]
+    bad = execution.kept_back is not None or any(status["RuleEvaluationStatus"] in MARKS for status in judged)
+    return [insight for insight in found if not bad or insight["severity"] != "good"]
+
+
+def print_verdicts(console: Console, statuses: Mapping[str, Sequence[Status]], off: bool = False) -> None:
+    """A line of counts a kind, then the rules that have something to say; `off`: no rule was asked."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for kind, name in KINDS.items():
-        table.add_row(name, counts(statuses[kind]))
+        table.add_row(name, counts(statuses[kind], off))
         for status in statuses[kind]:
             if status["RuleEvaluationStatus"] != "NoIssuesFound":
-                table.add_row("", _told(status))
+                table.add_row("", _told(status, console.width - NAMES))
     console.print(table)
 
 
-def counts(statuses: Sequence[Status]) -> Text:
+def counts(statuses: Sequence[Status], off: bool = False) -> Text:
     """`9 without issues, 1 with issues`, or why there is none."""
     if not statuses:
-        return Text("none were asked", style="dim")
+        return Text("none were asked" if off else "no verdicts", style="dim")
     found = Counter(status["RuleEvaluationStatus"] for status in statuses)
     kinds = [*WORDS, *sorted(found.keys() - WORDS)]
     return Text(", ".join(f"{found[kind]} {WORDS.get(kind, kind)}" for kind in kinds if found[kind]))
@@ -61,22 +75,27 @@ def print_insights(console: Console, insights: Sequence[Mapping[str, str]]) -> N
         console.print(Text(f"{'':11}and {len(insights) - TOP} more in the report", style="dim"))
 
 
-def say_kept_back(console: Console, execution: Execution) -> None:
+def say_kept_back(console: Console, target: Target, execution: Execution) -> None:
     """That the model was not deployed, why, and how it could be all the same."""
     console.print(Text("  The execution succeeded, but its model was not deployed: the endpoint is as it was before.", style="yellow"))
     for reason in execution.kept_back or ["the execution gave no reason"]:
         console.print(Text(f"  ▲ {reason}"), soft_wrap=True)
-    console.print(
-        Text(
-            '  Mend it and run again, or, to deploy whatever the rules say: whippet run --input \'{"rules": {"block_deployment": []}}\'',
-            style="dim",
-        ),
-        soft_wrap=True,
-    )
+    again = f"whippet run{target.option} --input {shlex.quote(json.dumps(_unblocked(execution.input)))}"
+    console.print(Text(f"  Mend it and run again, or, to deploy whatever the rules say: {again}", style="dim"), soft_wrap=True)
 
 
-def _told(status: Status) -> Text:
+def _unblocked(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The same input, with no rule that keeps the model back."""
+    rules = value.get("rules")
+    return {**value, "rules": {**(rules if isinstance(rules, dict) else {}), "block_deployment": []}}
+
+
+def _told(status: Status, width: int) -> Text:
     mark, style = MARKS.get(status["RuleEvaluationStatus"], ("…", "dim"))
     details = str(status.get("StatusDetails") or "").removeprefix("RuleEvaluationConditionMet: ").removeprefix("InternalError: ")
-    short = details if len(details) <= LONGEST else f"{details[: LONGEST - 1]}…"
-    return Text.assemble((mark, style), " ", (status["RuleConfigurationName"], "bold"), f"  {short}")
+    name = str(status["RuleConfigurationName"])
+    lines = textwrap.wrap(f"{mark} {name}  {details}", max(width, 20), max_lines=LINES, placeholder="…", subsequent_indent="  ")
+    told = Text("\n".join(lines))
+    told.stylize(style, 0, len(mark))
+    told.stylize("bold", len(mark) + 1, len(mark) + 1 + len(name))
+    return told

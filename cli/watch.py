@@ -72,7 +72,7 @@ def say_success(console: Console, target: Target, execution: Execution) -> None:
     for warning in execution.output.get("warnings", []):
         console.print(Text(f"  ▲ {warning}"), soft_wrap=True)
     if execution.kept_back is not None:
-        say_kept_back(console, execution)
+        say_kept_back(console, target, execution)
     following = f"whippet {'predict PHOTO' if execution.deployed else 'report'}{target.option}"
     console.print(f"[green]✓[/] Succeeded in {clock(execution.seconds)}. Next: [bold]{following}[/]")
 

@@ -111,7 +111,7 @@ class Moment:
     processing: list[dict[str, Any]] = field(default_factory=list)
     output: dict[str, Any] = field(default_factory=lambda: OUTPUT)
     """Of an execution that has succeeded."""
-    input: dict[str, Any] = field(default_factory=dict)
+    input: Any = field(default_factory=dict)
     rules: list[tuple[str, str]] = field(default_factory=list)
     """Debugger rules of the final training job: name and status."""
 
