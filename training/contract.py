@@ -45,7 +45,7 @@ PROFILER_OUTPUT = "profiler-output"
 
 DEGRADED = "degraded.txt"
 """File in either folder: why something in it is missing, one line. It is there only where something is; whoever judges what lies beside it
-says no more than that an issue was found, or an error."""
+says no more than that an issue was found, or an error; where the line begins with "losses alone", rules that need losses alone saw all."""
 
 RULE_OUTPUT = "rule-output"
 """Folder under the checkpoints: what the rules said while the job ran, and the profiler's report."""

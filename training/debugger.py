@@ -151,6 +151,8 @@ def _build(
         steps_per_epoch=steps_per_epoch,
         reductions=KEPT * 2 * sum(map(has_judged_gradient, training.parameters())),
         channels=channels(training.network),
+        evaluated=len(training.valid.labels),
+        classes=len(training.class_weights),
     )
     collections = COLLECTIONS if settings.trainable == "head" else COLLECTIONS | FINE_TUNING
     asked = json.loads(requested.read_text(encoding="utf-8")) if requested else own_configuration(folders.debug_output, collections)

@@ -24,6 +24,8 @@ from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR  # noqa: E402
 REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
 """What is kept of each weight and gradient: 0.6 MB where the tensors of a ResNet50 take 200."""
 KEPT = 6
+ANSWERS = ("labels", "predictions", "images")
+"""Collections of evaluations alone."""
 FOLDERS = ("events", "index", "collections")
 FILES = ("training_job_end.ts", "claim.smd", DEGRADED)
 """What a hook writes below the folder that it is given, which may hold more."""
@@ -173,7 +175,7 @@ def complete(configuration: Mapping[str, Any], every: Intervals) -> dict[str, An
     collections = [dict(each) for each in configuration.get("CollectionConfigurations") or [{"CollectionName": "losses"}]]
     for collection in collections:
         name, given = collection["CollectionName"], dict(collection.get("CollectionParameters") or {})
-        ours = {**_saving("train", _train_interval(name, every)), **_saving("eval", _eval_interval(name))}
+        ours = {**_saving("train", _train_interval(name, every)), **_saving("eval", _eval_interval(name, every))}
         missing = {key: value for key, value in ours.items() if not _gives(key, general) and not _gives(key, given)}
         if name in ("weights", "gradients") and "reductions" not in general:
             missing |= {"reductions": REDUCTIONS}
@@ -183,10 +185,12 @@ def complete(configuration: Mapping[str, Any], every: Intervals) -> dict[str, An
 
 def _train_interval(name: str, every: Intervals) -> int:
     own = {"losses": every.losses, "relu_input": every.activations, "relu_output": every.activations}
-    return own.get(name, NEVER if name in ("labels", "predictions", "images") else every.parameters)
+    return own.get(name, NEVER if name in ANSWERS else every.parameters)
 
 
-def _eval_interval(name: str) -> int:
+def _eval_interval(name: str, every: Intervals) -> int:
+    if name in ANSWERS:
+        return every.answers
     return NEVER if name in ("weights", "gradients", "biases", "relu_input", "relu_output") else 1
 
 

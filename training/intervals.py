@@ -6,11 +6,19 @@ Runs in training jobs. Nothing is measured: the same job saves the same steps ev
 import math
 from dataclasses import dataclass
 
+import torch
+
 MIB = 2**20
 BUDGET = 50 * MIB
 """Of all that is saved in a run; what is not a loss stops at what the losses will not need."""
 FOR_PARAMETERS = 24 * MIB
 FOR_ACTIVATIONS = 16 * MIB
+FOR_ANSWERS = 4 * MIB
+"""Of labels, predictions and images of the evaluations."""
+MOST_ROWS = 10_000
+"""Most photos of an evaluation whose label and prediction are saved."""
+MOST_SHOWN = 512
+"""Most photos of an evaluation whose brightness is: the rule that looks at it asks for 500."""
 BYTES_A_REDUCTION = 340
 """Of one number in its record and the index entry, with a name of usual length."""
 LOSSES_PER_EPOCH = 50
@@ -28,18 +36,21 @@ NEVER = 10**9
 
 @dataclass(frozen=True)
 class Intervals:
-    """Training steps from one saved step to the next; every evaluation is saved."""
+    """Training steps from one saved step to the next; of an evaluation the loss is saved in any case."""
 
     losses: int
     parameters: int
-    """Of weights and gradients."""
+    """Of weights and gradients; like `activations` a multiple of `losses`, so that they lie in the files of the losses."""
     activations: int
-    """A multiple of `losses`."""
     photos: int
     """Whose activations are kept at such a step, at most."""
+    answers: int
+    """Evaluations from one whose labels, predictions and images are saved to the next; the losses of all are."""
 
 
-def intervals(*, head_only: bool, epochs: int, steps_per_epoch: int, reductions: int, channels: int) -> Intervals:
+def intervals(
+    *, head_only: bool, epochs: int, steps_per_epoch: int, reductions: int, channels: int, evaluated: int = 0, classes: int = 2
+) -> Intervals:
     """Return the intervals of a training.
 
     Args:
@@ -48,15 +59,24 @@ def intervals(*, head_only: bool, epochs: int, steps_per_epoch: int, reductions:
         steps_per_epoch: training steps.
         reductions: numbers that are kept of all weights and gradients at once.
         channels: numbers that are kept of a photo's activations.
+        evaluated: photos of an evaluation.
+        classes: that the model tells apart.
     """
     steps = epochs * steps_per_epoch
     losses = max(math.ceil(steps / LOSSES_IN_RUN), math.ceil(steps_per_epoch / LOSSES_PER_EPOCH) if head_only else 1)
     saves = max(1, FOR_PARAMETERS // (max(1, reductions) * BYTES_A_REDUCTION))
     parameters = max(math.ceil(steps_per_epoch / PARAMETERS_PER_EPOCH), math.ceil(steps / saves))
+    answers = 2 * (min(evaluated, MOST_ROWS) * class_type(classes).itemsize + BYTES_A_REDUCTION) + 12 * min(evaluated, MOST_SHOWN)
     photos = max(1, min(MOST_PHOTOS, FOR_ACTIVATIONS // max(1, 4 * channels * min(steps, epochs))))
     saves = max(1, FOR_ACTIVATIONS // max(1, 4 * channels * photos))
     activations = max(math.ceil(steps_per_epoch / ACTIVATIONS_PER_EPOCH), math.ceil(steps / saves))
-    return Intervals(losses, parameters, _multiple(activations, losses), photos)
+    evaluations = math.ceil(epochs * answers / FOR_ANSWERS)
+    return Intervals(losses, _multiple(parameters, losses), _multiple(activations, losses), photos, evaluations)
+
+
+def class_type(classes: int) -> torch.dtype:
+    """Return the smallest type that holds so many classes; smdebug's reader takes no 16-bit integers."""
+    return torch.uint8 if classes <= 2**8 else torch.int32
 
 
 def _multiple(number: int, of: int) -> int:

@@ -17,7 +17,7 @@ from training.contract import DEGRADED
 from training.memory import is_shortage
 from training.rules.status import RuleStatus
 from training.rules.watch import RuleWatch
-from training.verdicts import Configurations, doubted, unjudged
+from training.verdicts import LOSS_RULES, Configurations, doubted, unjudged
 
 if TYPE_CHECKING:
     from training.hook import Hook
@@ -27,6 +27,7 @@ SMALL = frozenset({"losses", "labels", "predictions", "images"})
 """Collections for which no parameter is looked at."""
 RULES_TIMEOUT_S = 180.0
 """How long the rules may take with what is left after the last step."""
+FULL = "the space for tensors was used up before the training ended: from then on losses alone were saved"
 END_OF_JOB = "training_job_end.ts"
 """File that tells readers not to wait for more steps. Inside SageMaker smdebug leaves it to the service, which knows its own hooks."""
 
@@ -91,12 +92,16 @@ class JobDebugger:
         self._attempt(lambda: self._hook.close(ended=judge))
         self._attempt(self._hook.files.close, always=True)  # after a fault too its thread ends here
         atexit.unregister(self._hook._cleanup)  # where it failed it would fail once more when the program ends
+        if self._hook.full and self.problem is None:
+            note_degraded(self.folder, f"losses alone: {FULL}")
         if judge:  # else the job may be started again, and its readers are to wait for that
             self._attempt(self._mark_the_end)
         self._parameters = {}
         if self._watch:
             try:
                 found = doubted(self._watch.finish(RULES_TIMEOUT_S, lambda: not judge or self._stopping.asked), self.problem)
+                if self._hook.full:
+                    found = doubted(found, FULL, LOSS_RULES)
                 self._statuses = found if judge else []
                 self._publish(self._watch, found)
             except Exception as error:  # noqa: BLE001 - the model is trained: what is said of it may not cost it

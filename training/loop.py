@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from training.debugger import Debugger, NoDebugger
 from training.distributed import Processes
 from training.examples import Examples
+from training.intervals import MOST_ROWS, MOST_SHOWN, class_type
 from training.memory import Parts
 from training.profiler.profiler import NoProfiler, Profiler
 from training.refusal import InputRefusedError
@@ -29,10 +30,6 @@ LAST_LR = 0.01
 """Where the cosine ends, as a part of the first learning rate."""
 EVALUATED_AT_ONCE = 256
 """Photos of an evaluation between two looks at whether the job has to end."""
-MOST_ROWS = 10_000
-"""Most photos of an evaluation whose label and prediction the debugger gets."""
-MOST_SHOWN = 512
-"""Most photos of an evaluation whose brightness it gets: the rule that looks at it asks for 500."""
 ENDED_ELSEWHERE = "a rule of process 0 ended the training"
 """What the other processes know."""
 
@@ -216,9 +213,9 @@ def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
     logits = torch.cat(kept)
     loss, answers = training.loss(logits, photos.labels), logits.argmax(dim=1)
     with training.profiler.phase("save"):
-        rows = slice(None, None, math.ceil(count / MOST_ROWS))
-        training.debugger.save("labels", photos.labels[rows])
-        training.debugger.save("predictions", answers[rows])
+        rows, kind = slice(None, None, math.ceil(count / MOST_ROWS)), class_type(len(training.class_weights))
+        training.debugger.save("labels", photos.labels[rows].to(kind))
+        training.debugger.save("predictions", answers[rows].to(kind))
         if means:
             training.debugger.save("images", torch.cat(means)[:MOST_SHOWN])
         training.debugger.step(loss)

@@ -3,7 +3,7 @@
 Runs in training jobs. A rule that did not see everything may have found an issue; it never says that there is none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,9 @@ from training.rules.status import LONGEST_DETAILS, RuleStatus, could_not_judge, 
 from training.settings import Folders, Hyperparameters
 
 ADVICE = "Find out from the job's log why measurements are missing, and train again: what was not recorded was not judged."
+
+LOSS_RULES = frozenset({"LossNotDecreasing", "Overfit", "Overtraining", "StalledTraining"})
+"""Rules that need losses alone, which are saved to the end; the last of them the times at which they were."""
 
 Configurations = Sequence[Mapping[str, Any]]
 """RuleConfigurationName and RuleParameters of each, as a request has them."""
@@ -57,11 +60,11 @@ def unjudged(rules: Configurations, problem: str) -> list[RuleStatus]:
     return could_not_judge(problem, configurations=rules, advice=ADVICE)
 
 
-def doubted(statuses: Sequence[RuleStatus], problem: str | None) -> list[RuleStatus]:
-    """Return verdicts as they are where all was recorded; else only issues that were found stand."""
+def doubted(statuses: Sequence[RuleStatus], problem: str | None, sound: Collection[str] = ()) -> list[RuleStatus]:
+    """Return verdicts as they are where all was recorded; else only issues that were found stand, and rules that saw all: `sound`."""
     return [
         status
-        if problem is None or status.RuleEvaluationStatus == "IssuesFound"
+        if problem is None or status.RuleEvaluationStatus == "IssuesFound" or status.RuleConfigurationName in sound
         else replace(status, RuleEvaluationStatus="Error", StatusDetails=f"InternalError: {problem}"[:LONGEST_DETAILS], Advice=ADVICE)
         for status in statuses
     ]

@@ -118,6 +118,9 @@ def test_a_sound_hook_records_marks_the_end_and_starts_afresh_in_a_used_folder(t
     assert found["Head_fc.weight"] == found["gradient/Head_fc.weight"] == {"TRAIN": list(range(44)), "EVAL": []}
     assert "gradient/Head_fc.bias" not in found  # nought at the start of every head
     assert found["labels"] == found["predictions"] == {"TRAIN": [], "EVAL": list(range(11))}
+    trial, modes = opened(tmp_path / "debug-output")
+    labels = trial.tensor("labels").value(0, mode=modes.EVAL)
+    assert (labels.dtype, labels.tolist()) == ("uint8", [number % 3 for number in range(30)])
 
 
 FAULTS = {
@@ -156,6 +159,19 @@ def test_a_job_that_is_told_to_end_does_not_say_that_its_tensors_are_complete(tm
     assert not (tmp_path / "debug-output/training_job_end.ts").exists()
     run(tmp_path)
     assert (tmp_path / "debug-output/training_job_end.ts").exists()
+
+
+USED_UP = "debugger._hook.spent = 10**9"
+
+
+def test_rules_that_did_not_see_all_for_want_of_space_say_so(tmp_path: Path) -> None:
+    said = run(tmp_path, "('LossNotDecreasing', 'UnchangedTensor')", fault=USED_UP)
+    assert said["PROBLEM"] == "None"
+    assert said["VERDICTS"].split() == published(tmp_path)
+    assert published(tmp_path)[0] in ("NoIssuesFound", "IssuesFound")
+    assert published(tmp_path)[1] == "Error"
+    assert "losses alone were saved" in said["DETAILS"]
+    assert (tmp_path / "debug-output" / DEGRADED).read_text().startswith("losses alone: ")
 
 
 SHORT_OF_MEMORY = """

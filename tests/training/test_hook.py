@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.hook import forget_after, usual_reductions
+from training.hook import build_hook, complete, forget_after, modes, own_configuration, usual_reductions
+from training.intervals import Intervals, class_type
+
+CLASSES = (256, 1000, 40_000)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +58,18 @@ def test_of_an_empty_folder_nothing_is_said(tmp_path: Path, capsys: pytest.Captu
     forget_after(tmp_path, 0)
     forget_after(tmp_path / "missing", 0)
     assert capsys.readouterr().out == ""
+
+
+def test_answers_of_any_number_of_classes_are_read_back_by_smdebug(tmp_path: Path) -> None:
+    configuration = complete(own_configuration(tmp_path / "tensors", {"labels": "^labels$"}), Intervals(1, 1, 1, 1, 1))
+    hook = build_hook(configuration, tmp_path / "configuration.json", 0, 0)
+    hook.set_mode(modes.EVAL)
+    for classes in CLASSES:
+        hook.begin()
+        hook.record("labels", torch.arange(classes).to(class_type(classes)))
+        hook.end()
+    hook.close()
+    from smdebug.trials import create_trial
+
+    labels = create_trial(str(tmp_path / "tensors")).tensor("labels")
+    assert [labels.value(step, mode=modes.EVAL).tolist() for step in range(len(CLASSES))] == [list(range(classes)) for classes in CLASSES]

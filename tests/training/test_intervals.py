@@ -1,8 +1,9 @@
 """Every epoch is judged however short, and the whole stays within the budget however long. Run: `make test`."""
 
 import pytest
+import torch
 
-from training.intervals import BUDGET, BYTES_A_REDUCTION, Intervals, intervals
+from training.intervals import BUDGET, BYTES_A_REDUCTION, LOSSES_IN_RUN, MOST_ROWS, MOST_SHOWN, Intervals, class_type, intervals
 
 RESNET_LAST_STAGE = {"reductions": 318, "channels": 18432}
 RESNET = {"reductions": 1620, "channels": 45440}
@@ -10,12 +11,12 @@ HEAD = {"reductions": 18, "channels": 0}
 
 
 def of(epochs: int, steps: int, numbers: dict[str, int] = HEAD) -> Intervals:
-    return intervals(head_only=numbers is HEAD, epochs=epochs, steps_per_epoch=steps, **numbers)
+    return intervals(head_only=numbers is HEAD, epochs=epochs, steps_per_epoch=steps, evaluated=10**6, classes=1000, **numbers)
 
 
 def test_an_epoch_of_thirteen_steps_is_saved_four_times_and_each_of_its_losses() -> None:
-    assert of(20, 13) == Intervals(losses=1, parameters=4, activations=7, photos=16)
-    assert of(20, 13, RESNET_LAST_STAGE) == Intervals(losses=1, parameters=4, activations=13, photos=11)
+    assert of(20, 13) == Intervals(losses=1, parameters=4, activations=7, photos=16, answers=1)
+    assert of(20, 13, RESNET_LAST_STAGE) == Intervals(losses=1, parameters=4, activations=13, photos=11, answers=1)
 
 
 def test_every_loss_of_fine_tuning_is_saved_and_fifty_an_epoch_of_a_head() -> None:
@@ -31,6 +32,20 @@ def test_the_whole_run_stays_within_its_budget(epochs: int, steps: int, numbers:
     saves = {name: -(-epochs * steps // getattr(every, name)) for name in ("losses", "parameters", "activations")}
     spent = saves["losses"] * 1024 + saves["parameters"] * numbers["reductions"] * BYTES_A_REDUCTION
     spent += saves["activations"] * every.photos * numbers["channels"] * 4
+    spent += -(-epochs // every.answers) * (2 * 4 * MOST_ROWS + 12 * MOST_SHOWN)
     assert spent <= BUDGET
-    assert every.activations % every.losses == 0
+    assert saves["losses"] <= LOSSES_IN_RUN
+    assert every.activations % every.losses == every.parameters % every.losses == 0  # so that no other step has files
     assert all(interval >= 1 for interval in (every.losses, every.parameters, every.activations, every.photos))
+
+
+def test_answers_of_many_photos_and_epochs_are_not_those_of_each_evaluation() -> None:
+    assert of(20, 104).answers == 1
+    assert of(1000, 104).answers == 21
+
+
+@pytest.mark.parametrize("classes", [2, 256, 257, 2**15 + 1])
+def test_a_class_is_saved_in_a_type_that_holds_it(classes: int) -> None:
+    last = torch.tensor(classes - 1)
+    assert last.to(class_type(classes)).item() == classes - 1
+    assert class_type(classes).itemsize <= (1 if classes <= 256 else 4)

@@ -102,7 +102,7 @@ def test_a_class_name_in_no_encoding_is_escaped_in_the_log(tmp_path: Path) -> No
     log = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
     with contextlib.redirect_stdout(log):
         written(tmp_path, given={"rule_statuses": [rule("Confusion", "IssuesFound", "caf\udce9 is called bar")]})
-    assert "rule Confusion: IssuesFound - caf\\udce9 is called bar" in log.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert "rule Confusion: IssuesFound - caf\\udce9 is called bar" in log.buffer.getvalue().decode()
 
 
 def test_verdicts_and_insights_are_in_their_files_on_the_page_and_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
