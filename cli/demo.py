@@ -125,7 +125,7 @@ def photos_kept_for_the_test(target: Target, execution: Execution) -> list[str]:
     bucket, prefix = report_folder(target, execution)
     written = bucket.get(f"{prefix}data.json")
     if written is None:
-        raise no_report(execution)
+        raise no_report(target, execution)
     return [str(name) for name in json.loads(written)["test_photos"]]
 
 

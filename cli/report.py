@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cli.bucket import Bucket
 from cli.errors import RefusedError
-from cli.execution import Execution, read_execution, the_latest
+from cli.execution import Execution, TrainingJob, read_execution, run_name, the_latest
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, home, open_target
@@ -22,6 +22,10 @@ from cli.verdicts import KINDS, insights_of, print_insights, print_verdicts, say
 DOCUMENTS = ("evaluation", "insights", *KINDS)
 """JSON files of the report that are read here."""
 PROFILER_PAGE = "profiler-report.html"
+FETCHED = ".fetched.json"
+"""Lists what was fetched into a folder, so that the next report removes it and nothing else."""
+KNOWN = [*(f"{name}.json" for name in DOCUMENTS), PROFILER_PAGE, f"profiler/{PROFILER_PAGE}"]
+"""What a fetch without such a list may have left."""
 
 
 @dataclass(frozen=True)
@@ -65,34 +69,56 @@ def print_report(console: Console, target: Target, execution: Execution, fetched
 
 
 def fetch_report(target: Target, execution: Execution, folder: Path) -> FetchedReport:
-    """The final training job's report, from the bucket into a folder."""
+    """The final training job's report, from the bucket into a folder; what an earlier fetch put there goes first."""
     bucket, prefix = report_folder(target, execution)
+    if not bucket.objects(prefix):
+        raise no_report(target, execution)
+    _forget(folder)
     names = bucket.download(prefix, folder)
-    if not names:
-        raise no_report(execution)
     files = {name: folder / f"{name}.json" for name in DOCUMENTS if f"{name}.json" in names}
-    profiler = folder / PROFILER_PAGE if PROFILER_PAGE in names else _profiler_page(bucket, execution, folder)
+    profiler = folder / PROFILER_PAGE if PROFILER_PAGE in names else _profiler_page(bucket, prefix, folder, names)
+    (folder / FETCHED).write_text(json.dumps(names), encoding="utf-8")
     return FetchedReport(folder, {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}, profiler)
 
 
-def _profiler_page(bucket: Bucket, execution: Execution, folder: Path) -> Path | None:
+def _forget(folder: Path) -> None:
+    """Removes what an earlier fetch put into the folder, and nothing else: it may be anybody's."""
+    listed = folder / FETCHED
+    names = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else KNOWN
+    for name in names:
+        file = folder / name
+        if file.resolve().is_relative_to(folder.resolve()):
+            file.unlink(missing_ok=True)
+
+
+def _profiler_page(bucket: Bucket, report: str, folder: Path, names: list[str]) -> Path | None:
     """The page that AWS's Debugger wrote after the job's end, from where it leaves it; None where there is none."""
-    prefix = str(execution.output.get("rule_output", "")).removeprefix(f"s3://{bucket.name}/")
-    written = sorted(key for key in bucket.objects(prefix) if key.endswith(f"/{PROFILER_PAGE}")) if prefix else []
+    prefix = f"{report.removesuffix('report/')}rule-output/"
+    written = sorted(key for key in bucket.objects(prefix) if key.endswith(f"/{PROFILER_PAGE}"))
     if not written:
         return None
-    bucket.download(written[-1].removesuffix(PROFILER_PAGE), folder / "profiler")
+    more = bucket.download(written[-1].removesuffix(PROFILER_PAGE), folder / "profiler")
+    names += [f"profiler/{name}" for name in more]
     return folder / "profiler" / PROFILER_PAGE
 
 
 def report_folder(target: Target, execution: Execution) -> tuple[Bucket, str]:
-    """The bucket and the prefix of the final training job's report."""
-    if "report" not in execution.output:
+    """The bucket and the prefix of the final training job's report; an execution may have failed after that job."""
+    job = execution.training
+    if "report" in execution.output:
+        name, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
+    elif job is not None and job.status != "InProgress":
+        run = run_name(target.project, execution.arn, execution.started)
+        name, prefix = target.outputs().bucket, f"executions/{run}/training/{job.name}/report/"
+    else:
         raise RefusedError(f"The execution is {execution.status}: it has no report. `whippet watch{target.option}` says how it stands.")
-    name, _, prefix = str(execution.output["report"]).removeprefix("s3://").partition("/")
     return Bucket(target.client("s3"), name), prefix
 
 
-def no_report(execution: Execution) -> RefusedError:
+def no_report(target: Target, execution: Execution) -> RefusedError:
     """What to say where a report should be and is not."""
-    return RefusedError(f"The training job left no report in {execution.output['report']}. Its log is in {home() / 'logs'}.")
+    bucket, prefix = report_folder(target, execution)
+    job = execution.training
+    stream = f", streams of {job.name}" if job else ""
+    log = str(home() / "logs") if target.local else f"CloudWatch Logs, log group {TrainingJob.log_group}{stream}"
+    return RefusedError(f"The training job left no report in s3://{bucket.name}/{prefix}. Its log is in {log}.")

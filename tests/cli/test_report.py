@@ -9,12 +9,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.errors import RefusedError
-from cli.execution import read_execution
+from cli.execution import read_execution, run_name
 from cli.main import app
-from cli.report import fetch_report, print_report
+from cli.report import FETCHED, PROFILER_PAGE, fetch_report, print_report
 from cli.verdicts import counts, print_verdicts, statuses_of
 from tests.cli.executions import FINAL_JOB, KEPT_BACK, OUTPUT, OVERFIT, REASON, FakeServices, Moment
-from tests.cli.fakes import ARN, FakeMachine, FakeS3, target
+from tests.cli.fakes import ARN, START, FakeCloudFormation, FakeMachine, FakeS3, stack, target
 
 FOLDER = f"executions/run/training/{FINAL_JOB}"
 PROFILER = f"{FOLDER}/rule-output/ProfilerReport-1764000000/profiler-output/profiler-report.html"
@@ -95,6 +95,33 @@ def test_what_an_earlier_report_left_in_the_folder_is_not_read(tmp_path: Path) -
 def test_an_input_that_is_no_object_is_left_to_the_first_state(value: object) -> None:
     execution = read_execution(target(**FakeServices([Moment("FAILED", input=value)]).clients()), ARN)
     assert (execution.status, execution.input) == ("FAILED", {})
+
+
+def test_only_this_runs_files_lie_in_the_folder_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    first = {**files(insights=[], other=[]), f"{FOLDER}/report/{PROFILER_PAGE}": b"page"}
+    printed(tmp_path, first, Moment("SUCCEEDED"))
+    (tmp_path / "report" / "mine.txt").write_text("a note")
+    printed(tmp_path, files(insights=[]), Moment("SUCCEEDED"))
+    assert {file.name for file in (tmp_path / "report").iterdir()} == {"insights.json", "mine.txt", FETCHED}
+
+
+JOB = {"TrainingJobName": FINAL_JOB, "TrainingJobStatus": "Completed", "CreationTime": START}
+
+
+def test_an_execution_that_failed_after_its_training_has_a_report(tmp_path: Path) -> None:
+    moment = Moment("FAILED", training=[JOB])
+    key = "executions/{run}/training/{job}/report/insights.json".format(run=run_name("whippet", ARN, START), job=FINAL_JOB)
+    services = {**FakeServices([moment]).clients(), "cloudformation": FakeCloudFormation(stack())}
+    fake = target(FakeMachine(), s3=FakeS3({key: json.dumps([NOTE]).encode()}), **services)
+    assert fetch_report(fake, read_execution(fake, ARN), tmp_path).documents["insights"] == [NOTE]
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_the_log_is_named_where_it_is(tmp_path: Path, local: bool) -> None:
+    fake = target(FakeMachine() if local else None, s3=FakeS3(), **FakeServices([Moment("SUCCEEDED", training=[JOB])]).clients())
+    place = r"\.local/logs|/logs\." if local else f"log group /aws/sagemaker/TrainingJobs, streams of {FINAL_JOB}"
+    with pytest.raises(RefusedError, match=place):
+        fetch_report(fake, read_execution(fake, ARN), tmp_path)
 
 
 def test_an_execution_without_a_report_is_refused(tmp_path: Path) -> None:
