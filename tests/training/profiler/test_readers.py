@@ -116,3 +116,16 @@ def test_of_too_many_samples_a_part_is_read(tmp_path: Path) -> None:
 def test_an_empty_folder_is_an_empty_profile(tmp_path: Path) -> None:
     metrics = read_metrics(tmp_path / "missing")
     assert (metrics.cores, metrics.steps, metrics.seconds, metrics.waited) == ({}, {}, 0.0, None)
+
+
+def test_of_too_many_minutes_a_part_is_read(tmp_path: Path) -> None:
+    """The first and the last of them always: they say how long the job was."""
+    for minute in range(60):
+        for node in ("algo-1", "algo-2"):
+            sample = {**row("cpu", "cpu0", "CPUUtilization", 1.0, float(60 * minute)), "NodeId": node}
+            write_samples(tmp_path, [sample], f"{60 * minute:010}.{node}.json")
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*.json"))
+    cores = read_metrics(tmp_path, largest=size // 3 - 1).cores
+    assert sorted(cores) == ["algo-1/cpu0", "algo-2/cpu0"]
+    for values in cores.values():
+        assert values.times.tolist() == [60.0 * minute for minute in (*range(0, 59, 4), 59)]
