@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from training.rules.saved import Array, SavedStep
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 from training.rules.units import units
@@ -63,5 +65,6 @@ class DeadRelu(TensorRule):
             seen.popleft()
         if sum(photos for photos, *_ in seen) < PHOTOS:
             return None
-        shares = 100 * sum(count for _, count, _ in seen) / sum(values for *_, values in seen)
-        return float(100 * (shares < self.threshold_inactivity).mean())
+        counts = np.sum([count for _, count, _ in seen], axis=0)
+        shares: Array = 100 * counts / sum(values for *_, values in seen)
+        return float(100 * np.mean(shares < self.threshold_inactivity))

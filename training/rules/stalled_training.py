@@ -3,8 +3,10 @@
 Runs in training jobs, and wherever rules are evaluated. AWS's list calls it StalledTraining, and rule_to_invoke StalledTrainingRule.
 """
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,5 +65,7 @@ class StalledTrainingRule(TensorRule):
     def _saved_at(self, step: SavedStep) -> float:
         name = f"{step.global_step:012}"
         folder = Path(str(self.base_trial.path), "events", name)
-        times = [file.stat().st_mtime for file in folder.glob(f"{name}_*")]
+        times: list[float] = []
+        with suppress(OSError), os.scandir(folder) as files:
+            times = [file.stat().st_mtime for file in files if file.name.startswith(f"{name}_")]
         return max(times, default=self._clock())

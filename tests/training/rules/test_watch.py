@@ -204,7 +204,9 @@ def test_details_alone_are_written_every_few_seconds(tmp_path: Path, monkeypatch
 def test_a_long_backlog_is_told_of_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An issue ends the training, and stands should the rest take too long, though hundreds of steps are still to be judged."""
     monkeypatch.setattr(evaluate, "STEPS_AT_ONCE", 5)
-    statuses, stop, states, slept = tmp_path / "statuses.json", tmp_path / "stop.json", [], []
+    statuses, stop = tmp_path / "statuses.json", tmp_path / "stop.json"
+    states: list[tuple[str, bool, int]] = []
+    slept: list[float] = []
     job = Job(tmp_path / "tensors")
     for number in range(18):
         job.save({LOSS: float("nan") if number == 7 else 1.0})
