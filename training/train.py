@@ -9,10 +9,9 @@ threads: nothing is drawn but from the seed. Another processor or version of tor
 """
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -37,6 +36,7 @@ from training.loop import Epoch, Progress, Training, fit, steps_per_epoch
 from training.memory import Parts
 from training.metrics import print_metrics
 from training.model import BackboneDescription, WeightsError, build_resnet50, fill, load_backbone
+from training.output import Output, best_metrics
 from training.prediction import Model, logits, prepare_network
 from training.profiler.profiler import Profiler, start_profiler
 from training.provenance import code_sha256, versions
@@ -51,8 +51,6 @@ JUDGED = ("valid", "test")
 JUDGED_AT_ONCE = 32
 """Photos at once where the trained network itself is judged."""
 NO_VERDICTS = Verdicts()
-SECONDS_BETWEEN_ARTEFACTS = 60.0
-"""How old the artefact of a running job gets before a better model replaces it: it is what is left of a job that is killed."""
 
 
 def main(arguments: Sequence[str], folders: Folders, stopping: Stopping | None = None) -> int:
@@ -180,32 +178,6 @@ def identity(
     }
 
 
-@dataclass
-class Output:
-    """What becomes the artefact."""
-
-    model: Path
-    dataset: Dataset
-    weights: BackboneDescription
-    settings: Hyperparameters
-    plain_state: Callable[[], dict[str, torch.Tensor]]
-    clock: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
-        """A job that ends soon writes its artefact once."""
-        self._saved_at, self._saved = self.clock(), 0
-
-    def refresh(self, progress: Progress, training: Training) -> None:
-        """Save the best model so far, unless it is saved already or another was a short time ago."""
-        if progress.best is None or self._saved == progress.best.epoch or self.clock() - self._saved_at < SECONDS_BETWEEN_ARTEFACTS:
-            return
-        latest = training.state()
-        training.restore(progress.best_state)
-        save_artefact(self.model, self.plain_state(), self.dataset, self.weights, self.settings, best_metrics(progress), check=False)
-        training.restore(latest)
-        self._saved_at, self._saved = self.clock(), progress.best.epoch
-
-
 def end_epoch(progress: Progress, training: Training, checkpoints: Checkpoints, output: Output) -> None:
     """Say what the epoch brought, and make it outlive the process."""
     print_epoch(progress.history[-1], cast("Epoch", progress.best))
@@ -226,12 +198,6 @@ def print_epoch(epoch: Epoch, best: Epoch) -> None:
         valid_accuracy=epoch.valid_accuracy,
         objective_valid_loss=best.valid_loss,
     )
-
-
-def best_metrics(progress: Progress) -> dict[str, float]:
-    """Return the figures of the best epoch, none before the first has ended."""
-    best = progress.best
-    return {"best_epoch": best.epoch, "best_valid_loss": best.valid_loss, "best_valid_accuracy": best.valid_accuracy} if best else {}
 
 
 def save_best(progress: Progress, output: Output) -> None:

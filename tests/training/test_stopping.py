@@ -23,11 +23,12 @@ from training.dataset import open_dataset
 from training.loop import Progress, Training, fit
 from training.memory import Parts
 from training.model import load_backbone
+from training.output import SECONDS_BETWEEN_ARTEFACTS, Output
 from training.prediction import Model
 from training.refusal import InputRefusedError
 from training.settings import Folders
 from training.stopping import Stopping
-from training.train import SECONDS_BETWEEN_ARTEFACTS, Output, answer, finish, main, save_best
+from training.train import answer, finish, main, save_best
 
 PROGRAM = Path(__file__).parents[2] / "training" / "train.py"
 ARGUMENTS = ["--lr", "0.01", "--batch_size", "4", "--epochs", "30", "--debugger", "off"]
