@@ -16,6 +16,8 @@ from training.insights_profile import about_profile
 from training.insights_rules import about_rules, ending
 from training.tables import percent
 
+NOTHING_TO_JUDGE = "nothing to judge"
+"""How the details of a rule begin that had no part of the machine, such as a GPU, to look at."""
 MOST = 8
 """So many are told at most: who reads ten changes none. The tables of the report hold the rest."""
 
@@ -73,7 +75,8 @@ def _degraded(problem: str | None, rules: Documents) -> list[Insight]:
 
 def _all_is_well(evaluation: Mapping[str, Any], rules: Documents, profiler_rules: Documents) -> list[Insight]:
     """Return one sentence about a good run; nothing where no rule judged: others may yet find that it is none."""
-    judged = [status for status in (*rules, *profiler_rules) if status["RuleEvaluationStatus"] == "NoIssuesFound"]
+    sound = [status for status in (*rules, *profiler_rules) if status["RuleEvaluationStatus"] == "NoIssuesFound"]
+    judged = [status for status in sound if not str(status.get("StatusDetails", "")).startswith(NOTHING_TO_JUDGE)]
     if not judged:
         return []
     said = []

@@ -125,7 +125,7 @@ def _worded(status: Mapping[str, Any], others: Sequence[str], meaning: Meaning |
         )
     severity = "warning" if meaning.harms or not short else "note"
     seen = "; ".join(part for part in (evidence(status), _shares(profile)) if part)
-    return Insight(severity, meaning.what, meaning.why, advice or meaning.change, seen, source)
+    return Insight(severity, meaning.what, meaning.why, meaning.change or advice, seen, source)
 
 
 def _shares(profile: Mapping[str, Any]) -> str:

@@ -176,4 +176,4 @@ def _worded(status: Status, others: Sequence[str], meaning: Meaning | None, lear
         why = "It is a rule of your own: what it looks for is known to whoever wrote it."
         return Insight("warning", f"The rule {name} found an issue.", why, advice or "Look at what it saw.", evidence(status), source)
     severity = "note" if learnt and meaning.tells_of_learning else meaning.severity
-    return Insight(severity, meaning.what, meaning.why, advice or meaning.change, evidence(status), source)
+    return Insight(severity, meaning.what, meaning.why, meaning.change or advice, evidence(status), source)

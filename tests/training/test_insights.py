@@ -84,6 +84,11 @@ def test_a_run_that_no_rule_has_judged_is_not_called_sound() -> None:
     assert told([], []) == []
 
 
+def test_rules_that_had_nothing_to_judge_are_not_counted_as_sound() -> None:
+    looked_at_no_gpu = [{**status, "StatusDetails": "nothing to judge: there is no GPU on this machine"} for status in profiler_rules()]
+    assert f"{len(debug_rules())} rules found no issue" in only(told(profiler=looked_at_no_gpu)).what
+
+
 @pytest.mark.parametrize("missing", range(6))
 def test_any_document_may_be_missing(missing: int) -> None:
     documents: list[Any] = [debug_rules(), profiler_rules(), GOOD_HISTORY, evaluation(), data(), profile()]
@@ -109,7 +114,7 @@ def test_a_learning_rate_that_is_far_too_high_is_told_once() -> None:
     insight = only(told(rules, epochs=history([1.7, 1.65, 1.62])))
     assert insight.severity == "problem"
     assert insight.source == "rule ExplodingTensor and LossNotDecreasing and WeightUpdateRatio, for the same cause"
-    assert insight.change == "Lower lr: the gradients of fc overflowed within four steps."
+    assert insight.change.startswith("Lower the learning rate: set tuning.lr"), "what to set, in the execution input's words"
     seen = "the condition was met 9 times, first at step 4 (TRAIN): gradient/ResNet_fc.weight has values that are not finite"
     assert insight.evidence == seen, "what the sentence names is not told again"
 
