@@ -37,7 +37,6 @@ def analyse(
     output: Path,
     configurations: Sequence[Configuration],
     now: Callable[[], datetime] = utc_now,
-    problem: str | None = None,
 ) -> tuple[list[RuleStatus], dict[str, Any]]:
     """Return a verdict for each configuration, and the profile (see training.profiler.profile); write the reports.
 
@@ -48,17 +47,16 @@ def analyse(
         output: where the rules write.
         configurations: ProfilerRuleConfigurations, without or with the image.
         now: the time of the verdicts.
-        problem: why measurements are missing, where the profiler knows it.
     """
     _forget_reports(output)
     try:
         metrics = read_metrics(folder)
-        document = profile(metrics, problem)
+        document = profile(metrics)
     except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; each verdict is Error, and the log says why
         said = f"the profile cannot be read: {type(error).__name__}: {error}"
         _say(said)
-        return could_not_judge(said, now, configurations), {"problem": problem or said}
-    lost = problem or missing(metrics)
+        return could_not_judge(said, now, configurations), {"problem": said}
+    lost = missing(metrics)
     verdicts = [_Verdict(configuration) for configuration in configurations]
     for verdict in verdicts:
         verdict.judge(metrics)

@@ -14,7 +14,7 @@ from training.profiler.rules.profiler_rule import statistics
 MOST_OPERATORS = 10
 
 
-def profile(metrics: Metrics, problem: str | None = None) -> dict[str, Any]:
+def profile(metrics: Metrics) -> dict[str, Any]:
     """Return the document.
 
     {"seconds", "initialization_s" (None where no step was seen), "cpu": {"cores", "mean", "p50", "p95", "p99", "max", "min", "per_core"},
@@ -37,7 +37,7 @@ def profile(metrics: Metrics, problem: str | None = None) -> dict[str, Any]:
         "disk": {name: _of(metrics.disk, name) for name in metrics.disk},
         "steps": {mode: _steps(steps) for mode, steps in metrics.steps.items()},
         "operators": [dict(operator) for operator in metrics.operators[:MOST_OPERATORS]],
-        "problem": problem or missing(metrics),
+        "problem": missing(metrics),
     }
 
 

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from training.json_text import write_json
 from training.rules.builtin import stops_training
 from training.rules.judge import SAVE_MORE, Judging
 from training.rules.saved import has_collections
@@ -99,9 +100,7 @@ class Evaluation:
 def write_whole(file: Path, document: Any) -> None:
     """Write JSON so that a reader sees all of it or the version before."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(file.name + ".tmp")
-    unfinished.write_text(json.dumps(document, indent=2), encoding="utf-8")
-    unfinished.replace(file)
+    write_json(file, document)
 
 
 def when_closed(descriptor: int) -> Callable[[], bool]:
