@@ -1,6 +1,7 @@
 """Files of saved steps are what smdebug's own writer makes, byte for byte. Run: `make test`."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,18 @@ def test_what_could_not_be_written_is_said_at_a_later_step_and_nobody_waits(tmp_
     with pytest.raises(NotADirectoryError):
         for _ in range(2 * MOST_WAITING):
             files.write([(tmp_path / "file" / "inside", b"")])
-    again = FilesWriter()
-    for name in ("file/inside", "file/inside", "sound"):
-        again.write([(tmp_path / name, b"")])
+
+
+def test_a_failure_keeps_no_later_file_from_being_written_and_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "held.tmp")  # the writer waits here until somebody reads, so that all that follows is given before any of it fails
+    files = FilesWriter()
+    for name in ("held", "file/inside", "sound"):
+        files.write([(tmp_path / name, b"")])
+    (tmp_path / "held.tmp").read_bytes()
     with pytest.raises(NotADirectoryError):
-        again.close()
-    again.close()
+        files.close()
+    files.close()
     assert (tmp_path / "sound").exists()
 
 
