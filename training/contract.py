@@ -51,8 +51,8 @@ RULE_OUTPUT = "rule-output"
 """Folder under the checkpoints: what the rules said while the job ran, and the profiler's report."""
 
 REPORT = "report"
-"""Folder under the checkpoints: data.json, history.json, evaluation.json, rule_statuses.json, profiler_rule_statuses.json, profile.json,
-insights.json, report.html, check/."""
+"""Folder under the checkpoints: data.json, history.json, evaluation.json, test_predictions.json, model.json, rule_statuses.json,
+profiler_rule_statuses.json, profile.json, insights.json, report.html, check/."""
 
 RESUME = "resume"
 """Folder under the checkpoints: what a job that was interrupted goes on from, in a folder of the job's own name."""

@@ -105,6 +105,8 @@ class Assessment:
     baselines: Mapping[str, float]
     """Test accuracy of `biggest_class`, always naming it, and of `nearest_centroid`, the class whose mean feature is nearest."""
     worst_errors: tuple[WorstError, ...]
+    called: tuple[int, ...]
+    """Index of the most probable class of each test photo, in manifest order."""
 
     def metrics(self) -> dict[str, float]:
         """Return the test figures that training.contract.METRIC_NAMES lists, as `print_metrics` takes them."""
@@ -128,7 +130,8 @@ def assess(logits: Mapping[str, torch.Tensor], dataset: Dataset) -> Assessment:
     temperature = fit_temperature(logits["valid"], labels["valid"])
     valid, test = (evaluate_logits(logits[split], labels[split], dataset.classes, temperature) for split in ("valid", "test"))
     errors = _worst_errors((logits["test"] / temperature).softmax(dim=1), labels["test"], dataset)
-    return Assessment(dataset.classes, temperature, valid, test, _baselines(dataset, labels["test"]), errors)
+    called = tuple(logits["test"].argmax(dim=1).tolist())
+    return Assessment(dataset.classes, temperature, valid, test, _baselines(dataset, labels["test"]), errors, called)
 
 
 def evaluate_logits(logits: torch.Tensor, labels: torch.Tensor, classes: Sequence[str], temperature: float = 1.0) -> Evaluation:

@@ -5,6 +5,9 @@ Runs in the final training job, which writes it under the checkpoints, so that i
     data.json            the data set's summary, and the names of the test photos
     history.json         one entry an epoch
     evaluation.json      described by training/evaluation.schema.json in the repository
+    test_predictions.json
+                         what each test photo was called, for the next model to be compared with this one: training/answers.py
+    model.json           the artefact's own description: hashes, hyperparameters, metrics; training/artefact.py
     insights.json        what of it matters, in sentences, the most urgent first: training/insight.py
     rule_statuses.json, profiler_rule_statuses.json
                          what each debugger rule and each profiler rule says
@@ -21,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training import evaluate
+from training import answers, evaluate
 from training.contract import RULE_OUTPUT
 from training.dataset import CHECK_FOLDER, SUMMARY, Dataset
 from training.debugger import Debugger
@@ -68,6 +71,8 @@ def write_report(folder: Path, report: Report) -> None:
         "data": data_to_json(report.dataset),
         "history": [asdict(epoch) for epoch in report.history],
         "evaluation": evaluate.to_json(report.assessment),
+        "test_predictions": answers.to_json(report.dataset, report.assessment.called),
+        "model": dict(report.description),
         "rule_statuses": [asdict(status) for status in report.rule_statuses],
         "profiler_rule_statuses": [asdict(status) for status in report.profiler_rule_statuses],
         "profile": dict(report.profile),

@@ -47,8 +47,9 @@ def read(folder: Path, name: str) -> Any:
 
 def test_all_its_files_are_there(tmp_path: Path) -> None:
     folder = written(tmp_path)
-    documents = ("check", "data", "evaluation", "history", "insights", "profile", "profiler_rule_statuses", "rule_statuses")
-    assert sorted(path.name for path in folder.iterdir()) == sorted(["check", "report.html", *(f"{name}.json" for name in documents)])
+    documents = ["check", "data", "evaluation", "history", "insights", "model", "profile", "profiler_rule_statuses", "rule_statuses"]
+    names = [f"{name}.json" for name in (*documents, "test_predictions")]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["check", "report.html", *names])
     assert read(folder, "history") == [
         {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.5, "valid_loss": 0.5, "valid_accuracy": 0.5, "seconds": 0.1}
     ]
@@ -59,6 +60,19 @@ def test_what_the_endpoint_is_checked_with_lies_beside_it(tmp_path: Path) -> Non
     assert read(folder, "check") == CHECKED
     for name in ("0.jpg", "1.jpg"):
         assert (folder / "check" / name).read_bytes() == (tmp_path / "dataset" / "check" / name).read_bytes()
+
+
+def test_what_the_artefact_says_of_itself_can_be_read_without_unpacking_it(tmp_path: Path) -> None:
+    assert read(written(tmp_path), "model") == DESCRIPTION
+
+
+def test_the_next_model_can_be_compared_photo_by_photo(tmp_path: Path) -> None:
+    folder = written(tmp_path, test=7, wrong=2)
+    got = read(folder, "test_predictions")
+    assert got["sha256"] == [f"{number:064x}" for number in range(6, 13)]
+    assert (got["shown"], got["called"]) == ([0, 1, 2, 0, 1, 2, 0], [1, 2, 2, 0, 1, 2, 0])
+    right = sum(shown == called for shown, called in zip(got["shown"], got["called"], strict=True))
+    assert right / got["photos"] == read(folder, "evaluation")["test_accuracy"]
 
 
 def test_hundreds_of_classes_make_a_small_report(tmp_path: Path) -> None:
