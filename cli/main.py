@@ -11,6 +11,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from cli.deploy import deploy
+from cli.doctor import doctor
 from cli.errors import RefusedError
 from cli.predict import predict
 from cli.report import report
@@ -70,6 +71,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Photos in class folders to a deployed classifier.",
 )
+app.command()(doctor)
 app.command()(up)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(deploy)
 app.command()(upload)

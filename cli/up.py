@@ -17,6 +17,10 @@ from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import LocalMachine, Target, default_project, local_mode, open_target
 
+MOST_PASSES = 20
+PASS_PAUSE_S = 15.0
+"""Between two looks; five minutes in all, longer than a job that was told to stop is given."""
+
 
 def up(local: Local = False) -> None:
     """Start local mode on this machine: the AWS engine and the SageMaker plane."""
@@ -65,8 +69,22 @@ def delete_billable(target: Target, console: Console, confirm: Callable[[str], b
     if not confirm(f"Stop and delete them on {target.place}?"):
         raise RefusedError("Nothing was deleted. An endpoint costs money until it is deleted.")
     with console.status("Stopping and deleting") as status:
-        delete_all(target, lambda line: status.update(Text(line)), sleep)
-    console.print(f"[green]✓[/] Deleted. {destroy}")
+        left = delete_until_nothing_is_left(target, lambda line: status.update(Text(line)), sleep)
+    if left:
+        print_billable(console, left)
+        raise RefusedError("These are still there, or there again, after all was deleted. They cost money: run `whippet down` again later.")
+    console.print(f"[green]✓[/] Deleted, and looked again: nothing of {target.project!r} runs or stands any more. {destroy}")
+
+
+def delete_until_nothing_is_left(target: Target, say: Callable[[str], None], sleep: Callable[[float], None]) -> Billable:
+    """Deletes, and looks again: a request that came in between may have brought the endpoint back, and jobs take time to stop."""
+    for _ in range(MOST_PASSES):
+        delete_all(target, say, sleep)
+        if not (left := find_billable(target)):
+            break
+        say("Looking again for what is still stopping")
+        sleep(PASS_PAUSE_S)
+    return left
 
 
 def print_billable(console: Console, found: Billable) -> None:

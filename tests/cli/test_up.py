@@ -42,6 +42,8 @@ class FakeSageMaker:
     """Of every endpoint, look by look; the last one stays."""
     made_last: list[str] = field(default_factory=list)
     """Endpoints that an execution makes just before it is stopped."""
+    woken: list[str] = field(default_factory=list)
+    """Endpoints that a request brings back just after one is deleted, while its configuration stands."""
     ended: list[str] = field(default_factory=list)
 
     def get_paginator(self, operation: str) -> Pages:
@@ -75,26 +77,31 @@ class FakeSageMaker:
         self._stop(self.processing_jobs, ProcessingJobName)
 
     def describe_endpoint(self, EndpointName: str) -> dict[str, str]:  # noqa: N803
+        if self.statuses[0] == "Deleting":
+            self.endpoints.remove(EndpointName)
         return {"EndpointStatus": self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]}
 
     def delete_endpoint(self, EndpointName: str) -> None:  # noqa: N803
         if self.statuses[0] in ("Creating", "Updating", "Deleting"):
             raise client_error("ValidationException", f'Cannot update in-progress endpoint "{EndpointName}".')
-        self._delete(EndpointName)
+        self._delete(self.endpoints, EndpointName)
+        if self.woken and self.configs:
+            self.endpoints.append(self.woken.pop())
 
     def delete_endpoint_config(self, EndpointConfigName: str) -> None:  # noqa: N803
-        self._delete(EndpointConfigName)
+        self._delete(self.configs, EndpointConfigName)
 
     def delete_model(self, ModelName: str) -> None:  # noqa: N803
-        self._delete(ModelName)
+        self._delete(self.models, ModelName)
 
     def _stop(self, running: list[str], name: str) -> None:
+        running.remove(name)
         if name in self.gone:
-            running.remove(name)
             raise client_error("ValidationException", "The request was rejected because the job is in status Completed.")
         self.ended.append(name)
 
-    def _delete(self, name: str) -> None:
+    def _delete(self, there: list[str], name: str) -> None:
+        there.remove(name)
         if name in self.gone:
             raise client_error("ValidationException", f'Could not find "{name}".')
         self.ended.append(name)
@@ -150,6 +157,23 @@ def test_what_an_execution_made_while_the_user_was_asked_is_deleted_too() -> Non
     sagemaker = FakeSageMaker(made_last=["whippet"])
     delete(deployed(sagemaker))
     assert sagemaker.ended == [ARN, "whippet"]
+
+
+def test_an_endpoint_that_a_request_brought_back_meanwhile_is_deleted_too() -> None:
+    sagemaker, console = FakeSageMaker(["whippet"], [OURS], [OURS], woken=["whippet"]), paper()
+    delete(deployed(sagemaker), console)
+    assert sagemaker.ended == [ARN, "whippet", OURS, OURS, "whippet"]
+    assert isinstance(console.file, io.StringIO)
+    assert "looked again: nothing of 'whippet' runs" in console.file.getvalue()
+
+
+def test_what_is_there_again_each_time_is_named() -> None:
+    class Immortal(FakeSageMaker):
+        def _delete(self, there: list[str], name: str) -> None:
+            self.ended.append(name)
+
+    with pytest.raises(RefusedError, match="still there"):
+        delete(deployed(Immortal(["whippet"])))
 
 
 def test_an_endpoint_in_creation_is_waited_for() -> None:
