@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
@@ -55,6 +56,8 @@ class Photos:
     """Of all of them together."""
     sha256: str = ""
     """Over the name below the prefix, ETag and size of every object: another one where any photo is new, changed, renamed or gone."""
+    newest: datetime | None = None
+    """When the last of them was written; None where there is none."""
 
     @property
     def is_split(self) -> bool:
@@ -76,11 +79,12 @@ def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
     """Counts the files under the prefix, however many there are; what PrepareDataset could not get or take raises NoUsableData."""
     folders: Counter[Folder] = Counter()
     documents = files = size = 0
-    digest = hashlib.sha256()
+    digest, newest = hashlib.sha256(), None
     for entry in objects(s3, bucket, prefix):
         key = entry["Key"]
         name = key.removeprefix(prefix)
         files, size = files + 1, size + entry["Size"]
+        newest = max(newest or entry["LastModified"], entry["LastModified"])
         digest.update(json.dumps([name, entry["ETag"], entry["Size"]]).encode())
         parts = tuple(name.split("/"))
         require_file_name(key, parts)
@@ -89,7 +93,7 @@ def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
         documents += is_document
         folders[seen[: len(parts) - 1]] += seen == parts and not is_document
     where, inner = step_inside(f"s3://{bucket}/{prefix}", folders)
-    return replace(arrange(where, inner, documents), files=files, bytes=size, sha256=digest.hexdigest())
+    return replace(arrange(where, inner, documents), files=files, bytes=size, sha256=digest.hexdigest(), newest=newest)
 
 
 def objects(s3: Any, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The project's model packages that answered on its endpoint: what the model registry knows of deployments, newest first.
+"""The versions in the project's model package group: what the model registry knows of models and deployments, newest first.
 
 Runs inside the functions that must know what is served, or what was last: AssessModel compares with it, PruneModels spares it,
 InvokeEndpoint wakes it. The state RecordDeployment marks a package once the endpoint gave the answers that its training job promised.
@@ -14,8 +14,8 @@ DEPLOYED = "endpoint_config"
 
 
 @dataclass(frozen=True)
-class DeployedPackage:
-    """One version in the project's group that is approved, and was deployed and verified."""
+class Package:
+    """One version in the project's group."""
 
     arn: str
     created: datetime
@@ -24,8 +24,8 @@ class DeployedPackage:
 
     @property
     def endpoint_config(self) -> str:
-        """What the endpoint was told to serve."""
-        return self.metadata[DEPLOYED]
+        """What the endpoint was told to serve; empty where the version was never deployed."""
+        return self.metadata.get(DEPLOYED, "")
 
     @property
     def model(self) -> str:
@@ -33,24 +33,29 @@ class DeployedPackage:
         return self.metadata.get("model", "")
 
 
-def deployed_packages(sagemaker: Any, group: str) -> Iterator[DeployedPackage]:
-    """The newest first; who needs only one takes one, since each package costs a call of its own."""
-    for summary in approved_packages(sagemaker, group):
-        package = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
-        metadata = package.get("CustomerMetadataProperties") or {}
-        if metadata.get(DEPLOYED):
-            yield DeployedPackage(package["ModelPackageArn"], package["CreationTime"], metadata)
+def deployed_packages(sagemaker: Any, group: str) -> Iterator[Package]:
+    """Versions that are approved and were deployed and verified, the newest first: each costs a call, so who needs one takes one."""
+    for package in packages(sagemaker, group, ModelApprovalStatus="Approved"):
+        if package.endpoint_config:
+            yield package
 
 
-def approved_packages(sagemaker: Any, group: str) -> Iterator[Mapping[str, Any]]:
-    """Summaries, the newest first; a package that waits for approval or was rejected is none of them."""
-    pages = sagemaker.get_paginator("list_model_packages").paginate(
-        ModelPackageGroupName=group, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending"
-    )
-    for page in pages:
-        yield from page["ModelPackageSummaryList"]
-
-
-def newest_deployed(sagemaker: Any, group: str) -> DeployedPackage | None:
+def newest_deployed(sagemaker: Any, group: str) -> Package | None:
     """The champion; None before the first deployment."""
     return next(deployed_packages(sagemaker, group), None)
+
+
+def newest_package(sagemaker: Any, group: str) -> Package | None:
+    """The newest version, whatever became of it; None before the first."""
+    return next(packages(sagemaker, group), None)
+
+
+def packages(sagemaker: Any, group: str, **which: str) -> Iterator[Package]:
+    """Every version, the newest first; one that waits for approval or was rejected too, unless `which` says otherwise."""
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending", **which
+    )
+    for page in pages:
+        for summary in page["ModelPackageSummaryList"]:
+            described = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
+            yield Package(described["ModelPackageArn"], described["CreationTime"], described.get("CustomerMetadataProperties") or {})
