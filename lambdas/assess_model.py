@@ -1,126 +1,131 @@
-"""AssessModel: reads what the rules said of the final training job, and decides whether its model may be deployed.
+"""AssessModel: whether the model of the final training job may be deployed, what of it the model registry keeps, and why.
 
 Runs in AWS Lambda. Called by the state machine with
 
     {"folder": "s3://…/training/<job>", "debugger": "embedded" | "managed" | "off", "block_deployment": [rule, …],
-     "rule_statuses": […], "profiler_rule_statuses": […], "warnings": [sentence, …]}
+     "rule_statuses": […], "profiler_rule_statuses": […], "warnings": [sentence, …],
+     "gate": {"least_accuracy", "champion", "tolerance", "class_tolerance"}, "group": model package group,
+     "run", "project", "tuning_job", "dataset"}
 
-where the statuses are DescribeTrainingJob's, of a managed job; those of an embedded one lie in its report. Answers
+where the last four are kept for the registry, and the rule statuses are DescribeTrainingJob's, of a managed job. Answers
 
-    {"deploy": true | false, "reasons": [sentence, …], "warnings": [sentence, …], "rule_statuses": […], "profiler_rule_statuses": […]}
+    {"deploy": true | false, "reasons": [sentence, …], "warnings": [sentence, …], "rule_statuses": […], "profiler_rule_statuses": […],
+     "accuracy": test accuracy or null, "metrics": {name: number}, "metrics_uri": "s3://…/evaluation.json",
+     "metadata": {name: text}, "description": sentence,
+     "champion": {} or {"package": ARN, "version", "accuracy", "new_accuracy", "difference", "interval": [from, to], "photos", "sentence"}}
 
-A rule that gives no verdict keeps no model back: it says nothing against it. The warnings tell.
+Three things can keep a model back, each in a file of its own: what the rules found (verdicts.py), that it is not good enough on its own or
+worse than the champion (gate.py), and that its report says nothing of its accuracy. Whatever else is missing is told as a warning.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import boto3
-from botocore.exceptions import ClientError
+from lambdas.champion import Champion, compare_with, find_champion
+from lambdas.clients import client
+from lambdas.comparison import Comparison
+from lambdas.documents import DocumentError, uri
+from lambdas.evaluation import EVALUATION, Evaluation, read_evaluation, read_hashes
+from lambdas.gate import Gate, against_champion, floor, sentence
+from lambdas.log import log
+from lambdas.registration import description, metadata
+from lambdas.verdicts import verdicts
 
-SHOWN = ("RuleConfigurationName", "RuleEvaluationStatus", "StatusDetails")
-"""What goes into the execution's output; an execution holds no more than 256 KB, and the report holds the rest."""
 
-MOST_DETAILS = 500
-"""Characters of StatusDetails that do."""
+@dataclass(frozen=True)
+class Beside:
+    """The champion, and how the new model does beside it."""
 
-STATUSES = ("rule_statuses", "profiler_rule_statuses")
-"""Keys of the event and of the answer, and the names of the report's files."""
-
-UNFINISHED = ("InProgress", "Stopping")
-
-Status = dict[str, str]
+    champion: Champion
+    comparison: Comparison
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Entry point of the Lambda function."""
-    return assess(event, s3_client())
+    answer = assess(event, client("s3"), client("sagemaker"))
+    log("ModelAssessed", execution=event.get("run", ""), deploy=answer["deploy"], accuracy=answer["accuracy"], reasons=answer["reasons"])
+    return answer
 
 
-def assess(event: Mapping[str, Any], s3: Any) -> dict[str, Any]:
+def assess(event: Mapping[str, Any], s3: Any, sagemaker: Any) -> dict[str, Any]:
     """The answer described above."""
-    embedded = event["debugger"] == "embedded"
-    problems: list[str] = []
-    statuses = {key: shortened(reported(s3, event["folder"], key, problems) if embedded else event[key]) for key in STATUSES}
-    verdicts = {status["RuleConfigurationName"]: status for key in STATUSES for status in statuses[key]}
-    reasons = [reason for rule in event["block_deployment"] for reason in against(rule, verdicts)]
-    warnings = [*event["warnings"], *problems, *unjudged(event["block_deployment"], verdicts), *unfinished(verdicts.values())]
-    return {"deploy": not reasons, "reasons": reasons, "warnings": warnings, **statuses}
+    gate = Gate.parse(event.get("gate") or {})
+    said = verdicts(event, s3)
+    reasons, warnings = list(said.reasons), [*event["warnings"], *said.warnings]
+    evaluation = evaluated(event["folder"], s3, reasons)
+    if evaluation:
+        reasons += floor(gate, evaluation)
+    beside = looked_at(gate, event, s3, sagemaker, warnings)
+    if beside:
+        reasons += against_champion(gate, beside.comparison, warnings)
+    answer = {
+        "deploy": not reasons,
+        "reasons": reasons,
+        "warnings": warnings,
+        **said.statuses,
+        "accuracy": evaluation.accuracy if evaluation else None,
+        "metrics": dict(evaluation.metrics) if evaluation else {},
+        "metrics_uri": uri(event["folder"], EVALUATION),
+        **registered(event, s3, evaluation, beside, warnings),
+        "champion": told(beside),
+    }
+    return {key: printable(each) for key, each in answer.items()}
 
 
-def reported(s3: Any, folder: str, name: str, problems: list[str]) -> Sequence[Mapping[str, Any]]:
-    """The statuses in a file of the report, and in `problems` a sentence where it, or one of them, is not what a training job writes."""
-    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
-    key = f"{prefix}/report/{name}.json"
+def evaluated(folder: str, s3: Any, reasons: list[str]) -> Evaluation | None:
+    """What the report says of the test photos; a model of which nobody knows how good it is is kept back."""
     try:
-        written = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            problems.append(f"s3://{bucket}/{key} is missing, so nothing is known of its rules")
-            return []
-        raise
+        return read_evaluation(s3, folder)
+    except DocumentError as error:
+        reasons.append(f"{error}, so nobody knows how accurate the model is")
+        return None
+
+
+def looked_at(gate: Gate, event: Mapping[str, Any], s3: Any, sagemaker: Any, warnings: list[str]) -> Beside | None:
+    """The champion and the comparison; None where there is no champion, or nobody asks for it, or it cannot be compared with."""
+    group = event.get("group")
+    champion = find_champion(sagemaker, group, warnings) if gate.champion and group else None
+    comparison = compare_with(champion, event["folder"], s3, warnings) if champion else None
+    return Beside(champion, comparison) if champion and comparison else None
+
+
+def registered(
+    event: Mapping[str, Any], s3: Any, evaluation: Evaluation | None, beside: Beside | None, warnings: list[str]
+) -> dict[str, Any]:
+    """What the registry keeps."""
+    hashes: dict[str, str] = {}
     try:
-        statuses = json.loads(written.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        problems.append(f"s3://{bucket}/{key} is damaged ({type(error).__name__}), so nothing is known of its rules")
-        return []
-    if not isinstance(statuses, list):
-        problems.append(f"s3://{bucket}/{key} is damaged (it holds no list), so nothing is known of its rules")
-        return []
-    whole = [status for status in statuses if is_status(status)]
-    if lost := len(statuses) - len(whole):
-        problems.append(f"s3://{bucket}/{key} is damaged: {lost} of its {len(statuses)} entries are no verdict of a rule, and are not used")
-    return whole
+        hashes = read_hashes(s3, event["folder"])
+    except DocumentError as error:
+        warnings.append(f"{error}, so the registry does not know which data, weights and code the model was made from")
+    return {
+        "metadata": metadata(event, evaluation, hashes, beside.champion.version if beside else ""),
+        "description": description(event, evaluation, sentence(beside.comparison.pairs) if beside else ""),
+    }
 
 
-def is_status(entry: object) -> bool:
-    """Whether this is a rule's verdict: its name and its status, texts both."""
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) and entry[key] for key in SHOWN[:2])
+def told(beside: Beside | None) -> dict[str, Any]:
+    """The comparison as the execution's output holds it."""
+    if beside is None:
+        return {}
+    pairs = beside.comparison.pairs
+    return {
+        "package": beside.champion.package,
+        "version": beside.champion.version,
+        "accuracy": pairs.champion_accuracy,
+        "new_accuracy": pairs.accuracy,
+        "difference": pairs.difference,
+        "interval": list(pairs.interval()),
+        "photos": pairs.photos,
+        "sentence": sentence(pairs),
+    }
 
 
-def shortened(statuses: Iterable[Mapping[str, Any]]) -> list[Status]:
-    """Each status as it may stand in the execution's output."""
-    return [{key: str(status.get(key) or "")[:MOST_DETAILS] for key in SHOWN} for status in statuses]
-
-
-def against(rule: str, verdicts: Mapping[str, Status]) -> list[str]:
-    """Why this rule keeps the model back, a sentence; none where it does not."""
-    status = verdicts.get(rule)
-    if status is None or status["RuleEvaluationStatus"] != "IssuesFound":
-        return []
-    return [f"rule {rule} found an issue, and rules.block_deployment names it: {details(status)}"]
-
-
-def unjudged(rules: Iterable[str], verdicts: Mapping[str, Status]) -> list[str]:
-    """A sentence for each rule that could have kept the model back, had it said anything."""
-    kept = "so it does not keep the model from being deployed, as rules.block_deployment has it"
-    sentences = []
-    for rule in rules:
-        status = verdicts.get(rule)
-        if status is None:
-            sentences.append(f"rule {rule} gave no verdict, {kept}")
-        elif status["RuleEvaluationStatus"] not in ("NoIssuesFound", "IssuesFound", *UNFINISHED):
-            sentences.append(f"rule {rule} could not judge ({status['RuleEvaluationStatus']}: {details(status)}), {kept}")
-    return sentences
-
-
-def unfinished(statuses: Iterable[Status]) -> list[str]:
-    """A sentence for each rule that was not waited for any longer."""
-    return [
-        f"rule {status['RuleConfigurationName']} was still {status['RuleEvaluationStatus']} when the execution went on without its verdict"
-        for status in statuses
-        if status["RuleEvaluationStatus"] in UNFINISHED
-    ]
-
-
-def details(status: Status) -> str:
-    """What the rule said, without the full stop."""
-    return status["StatusDetails"].rstrip(". ") or "it gave no details"
-
-
-@cache
-def s3_client() -> Any:
-    """One client for each warm worker."""
-    return boto3.client("s3")
+def printable(value: Any) -> Any:
+    """The same with every text as UTF-8 can hold it: a file's name may be any bytes, and a class is called after its folder."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: printable(each) for key, each in value.items()}
+    return [printable(each) for each in value] if isinstance(value, list) else value
