@@ -3,8 +3,9 @@
 Runs at synth. `Config()` holds the defaults; `Config.from_context(app.node.get_all_context())` is what app.py does.
 """
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -16,6 +17,22 @@ PUBLIC_IMAGE = re.compile(r"public\.ecr\.aws/[a-z0-9._/-]+(?:[:@].+)?")
 
 PROJECT_RULE = "a small letter, then at most nine of a-z, 0-9 and dash, no dash at the end"
 IMAGE_RULE = "empty, <12 digits>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag> or public.ecr.aws/<repository>:<tag>"
+
+AWS_ID = "(?:[0-9a-f]{8}|[0-9a-f]{17})"
+VPC = re.compile(rf"vpc-{AWS_ID}")
+SUBNETS = re.compile(rf"subnet-{AWS_ID}(?:,subnet-{AWS_ID})*")
+SECURITY_GROUP = re.compile(rf"sg-{AWS_ID}")
+MOST_SUBNETS = 16
+"""SageMaker takes no more."""
+
+SCHEDULE = re.compile(r"rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d+) (?:minutes|hours|days))\)|cron\(\S+(?: \S+){5}\)")
+SCHEDULE_RULE = '"none", or a schedule of EventBridge such as "rate(7 days)" or "cron(0 3 ? * MON *)" (in UTC)'
+MAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+
+ENCRYPTIONS = ("s3", "kms")
+AUTHORIZATIONS = ("iam", "api_key", "cognito", "none")
+MOST_IDLE_HOURS = 14 * 24
+"""CloudWatch keeps sums over five minutes for 63 days; two weeks are more than any pause that an endpoint is kept for."""
 
 CDK_OWN_KEYS = {"acknowledged-issue-numbers", "cli-telemetry"}
 """Context keys of the CDK command line that look like ours; all its others hold a colon or a slash."""
@@ -59,14 +76,52 @@ class Config:
     serving_image_gpu: str = ""
     """Image of endpoints on GPU instances."""
 
+    encryption: str = "s3"
+    """`s3`: each service encrypts with a key of its own, at no cost. `kms`: a key of yours for the bucket, the topic, the logs and all that
+    jobs and endpoints store; costs about a dollar a month, and whoever may not use the key reads nothing."""
+
+    vpc_id: str = ""
+    """VPC in which jobs and endpoints run; empty: in SageMaker's own network, and then `subnet_ids` and `security_group_id` are empty too.
+    Jobs have no way to the internet in either case."""
+
+    subnet_ids: str = ""
+    """Private subnets of that VPC, separated by commas; they need a gateway endpoint to S3 and nothing else from us."""
+
+    security_group_id: str = ""
+    """Security group of that VPC; empty makes one that lets nothing in but the jobs' own machines, and out to HTTPS only."""
+
     api_authorization: str = "iam"
-    """`iam`: callers sign their requests. `none`: anybody who knows the address may call, at your cost - unsafe beyond a demonstration."""
+    """`iam`: callers sign their requests. `api_key`: they send a key, which counts and limits them more than it protects. `cognito`: people
+    sign in to a user pool. `none`: anybody who knows the address may call, at your cost - unsafe beyond a demonstration."""
 
     api_rate_limit: int = 20
     """Requests a second that the API takes in the long run, 1 to 10000."""
 
     api_burst_limit: int = 40
     """Requests that it takes at once, 1 to 5000."""
+
+    web_acl: bool = False
+    """A web application firewall before the API: AWS's common rules, known bad inputs, and a limit for each address. About nine dollars a
+    month."""
+
+    notify_email: str = ""
+    """Address that hears of finished and failed executions and of alarms; it must confirm the subscription once. Empty: nobody."""
+
+    monthly_budget_usd: int = 0
+    """The project's costs in a month of which 80 % (spent) and 100 % (forecast) are told to the topic; 0: no budget. The tag `project` must
+    be activated as a cost allocation tag."""
+
+    endpoint_idle_hours: int = 24
+    """An endpoint that nobody has asked for so many hours is removed, and made again by the next request; 0: never, at most 336."""
+
+    retraining: str = "none"
+    """When to look whether the photos have changed and to start an execution if so: `none`, or a schedule such as `rate(7 days)`."""
+
+    retrain_on_new_data: bool = False
+    """Look every hour instead: new photos start an execution soon after the last one has arrived."""
+
+    retraining_input: str = "{}"
+    """Execution input of executions that start so, as JSON."""
 
     log_retention_days: int = 90
     """Days that the stack's log groups keep what is written."""
@@ -79,7 +134,7 @@ class Config:
         for key in ours:
             if key not in knobs:
                 raise InvalidConfiguration(f"unknown context key {key!r}; allowed: {', '.join(knobs)} (cdk.json holds their defaults)")
-        values: dict[str, Any] = {key: whole_number(key, value) if knobs[key] is int else text(key, value) for key, value in ours.items()}
+        values: dict[str, Any] = {key: READERS[knobs[key]](key, value) for key, value in ours.items()}
         return cls(**values)
 
     def __post_init__(self) -> None:
@@ -89,10 +144,43 @@ class Config:
             image = getattr(self, knob)
             known = not image or PRIVATE_IMAGE.fullmatch(image) or PUBLIC_IMAGE.fullmatch(image)
             require(known, knob, image, IMAGE_RULE)
-        require(self.api_authorization in ("iam", "none"), "api_authorization", self.api_authorization, '"iam" or "none"')
+        require(self.encryption in ENCRYPTIONS, "encryption", self.encryption, one_of(ENCRYPTIONS))
+        require(self.api_authorization in AUTHORIZATIONS, "api_authorization", self.api_authorization, one_of(AUTHORIZATIONS))
         require(1 <= self.api_rate_limit <= 10_000, "api_rate_limit", self.api_rate_limit, "1 to 10000 requests a second")
         require(1 <= self.api_burst_limit <= 5_000, "api_burst_limit", self.api_burst_limit, "1 to 5000 requests")
         require(self.log_retention_days in RETENTION, "log_retention_days", self.log_retention_days, f"one of {list(RETENTION)}")
+        self.require_a_network()
+        self.require_operations()
+
+    def require_a_network(self) -> None:
+        """Refuses half a network: the three belong together, but for the security group, which the stack can make."""
+        require(not self.vpc_id or VPC.fullmatch(self.vpc_id), "vpc_id", self.vpc_id, "empty or a VPC's id such as vpc-0123456789abcdef0")
+        known = not self.subnet_ids or SUBNETS.fullmatch(self.subnet_ids)
+        require(known, "subnet_ids", self.subnet_ids, "empty or ids such as subnet-0123456789abcdef0, separated by commas without spaces")
+        different = len(set(self.subnets)) == len(self.subnets) <= MOST_SUBNETS
+        require(different, "subnet_ids", self.subnet_ids, f"at most {MOST_SUBNETS} different subnets")
+        known = not self.security_group_id or SECURITY_GROUP.fullmatch(self.security_group_id)
+        require(known, "security_group_id", self.security_group_id, "empty or a security group's id such as sg-0123456789abcdef0")
+        require(bool(self.vpc_id) == bool(self.subnet_ids), "subnet_ids", self.subnet_ids, "given where vpc_id is given, and only there")
+        alone = self.security_group_id and not self.vpc_id
+        require(not alone, "security_group_id", self.security_group_id, "empty where vpc_id is empty")
+
+    def require_operations(self) -> None:
+        """Refuses what the functions that look after a deployment could not be set up with."""
+        known = not self.notify_email or MAIL_ADDRESS.fullmatch(self.notify_email)
+        require(known, "notify_email", self.notify_email, "empty or one mail address")
+        require(
+            self.endpoint_idle_hours <= MOST_IDLE_HOURS, "endpoint_idle_hours", self.endpoint_idle_hours, f"0 to {MOST_IDLE_HOURS} hours"
+        )
+        require(self.retraining == "none" or SCHEDULE.fullmatch(self.retraining), "retraining", self.retraining, SCHEDULE_RULE)
+        require(is_json_object(self.retraining_input), "retraining_input", self.retraining_input, 'a JSON object such as {"seed": 7}')
+        twice = self.retrain_on_new_data and self.retraining != "none"
+        require(not twice, "retraining", self.retraining, '"none" where retrain_on_new_data is true, which looks every hour')
+
+    @property
+    def subnets(self) -> list[str]:
+        """`subnet_ids`, one by one."""
+        return self.subnet_ids.split(",") if self.subnet_ids else []
 
     @property
     def log_retention(self) -> logs.RetentionDays:
@@ -116,3 +204,26 @@ def whole_number(knob: str, value: object) -> int:
     """A whole number; `-c name=20` on the command line gives the string "20"."""
     require(not isinstance(value, bool) and re.fullmatch(r"\d+", str(value)), knob, value, "a whole number")
     return int(str(value))
+
+
+def is_json_object(written: str) -> bool:
+    """Whether this is the JSON of an object; what stands in it is read by the function that uses it."""
+    try:
+        return isinstance(json.loads(written), dict)
+    except ValueError:
+        return False
+
+
+def switch(knob: str, value: object) -> bool:
+    """True or false; `-c web_acl=true` on the command line gives the string "true"."""
+    require(str(value).lower() in ("true", "false"), knob, value, "true or false")
+    return str(value).lower() == "true"
+
+
+def one_of(values: tuple[str, ...]) -> str:
+    """The allowed values as a sentence has them."""
+    return f"{', '.join(map(json.dumps, values[:-1]))} or {json.dumps(values[-1])}"
+
+
+READERS: dict[Any, Callable[[str, object], Any]] = {str: text, int: whole_number, bool: switch}
+"""A knob's type -> what reads its value."""

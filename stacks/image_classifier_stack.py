@@ -7,7 +7,11 @@ from aws_cdk import CfnOutput, Stack, Tags
 from constructs import Construct
 
 from stacks.configuration import Config
+from stacks.encryption import Encryption
 from stacks.inference_api import InferenceApi
+from stacks.network import Network
+from stacks.notifications import Notifications
+from stacks.operations import Operations
 from stacks.storage import Storage
 from stacks.workflow import Workflow
 
@@ -18,9 +22,29 @@ class ImageClassifierStack(Stack):
     def __init__(self, scope: Construct, id: str, *, config: Config) -> None:  # noqa: A002 - CDK's own name for it
         """Adds the three, and the outputs that tools find them by."""
         super().__init__(scope, id, description="Whippet: a tuned, trained and deployed image classifier")
-        storage = Storage(self, "Storage")
-        workflow = Workflow(self, "Workflow", config=config, storage=storage)
-        api = InferenceApi(self, "InferenceApi", config=config)
+        encryption = Encryption(self, "Encryption", config=config)
+        network = Network(self, "Network", config=config)
+        storage = Storage(self, "Storage", config=config, encryption=encryption)
+        notifications = Notifications(self, "Notifications", config=config, encryption=encryption)
+        workflow = Workflow(
+            self,
+            "Workflow",
+            config=config,
+            storage=storage,
+            encryption=encryption,
+            network=network,
+            notifications=notifications,
+        )
+        Operations(
+            self,
+            "Operations",
+            config=config,
+            encryption=encryption,
+            storage=storage,
+            workflow=workflow,
+            notifications=notifications,
+        )
+        api = InferenceApi(self, "InferenceApi", config=config, encryption=encryption)
         CfnOutput(self, "BucketName", value=storage.bucket.bucket_name, description="Photos, weights, and what executions leave")
         CfnOutput(self, "StateMachineArn", value=workflow.state_machine.state_machine_arn, description="Start an execution of it with {}")
         CfnOutput(self, "ApiUrl", value=api.url, description="Post a photo here")

@@ -4,17 +4,19 @@ Runs at synth. Regional, signed requests by default, throttled, logged and trace
 answered in the words of the product too: {"error": "<one sentence>"}.
 """
 
-from typing import Any
-
 from aws_cdk import CfnResource, Duration, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from stacks.api_authorization import ApiAuthorization
 from stacks.configuration import Config
-from stacks.function import Function
-from stacks.permissions import acknowledge, allow, explain_wildcards, resource_arn
+from stacks.encryption import Encryption
+from stacks.function import Function, add_log_group
+from stacks.permissions import acknowledge, allow, explain, resource_arn, single
+from stacks.tidying import NEW_NAMES, allow_looking_at_deployments
+from stacks.web_acl import WebAcl
 
 STAGE = "v1"
 PHOTO_TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"]
@@ -26,14 +28,22 @@ GATEWAY_SENTENCES = {
     apigateway.ResponseType.THROTTLED: '"too many requests; try again in a moment"',
 }
 
+NO_WEB_ACL = "The stage throttles, and callers sign their requests; the knob `web_acl=true` puts a firewall before it, at a fixed price."
+STAGE_FINDINGS = {
+    "NIST.800.53.R5-APIGWCacheEnabledAndEncrypted": "Every photo is another one: no answer could be given twice, and none is kept.",
+    "NIST.800.53.R5-APIGWSSLEnabled": "Behind the stage are Lambda functions, which API Gateway calls by its own signature; no HTTP server"
+    " is there that a certificate could be shown to.",
+}
+"""Finding of the checks -> why the stage is meant to be so."""
+
 
 class InferenceApi(Construct):
     """The route to the endpoint. It stands before there is an endpoint, and then answers 503."""
 
-    def __init__(self, scope: Construct, id: str, *, config: Config) -> None:  # noqa: A002 - CDK's own name for it
+    def __init__(self, scope: Construct, id: str, *, config: Config, encryption: Encryption) -> None:  # noqa: A002 - CDK's own name for it
         """Adds the API, its two functions and its logs."""
         super().__init__(scope, id)
-        self.config = config
+        self.config, self.encryption = config, encryption
         self.invoke_endpoint = self.add_invoke_endpoint()
         self.show_page = self.add_show_page()
         self.api = self.add_api()
@@ -50,35 +60,52 @@ class InferenceApi(Construct):
         return self.api.url_for_path("/")
 
     def add_invoke_endpoint(self) -> Function:
-        """Asks the project's endpoint and no other."""
+        """Asks the project's endpoint and no other; where it was removed because nobody asked, it is made again as it was."""
+        project = self.config.project
         function = Function(
             self,
             "InvokeEndpoint",
             module="invoke_endpoint",
             config=self.config,
+            encryption=self.encryption,
             memory_mb=512,
             timeout=Duration.seconds(28),
-            environment={"ENDPOINT_NAME": self.config.project},
+            environment={"ENDPOINT_NAME": project, **({"MODEL_PACKAGE_GROUP": project} if self.config.endpoint_idle_hours else {})},
         )
-        endpoint = resource_arn(self, "sagemaker", f"endpoint/{self.config.project}")
-        allow(function.role, ["sagemaker:InvokeEndpoint"], endpoint)
+        endpoint = resource_arn(self, "sagemaker", f"endpoint/{project}")
+        allow(function.role, ["sagemaker:InvokeEndpoint"], endpoint, why="It hands photos to the endpoint.")
+        if self.config.endpoint_idle_hours:
+            self.allow_waking(function.role)
         return function
+
+    def allow_waking(self, role: iam.Role) -> None:
+        """Only where endpoints are removed that nobody asks."""
+        project = self.config.project
+        endpoint = resource_arn(self, "sagemaker", f"endpoint/{project}")
+        configs = resource_arn(self, "sagemaker", f"endpoint-config/{project}-*")
+        why = "A request wakes an endpoint that was removed because nobody asked."
+        allow(role, ["sagemaker:CreateEndpoint"], endpoint, configs, why=why, why_wildcard=NEW_NAMES)
+        allow(role, ["sagemaker:AddTags"], endpoint, why="The woken endpoint is tagged as the first one was.")
+        allow_looking_at_deployments(role, project, why="It wakes the endpoint with the newest deployed model.")
 
     def add_show_page(self) -> Function:
         """Answers with one file."""
         return Function(
-            self, "ShowPage", module="show_page", config=self.config, memory_mb=128, timeout=Duration.seconds(10), environment={}
+            self,
+            "ShowPage",
+            module="show_page",
+            config=self.config,
+            encryption=self.encryption,
+            memory_mb=128,
+            timeout=Duration.seconds(10),
+            environment={},
         )
 
     def add_api(self) -> apigateway.RestApi:
         """The API and its only stage."""
         account = self.add_log_permission()
-        log_group = logs.LogGroup(
-            self,
-            "AccessLogs",
-            log_group_name=f"/aws/apigateway/{self.config.project}",
-            retention=self.config.log_retention,
-            removal_policy=RemovalPolicy.DESTROY,
+        log_group = add_log_group(
+            self, "AccessLogs", f"/aws/apigateway/{self.config.project}", config=self.config, encryption=self.encryption
         )
         api = apigateway.RestApi(
             self,
@@ -100,12 +127,18 @@ class InferenceApi(Construct):
             )
         api.deployment_stage.node.add_dependency(account)
         acknowledge(api, "AwsSolutions-APIG2", "The body is a photo, for which no schema exists; invoke_endpoint checks type and size.")
-        acknowledge(
-            api.deployment_stage,
-            "AwsSolutions-APIG3",
-            "Callers sign their requests and the stage throttles them; a web ACL costs more than all the rest of the API.",
-        )
+        for finding, reason in STAGE_FINDINGS.items():
+            acknowledge(api.deployment_stage, finding, reason)
+        self.guard(api)
         return api
+
+    def guard(self, api: apigateway.RestApi) -> None:
+        """The firewall, where the configuration asks for one."""
+        if self.config.web_acl:
+            WebAcl(self, "WebAcl", config=self.config, encryption=self.encryption, stage=api.deployment_stage)
+            return
+        for finding in ("AwsSolutions-APIG3", "NIST.800.53.R5-APIGWAssociatedWithWAF"):
+            acknowledge(api.deployment_stage, finding, NO_WEB_ACL)
 
     def stage_options(self, log_group: logs.LogGroup) -> apigateway.StageOptions:
         """One access log line a request; bodies are never logged."""
@@ -138,10 +171,11 @@ class InferenceApi(Construct):
         every_group = resource_arn(self, "logs", "*")
         # Within the role: a policy beside it would go with the stack, and every API of the account would stop logging.
         document = iam.PolicyDocument(statements=[iam.PolicyStatement(actions=actions, resources=[every_group])])
-        role = iam.Role(
-            self, "LogRole", assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"), inline_policies={"WriteLogs": document}
+        role = single(
+            iam.Role(self, "LogRole", assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"), inline_policies={"WriteLogs": document})
         )
-        explain_wildcards(role, actions, every_group, why="API Gateway names the log groups, and this role serves all APIs.")
+        why = "API Gateway writes the logs of all APIs of the account in this role's name."
+        explain(role, actions, every_group, why=why, why_wildcard="API Gateway names the log groups, and this role serves all APIs.")
         account = apigateway.CfnAccount(self, "Account", cloud_watch_role_arn=role.role_arn)
         account.node.add_dependency(role)
         for kept in (role, account):
@@ -150,14 +184,8 @@ class InferenceApi(Construct):
 
     def add_routes(self) -> None:
         """The two methods."""
-        options: dict[str, Any] = {"authorization_type": apigateway.AuthorizationType.IAM}
-        if self.config.api_authorization == "none":
-            options = {"authorization_type": apigateway.AuthorizationType.NONE}
-        show = self.api.root.add_method("GET", apigateway.LambdaIntegration(self.show_page.function, allow_test_invoke=False), **options)
-        predict = self.api.root.add_resource("predict").add_method(
-            "POST", apigateway.LambdaIntegration(self.invoke_endpoint.function, allow_test_invoke=False), **options
-        )
-        for method in (show, predict):
-            acknowledge(method, "AwsSolutions-COG4", "Callers sign with IAM; a user pool is for people, and these callers are programs.")
-            if self.config.api_authorization == "none":
-                acknowledge(method, "AwsSolutions-APIG4", "The configuration opens the API to everybody.")
+        authorization = ApiAuthorization(self, "Authorization", config=self.config, api=self.api)
+        show = apigateway.LambdaIntegration(self.show_page.function, allow_test_invoke=False)
+        predict = apigateway.LambdaIntegration(self.invoke_endpoint.function, allow_test_invoke=False)
+        authorization.explain(self.api.root.add_method("GET", show, **authorization.options))
+        authorization.explain(self.api.root.add_resource("predict").add_method("POST", predict, **authorization.options))

@@ -1,6 +1,8 @@
-"""What a role may do, statement by statement: no managed policy, and no `*` without the reason why no name can stand there.
+"""What a role may do, statement by statement: no managed policy, no statement without its reason, and no `*` without the reason why no
+name can stand there.
 
-Runs at synth. The reasons are read by cdk-nag, which checks the synthesised stack in the tests.
+Runs at synth. The reasons go into the metadata of the cloud assembly: cdk-nag reads them when it checks the stack in the tests, and
+security_page.py makes the table of docs/security.md of them.
 """
 
 import re
@@ -10,26 +12,52 @@ from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+PERMISSION = "whippet:permission"
+"""Kind of the metadata that says what a statement is for."""
+ACCEPTED = "whippet:accepted"
+"""Kind of the metadata that says why a finding is meant to be so."""
 
-def allow(role: iam.Role, actions: list[str], *resources: str, why_wildcard: str = "", conditions: dict[str, Any] | None = None) -> None:
-    """Adds one statement; a resource with a `*` needs `why_wildcard`, and is acknowledged with it."""
+
+def allow(
+    role: iam.Role, actions: list[str], *resources: str, why: str, why_wildcard: str = "", conditions: dict[str, Any] | None = None
+) -> None:
+    """Adds one statement; a resource with a `*` needs `why_wildcard` too, and is acknowledged with it."""
     role.add_to_policy(iam.PolicyStatement(actions=actions, resources=list(resources), conditions=conditions))
-    explain_wildcards(role, actions, *resources, why=why_wildcard)
+    explain(role, actions, *resources, why=why, why_wildcard=why_wildcard, conditions=conditions)
 
 
-def explain_wildcards(role: iam.Role, actions: list[str], *resources: str, why: str) -> None:
-    """Acknowledges each resource with a `*` and the reason; ValueError if there is none."""
-    for resource in resources:
-        written = readable(Stack.of(role).resolve(resource))
-        if "*" in written:
-            if not why:
-                raise ValueError(f"{role.node.path} is allowed {actions} on {written}: say why a wildcard, or name the resource")
-            acknowledge(role, f"AwsSolutions-IAM5[Resource::{written}]", why)
+def explain(
+    role: iam.Role, actions: list[str], *resources: str, why: str, why_wildcard: str = "", conditions: dict[str, Any] | None = None
+) -> None:
+    """Says what a statement is for that stands in the role's policies already; CDK adds a few of its own."""
+    written = [readable(Stack.of(role).resolve(each)) for each in resources]
+    said = " ".join(filter(None, (why, why_wildcard)))
+    permission = {"actions": actions, "resources": written, "conditions": Stack.of(role).resolve(conditions or {}), "why": said}
+    role.node.add_metadata(PERMISSION, permission)
+    for resource in written:
+        if "*" in resource:
+            if not why_wildcard:
+                raise ValueError(f"{role.node.path} is allowed {actions} on {resource}: say why a wildcard, or name the resource")
+            acknowledge(role, f"AwsSolutions-IAM5[Resource::{resource}]", why_wildcard)
+
+
+def service_role(scope: Construct, id: str, service: str) -> iam.Role:  # noqa: A002 - CDK's own name for it
+    """A role that one service bears, acting for this account and for no other."""
+    here = {"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}}
+    return single(iam.Role(scope, id, assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com", conditions=here)))
+
+
+def single(role: iam.Role) -> iam.Role:
+    """The same role, of which it is said why its policy is its own."""
+    reason = "The policy belongs to this one role and goes with it; a managed one could be attached to others, and widen them."
+    acknowledge(role, "NIST.800.53.R5-IAMNoInlinePolicy", reason)
+    return role
 
 
 def acknowledge(construct: Construct, finding: str, reason: str) -> None:
     """Says why a finding of the security checks is meant to be so."""
     Validations.of(construct).acknowledge(Acknowledgment(id=finding, reason=reason))
+    construct.node.add_metadata(ACCEPTED, {"finding": finding, "why": reason})
 
 
 def resource_arn(scope: Construct, service: str, resource: str) -> str:
