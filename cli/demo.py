@@ -17,6 +17,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from cli.assessment import say_kept_back
 from cli.demo_photos import DemoPhotos, chess_photos, own_photos, photo_to_ask
 from cli.demo_record import DemoRecord
 from cli.demo_weights import SOURCE, STRIDE, converted_weights
@@ -32,7 +33,7 @@ from cli.screen import screen
 from cli.steps import Steps
 from cli.target import LocalMachine, Target, default_project, home, local_mode, local_target
 from cli.upload import upload_photos, upload_weights
-from cli.verdicts import insights_of, print_insights, print_verdicts, say_kept_back, statuses_of
+from cli.verdicts import insights_of, print_insights, print_verdicts, statuses_of
 from cli.watch import follow, say_log_tail
 from cli.watch_view import clock
 

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cli.assessment import print_accuracy, say_kept_back
 from cli.bucket import Bucket
 from cli.errors import RefusedError
 from cli.execution import Execution, TrainingJob, read_execution, run_name, the_latest
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, home, open_target
-from cli.verdicts import KINDS, insights_of, print_insights, print_verdicts, say_kept_back, statuses_of
+from cli.verdicts import KINDS, insights_of, print_insights, print_verdicts, statuses_of
 
 DOCUMENTS = ("evaluation", "insights", *KINDS)
 """JSON files of the report that are read here."""
@@ -61,6 +62,7 @@ def print_report(console: Console, target: Target, execution: Execution, fetched
     """The insights, the verdicts, and where the page is."""
     if execution.kept_back is not None:
         say_kept_back(console, target, execution)
+    print_accuracy(console, execution)
     print_insights(console, insights_of(execution, fetched.documents))
     print_verdicts(console, statuses_of(execution, fetched.documents), execution.input.get("debugger") == "off")
     console.print(f"  report    {fetched.page}", style="dim", soft_wrap=True)

@@ -1,7 +1,5 @@
 """What the rules said and what to change, short enough for a terminal; the report has the rest. Used by `whippet report` and the demo."""
 
-import json
-import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.execution import Execution
-from cli.target import Target
 
 Status = Mapping[str, Any]
 
@@ -73,21 +70,6 @@ def print_insights(console: Console, insights: Sequence[Mapping[str, str]]) -> N
             console.print(Text(f"{'':11}{insight['change']}", style="dim"), soft_wrap=True)
     if len(insights) > TOP:
         console.print(Text(f"{'':11}and {len(insights) - TOP} more in the report", style="dim"))
-
-
-def say_kept_back(console: Console, target: Target, execution: Execution) -> None:
-    """That the model was not deployed, why, and how it could be all the same."""
-    console.print(Text("  The execution succeeded, but its model was not deployed: the endpoint is as it was before.", style="yellow"))
-    for reason in execution.kept_back or ["the execution gave no reason"]:
-        console.print(Text(f"  ▲ {reason}"), soft_wrap=True)
-    again = f"whippet run{target.option} --input {shlex.quote(json.dumps(_unblocked(execution.input)))}"
-    console.print(Text(f"  Mend it and run again, or, to deploy whatever the rules say: {again}", style="dim"), soft_wrap=True)
-
-
-def _unblocked(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The same input, with no rule that keeps the model back."""
-    rules = value.get("rules")
-    return {**value, "rules": {**(rules if isinstance(rules, dict) else {}), "block_deployment": []}}
 
 
 def _told(status: Status, width: int) -> Text:

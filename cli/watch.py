@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cli.assessment import print_accuracy, say_kept_back
 from cli.execution import Execution, failed_job, log_lines, read_execution, reason, the_latest
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, open_target
-from cli.verdicts import print_verdicts, say_kept_back, statuses_of
+from cli.verdicts import print_verdicts, statuses_of
 from cli.watch_view import ChangeLog, clock, picture
 
 LOG_TAIL = 15
@@ -69,6 +70,7 @@ def say_success(console: Console, target: Target, execution: Execution) -> None:
     statuses = statuses_of(execution, {})
     if any(statuses.values()):
         print_verdicts(console, statuses)
+    print_accuracy(console, execution)
     for warning in execution.output.get("warnings", []):
         console.print(Text(f"  ▲ {warning}"), soft_wrap=True)
     if execution.kept_back is not None:

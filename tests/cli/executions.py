@@ -64,6 +64,18 @@ OUTPUT = {
     "profiler_rule_statuses": [{"RuleConfigurationName": "BatchSize", "RuleEvaluationStatus": "NoIssuesFound", "StatusDetails": ""}],
 }
 
+CHAMPION = {
+    "package": "arn:aws:sagemaker:us-east-1:000000000000:model-package/whippet/2",
+    "version": "2",
+    "accuracy": 0.905,
+    "new_accuracy": 0.912,
+    "difference": 0.007,
+    "interval": [-0.012, 0.026],
+    "photos": 300,
+    "sentence": "accuracy 0.912 against the champion's 0.905 on the same 300 photos, difference +0.7 points, 95 % interval -1.2 to +2.6",
+}
+"""What an execution says of the model that it was compared with."""
+
 REASON = "rule UnchangedTensor found an issue, and rules.block_deployment names it: fc.weight did not change"
 KEPT_BACK = {**{key: value for key, value in OUTPUT.items() if key != "endpoint"}, "deployed": False, "reasons": [REASON]}
 """The output of an execution whose model a rule kept back."""
