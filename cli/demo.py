@@ -1,7 +1,7 @@
 """The main job, end to end, on this machine: photos and weights, local mode, deployment, execution, and one photo asked about.
 
-Runs on the user's machine: `make demo`, or `python -m cli.demo [--data PATH] [--jobs 4]`. It is the verbs of `whippet` in their order, and
-leaves a record for programs in `.local/demo.json`. A second run uses what the first one made.
+Runs on the user's machine: `make demo`, or `python -m cli.demo [--data PATH] [--jobs 4] [--strict]`. It is the verbs of `whippet`
+in their order, and leaves a record for programs in `.local/demo.json`. A second run uses what the first one made.
 """
 
 import json
@@ -25,6 +25,7 @@ from cli.deploy import deploy_stack
 from cli.errors import RefusedError
 from cli.execution import Execution, reason
 from cli.main import MENDABLE, sentence
+from cli.options import Strict
 from cli.predict import classify, print_answer
 from cli.registry import Say
 from cli.report import FetchedReport, fetch_report, no_report, report_folder
@@ -46,13 +47,16 @@ def demo(
     parallel: Annotated[int, typer.Option(help="How many of them at once.")] = 2,
     epochs: Annotated[int | None, typer.Option(help="Epochs of every training job; default: 20.")] = None,
     project: Annotated[str | None, typer.Option(help="Stack name and prefix; default: what cdk.json says.")] = None,
+    strict: Strict = False,
 ) -> None:
     """Run the main job on this machine."""
     console = screen()
     record = DemoRecord(home() / "demo.json")
     record.start()
     try:
-        play(console, record, local_mode(), project or default_project(), data, execution_input({}, jobs, min(parallel, jobs), epochs))
+        play(
+            console, record, local_mode(strict), project or default_project(), data, execution_input({}, jobs, min(parallel, jobs), epochs)
+        )
         record.succeed()
     except KeyboardInterrupt:
         record.fail("interrupted")

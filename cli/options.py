@@ -8,3 +8,9 @@ Local = Annotated[bool, typer.Option("--local", help="Work on local mode on this
 Project = Annotated[
     str | None, typer.Option("--project", help="Stack name and prefix of every job; default: what cdk.json says.", show_default=False)
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Local mode over TLS, where every call needs a permission of its role.", envvar="WHIPPET_STRICT", show_envvar=True
+    ),
+]

@@ -59,7 +59,7 @@ def classify(target: Target, photo: Path) -> dict[str, Any]:
 def _session(target: Target, url: str) -> URLLib3Session:
     """Connects as boto3's own clients do: on AWS through the environment's proxies and with its certificates, locally without either."""
     if target.local:
-        return URLLib3Session(timeout=TIMEOUT_S)
+        return URLLib3Session(verify=target.ca_bundle or True, timeout=TIMEOUT_S)
     verify = target.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
     return URLLib3Session(verify=verify, timeout=TIMEOUT_S, proxies=get_environ_proxies(url))
 

@@ -16,6 +16,7 @@ from cli.execution import latest_execution, read_execution, reason, run_name
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, open_target
+from local.mode import TRUST
 
 PAGE_ON_AWS = "\nfor browsers only after `whippet deploy -c api_authorization=none`; with IAM, the default, they get a 403"
 
@@ -88,7 +89,7 @@ def print_exports(console: Console, settings: dict[str, str]) -> None:
     """The lines that point awscli and boto3 at local mode."""
     console.print("\nTo look with awscli or boto3:", style="dim")
     for name, value in settings.items():
-        if name.startswith("AWS_"):
+        if name.startswith("AWS_") or name in TRUST:
             console.print(f"export {name}={value}", soft_wrap=True)
 
 

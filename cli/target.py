@@ -74,7 +74,7 @@ class Target:
     """The environment for AWS tools that are started as a process."""
     local: LocalMachine | None = None
     ca_bundle: str | None = None
-    """The file of certificates that the user's AWS configuration trusts, where it names one (AWS_CA_BUNDLE or `ca_bundle`)."""
+    """The file of certificates to trust: what the user's AWS configuration names (AWS_CA_BUNDLE or `ca_bundle`), or local mode's."""
 
     @property
     def option(self) -> str:
@@ -134,9 +134,9 @@ def default_project() -> str:
     return str(context.get("project", "whippet"))
 
 
-def local_mode() -> LocalMachine:
-    """This machine's local mode, running or not."""
-    return LocalMode(home())
+def local_mode(strict: bool = False) -> LocalMachine:
+    """This machine's local mode, running or not; `strict` is how it is started."""
+    return LocalMode(home(), strict=strict)
 
 
 def open_target(local: bool, project: str | None) -> Target:
@@ -161,8 +161,9 @@ def local_target(project: str, machine: LocalMachine) -> Target:
         botocore_session=botocore.session.Session(session_vars=alone),
     )
     config = Config(max_pool_connections=CONNECTIONS, proxies={}, retries={"mode": "standard", "max_attempts": 3})
-    client = lru_cache(lambda service: session.client(service, endpoint_url=settings["AWS_ENDPOINT_URL"], config=config))
-    return Target(project, client, settings["AWS_DEFAULT_REGION"], lambda: _frozen(session), machine.environment(), machine)
+    url, trusted = settings["AWS_ENDPOINT_URL"], settings.get("AWS_CA_BUNDLE")
+    client = lru_cache(lambda service: session.client(service, endpoint_url=url, config=config, verify=trusted))
+    return Target(project, client, settings["AWS_DEFAULT_REGION"], lambda: _frozen(session), machine.environment(), machine, trusted)
 
 
 def aws_target(project: str) -> Target:

@@ -1,6 +1,6 @@
 """`whippet up` starts local mode; `whippet down` ends what runs and costs: local mode's processes, or on AWS jobs, endpoint and models.
 
-Runs on the user's machine: `whippet up --local`, `whippet down [--local] [--yes]`.
+Runs on the user's machine: `whippet up --local [--strict]`, `whippet down [--local] [--yes]`.
 """
 
 import time
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.billable import Billable, delete_all, find_billable
 from cli.errors import RefusedError
-from cli.options import Local, Project
+from cli.options import Local, Project, Strict
 from cli.screen import screen
 from cli.target import LocalMachine, Target, default_project, local_mode, open_target
 
@@ -22,7 +22,7 @@ PASS_PAUSE_S = 15.0
 """Between two looks; five minutes in all, longer than a job that was told to stop is given."""
 
 
-def up(local: Local = False) -> None:
+def up(local: Local = False, strict: Strict = False) -> None:
     """Start local mode on this machine: the AWS engine and the SageMaker plane."""
     if not local:
         raise RefusedError(
@@ -30,7 +30,7 @@ def up(local: Local = False) -> None:
         )
     console = screen()
     with console.status("Starting local mode") as status:
-        local_mode().start(lambda line: status.update(line))
+        local_mode(strict).start(lambda line: status.update(line))
     console.print("[green]✓[/] Local mode runs. Next: [bold]whippet deploy --local[/]. Stop it with [bold]whippet down --local[/]")
 
 

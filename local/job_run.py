@@ -69,7 +69,9 @@ class JobRun(ABC):
             except DownloadError as error:
                 return self._failed(f"ClientError: {error}", log)
             except (*S3_ERRORS, OSError) as error:
-                return self._failed(f"InternalServerError: local mode could not run the job: {error}", log)
+                # An upload's error has swallowed the code of the error that it is about.
+                denied = "(AccessDenied)" in str(error)
+                return self._failed(f"{'ClientError' if denied else 'InternalServerError: local mode could not run the job'}: {error}", log)
             finally:
                 self._drop_folders()
 

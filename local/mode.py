@@ -2,7 +2,7 @@
 
 Runs in the `whippet` command and in tests. Everything it makes lies under one folder, `.local` by default:
 `cache` downloads, `run` ports and pids, `logs`, `engine` the engine's state and S3 objects, `sagemaker` the plane's state and
-jobs, `image` the image environment, `cdk` the CDK command line's own cache.
+jobs, `image` the image environment, `cdk` the CDK command line's own cache, `tls` the certificate of strict local mode.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import sys
 import time
 import urllib.error
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.certificate import Certificate, CertificateError
 from local.image_environment import ImageEnvironment, Progress
 from local.processes import ProcessBook
 
@@ -31,12 +33,14 @@ ACCESS_KEY = "WHIPPETLOCALMODE0000"
 SECRET_KEY = "local-mode-needs-no-secret"  # noqa: S105 - the engine accepts any
 ENGINE_PORT = 4566
 PLANE_PORT = 4567
+TRUST = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+"""The variables by which AWS tools in Python and in Node find the certificate of strict local mode."""
 PORT_PATIENCE_S = 5.0
 START_TIMEOUT_S = 90.0
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # A proxy that the user has for the web does not reach 127.0.0.1.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_NO_PROXY = urllib.request.ProxyHandler({})
 _DEPLOYED_API = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[^/]+/([^/]+)(/.*)?$")
 
 
@@ -56,13 +60,20 @@ class LocalStatus:
 class LocalMode:
     """Local mode under one folder. `start` and `stop` are idempotent and safe after any crash."""
 
-    def __init__(self, home: Path | None = None, image: ImageEnvironment | None = None, first_port: int = ENGINE_PORT) -> None:
-        """Use `home` (default: $WHIPPET_HOME, else `.local`), `image` (default: home/image) and ports from `first_port` on (0: any)."""
+    def __init__(
+        self, home: Path | None = None, image: ImageEnvironment | None = None, first_port: int = ENGINE_PORT, strict: bool = False
+    ) -> None:
+        """Use `home` (default: $WHIPPET_HOME, else `.local`), `image` (default: home/image) and ports from `first_port` on (0: any).
+
+        `strict` is what `start` starts: every call needs a permission, and TLS. What runs already says itself whether it is strict.
+        """
         self.home = (home or Path(os.environ.get("WHIPPET_HOME") or ".local")).resolve()
         self.image = image or ImageEnvironment(self.home / "image")
         self.logs_folder = self.home / "logs"
         self.cache_folder = self.home / "cache"
+        self.certificate = Certificate(self.home / "tls")
         self._first_port = first_port
+        self._strict = strict
         self._processes = ProcessBook(self.home / "run")
 
     def start(self, progress: Progress = lambda _line: None) -> None:
@@ -77,7 +88,8 @@ class LocalMode:
                 progress(f"local mode already runs at {self.engine_url}")
                 return
             self._start_parts(progress)
-            progress(f"local mode runs: AWS at {self.engine_url}, its SageMaker behind it; logs in {self.logs_folder}")
+            strictly = ", every call with a permission of its role" if self.is_strict else ""
+            progress(f"local mode runs: AWS at {self.engine_url}, its SageMaker behind it{strictly}; logs in {self.logs_folder}")
 
     def stop(self, progress: Progress = lambda _line: None) -> list[int]:
         """End everything local mode started, by pid; returns the pids. What lies in S3 and the endpoints' definitions stay."""
@@ -100,9 +112,19 @@ class LocalMode:
         return LocalStatus(self._processes.alive("engine"), self._processes.alive("plane"), jobs)
 
     @property
+    def is_strict(self) -> bool:
+        """Whether what runs, or ran last, is strict."""
+        return read_strict(self.home)
+
+    @property
+    def decisions_file(self) -> Path:
+        """Where strict local mode writes who was allowed what, since the engine's start."""
+        return decisions_file(self.home)
+
+    @property
     def engine_url(self) -> str:
         """Where the AWS services answer."""
-        return f"http://127.0.0.1:{self._ports().get('engine', ENGINE_PORT)}"
+        return f"{'https' if self.is_strict else 'http'}://127.0.0.1:{self._ports().get('engine', ENGINE_PORT)}"
 
     @property
     def plane_url(self) -> str:
@@ -126,6 +148,7 @@ class LocalMode:
             "CDK_DISABLE_CLI_TELEMETRY": "true",
             "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
             "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+            **({name: str(self.certificate.authority) for name in TRUST} if self.is_strict else {}),
         }
 
     def environment(self) -> dict[str, str]:
@@ -143,8 +166,12 @@ class LocalMode:
         return f"{self.engine_url}/restapis/{api}/{stage}/_user_request_{path or '/'}"
 
     def _stop_what_is_outdated(self) -> None:
-        """End parts that run other code than this, after a `git pull`, and servers whose image environment is about to be rebuilt."""
-        outdated = self._processes.records() and self._code_stamp_file.exists() and self._code_stamp_file.read_text() != code_stamp()
+        """End parts that run other code than this, after a `git pull`, or another strictness than is wanted now.
+
+        Also servers whose image environment is about to be rebuilt.
+        """
+        other_code = self._code_stamp_file.exists() and self._code_stamp_file.read_text() != code_stamp()
+        outdated = self._processes.records() and (other_code or self.is_strict != self._strict)
         if outdated or not self.image.is_ready():
             self._stop_part("plane", grace_s=30.0)
         if outdated:
@@ -164,13 +191,14 @@ class LocalMode:
 
     def _start_parts(self, progress: Progress) -> None:
         """Start what does not answer, after ending what is left of an earlier run."""
+        self._make_certificate()
         missing = [name for name in ("engine", "plane") if not self._answers(name)]
         for name in missing:
             self._stop_part(name, grace_s=5.0)
         engine_url = self.engine_url
         self._choose_ports(missing)
-        if self.engine_url != engine_url and "plane" not in missing:
-            # It would go on calling the engine where nobody, or somebody else, listens now.
+        if (self.engine_url != engine_url or (self._strict and missing)) and "plane" not in missing:
+            # It would go on calling the engine where nobody, or somebody else, listens now, or with roles that the engine has forgotten.
             self._stop_part("plane", grace_s=5.0)
             missing.append("plane")
         for name in missing:
@@ -178,6 +206,14 @@ class LocalMode:
             self._start_process(name)
         for name in missing:
             self._wait_for(name)
+
+    def _make_certificate(self) -> None:
+        if not self._strict:
+            return
+        try:
+            self.certificate.ensure()
+        except CertificateError as error:
+            raise LocalModeError(str(error)) from error
 
     def _start_process(self, name: str) -> None:
         log = self.logs_folder / f"{name}.log"
@@ -208,6 +244,10 @@ class LocalMode:
             "LOG_LEVEL": "WARNING",
             "TMPDIR": str(folder / "tmp"),
             "WHIPPET_HOME": str(self.home),
+            "AUTH": str(self.is_strict).lower(),
+            "USE_SSL": "1" if self.is_strict else "0",
+            "MINISTACK_SSL_CERT": str(self.certificate.file) if self.is_strict else "",
+            "MINISTACK_SSL_KEY": str(self.certificate.key) if self.is_strict else "",
         }
 
     def _plane_settings(self) -> dict[str, str]:
@@ -216,10 +256,14 @@ class LocalMode:
             "WHIPPET_HOME": str(self.home),
             "WHIPPET_IMAGE": str(self.image.folder),
             "WHIPPET_PLANE_PORT": str(self._ports()["plane"]),
+            "WHIPPET_PLANE_STRICT": "1" if self.is_strict else "",
         }
 
     def _choose_ports(self, missing: list[str]) -> None:
-        """Keep the last port of each part when it is free (a redeploy then finds the same URLs), else take the next free one."""
+        """Keep the last port of each part when it is free (a redeploy then finds the same URLs), else take the next free one.
+
+        What is written also says that it is strict, from which all URLs follow.
+        """
         ports = self._ports()
         taken = {port for name, port in ports.items() if name not in missing}
         for name in missing:
@@ -228,7 +272,8 @@ class LocalMode:
             ports[name] = free_port(wanted, taken, patience_s=PORT_PATIENCE_S if name in ports else 0.0)
             taken.add(ports[name])
         path = self.home / "run" / "local.json"
-        path.with_suffix(".unfinished").write_text(json.dumps({f"{name}_port": port for name, port in ports.items()}))
+        written = {**{f"{name}_port": port for name, port in ports.items()}, "strict": self._strict}
+        path.with_suffix(".unfinished").write_text(json.dumps(written))
         path.with_suffix(".unfinished").replace(path)
 
     def _ports(self) -> dict[str, int]:
@@ -239,10 +284,16 @@ class LocalMode:
             return False
         url = f"{self.engine_url}/_ministack/health" if name == "engine" else f"{self.plane_url}/health"
         try:
-            with _DIRECT.open(url, timeout=10) as answer:
+            with self._opener(url).open(url, timeout=10) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    def _opener(self, url: str) -> urllib.request.OpenerDirector:
+        if not url.startswith("https:"):
+            return urllib.request.build_opener(_NO_PROXY)
+        trusting = ssl.create_default_context(cafile=self.certificate.authority)
+        return urllib.request.build_opener(_NO_PROXY, urllib.request.HTTPSHandler(context=trusting))
 
     def _wait_for(self, name: str) -> None:
         log = self.logs_folder / f"{name}.log"
@@ -272,11 +323,25 @@ def code_stamp() -> str:
 
 def read_ports(home: Path) -> dict[str, int]:
     """The ports written by the last start: {"engine": …, "plane": …}, empty before the first."""
+    return {name.removesuffix("_port"): int(port) for name, port in _read_start(home).items() if name.endswith("_port")}
+
+
+def read_strict(home: Path) -> bool:
+    """Whether the last start was a strict one."""
+    return bool(_read_start(home).get("strict", False))
+
+
+def decisions_file(home: Path) -> Path:
+    """Where strict local mode under `home` writes who was allowed what."""
+    return home / "run" / "decisions.jsonl"
+
+
+def _read_start(home: Path) -> dict[str, int | bool]:
     try:
-        written = json.loads((home / "run" / "local.json").read_text())
+        written: dict[str, int | bool] = json.loads((home / "run" / "local.json").read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return {name.removesuffix("_port"): int(port) for name, port in written.items()}
+    return written
 
 
 def free_port(wanted: int, taken: set[int], patience_s: float = 0.0) -> int:

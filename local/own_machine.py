@@ -23,7 +23,7 @@ def for_own_machine(served: Application) -> Application:
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
-        reason = refusal(headers) if scope["type"] in ("http", "websocket") else None
+        reason = refusal(headers, scope.get("scheme", "http")) if scope["type"] in ("http", "websocket") else None
         if reason is None:
             await served(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -36,8 +36,8 @@ def for_own_machine(served: Application) -> Application:
     return guarded
 
 
-def refusal(headers: Mapping[str, str]) -> str | None:
-    """Why a request with these headers (names in lower case) is refused, None when it is taken.
+def refusal(headers: Mapping[str, str], scheme: str = "http") -> str | None:
+    """Why a request with these headers (names in lower case), made by `scheme`, is refused, None when it is taken.
 
     A foreign name in Host is DNS rebinding; Origin and Sec-Fetch-Site are what browsers say about the page that asks, the latter
     also where a page only loads an image or follows a link. Programs of the machine send neither.
@@ -45,7 +45,7 @@ def refusal(headers: Mapping[str, str]) -> str | None:
     host, origin = headers.get("host", ""), headers.get("origin")
     if not _OWN_HOST.fullmatch(host):
         return f"local mode answers to the names 127.0.0.1 and localhost only, not to {host!r}"
-    if origin is not None and origin.lower() != f"http://{host}".lower():
+    if origin is not None and origin.lower() != f"{scheme}://{host}".lower():
         return f"local mode takes no requests from web pages other than its own, and this one comes from {origin!r}"
     if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         return "local mode takes no requests from other web pages, links included: type or paste the address into the browser"

@@ -52,7 +52,7 @@ class TaskFailedError(Exception):
 
 def error_name(code: str, sdk: bool = False) -> str:
     """The name Step Functions gives to a SageMaker error code, in the optimised or in the aws-sdk integration."""
-    if code == "ValidationException":
+    if code in ("ValidationException", "AccessDeniedException"):  # neither is in the service's model
         return "SageMaker.SageMakerException" if sdk else "SageMaker.AmazonSageMakerException"
     return f"SageMaker.{code.removesuffix('Exception')}Exception"
 
@@ -60,9 +60,16 @@ def error_name(code: str, sdk: bool = False) -> str:
 class SyncTasks:
     """Runs task states against the plane. Jobs being waited for are noted in a folder, so that a killed engine can stop them later."""
 
-    def __init__(self, client: PlaneClient, notes: Path, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Call through `client`; note running jobs in `notes`."""
+    def __init__(
+        self,
+        client: PlaneClient,
+        notes: Path,
+        sleep: Callable[[float], None] = time.sleep,
+        denial: Callable[[str, Mapping[str, Any]], str | None] = lambda _operation, _request: None,
+    ) -> None:
+        """Call through `client`; note running jobs in `notes`; `denial` says why an operation may not be called, None where it may."""
         self._client = client
+        self._denial = denial
         self._notes = notes
         self._sleep = sleep
 
@@ -120,6 +127,9 @@ class SyncTasks:
 
     def _stop(self, job: Job, which: Mapping[str, str]) -> bool:
         """Stop a job, unless it has ended; False when the plane does not answer."""
+        if denial := self._denial(job.stop, which):
+            log.warning("%s goes on: %s", which[job.name_field], denial)
+            return True
         try:
             self._client.call(job.stop, which)
         except PlaneUnreachableError:
@@ -136,6 +146,9 @@ class SyncTasks:
         return note
 
     def _call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if denial := self._denial(operation, request):
+            code = "AccessDeniedException"
+            raise TaskFailedError(error_name(code), f"{denial} (Service: SageMaker, Status Code: 400, Error Code: {code})")
         try:
             answer = self._client.call(operation, request)
         except PlaneUnreachableError as error:

@@ -1,0 +1,90 @@
+"""The certificate of strict local mode: made on this machine, for 127.0.0.1 and localhost alone, trusted by what local mode starts.
+
+Runs in the `whippet` command, before the engine starts. An authority signs it whose key is deleted at once: a shell that trusts the
+authority, by `AWS_CA_BUNDLE` for instance, trusts this one certificate and nothing that somebody could sign later.
+"""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+DAYS = 397
+RENEWED_AFTER_S = 300 * 86400
+NAMES = "IP:127.0.0.1,DNS:localhost,DNS:*.localhost"
+
+
+class CertificateError(RuntimeError):
+    """No certificate could be made; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """PEM files below `folder`: what the engine shows, the key for it, and the authority that its callers trust."""
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """What the engine shows."""
+        return self.folder / "engine.crt"
+
+    @property
+    def key(self) -> Path:
+        """The engine's private key."""
+        return self.folder / "engine.key"
+
+    @property
+    def authority(self) -> Path:
+        """What callers trust: AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS."""
+        return self.folder / "authority.crt"
+
+    def ensure(self) -> None:
+        """Make it where there is none, or an old one; raises CertificateError."""
+        if self.is_fresh():
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as unfinished:
+            _make(Path(unfinished))
+            for name in (self.key.name, self.file.name, self.authority.name):
+                shutil.move(Path(unfinished, name), self.folder / name)
+
+    def is_fresh(self) -> bool:
+        """Whether all files are there, and valid for some weeks."""
+        files = (self.file, self.key, self.authority)
+        return all(each.is_file() for each in files) and time.time() - self.file.stat().st_mtime < RENEWED_AFTER_S
+
+
+def _make(folder: Path) -> None:
+    """An authority, a request, and the authority's signature under it."""
+    settings = folder / "settings"
+    settings.write_text(
+        "[req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = Whippet local mode\n"
+        "[authority]\nbasicConstraints = critical, CA:TRUE, pathlen:0\nkeyUsage = critical, keyCertSign\nsubjectKeyIdentifier = hash\n"
+        "[engine]\nbasicConstraints = critical, CA:FALSE\nkeyUsage = critical, digitalSignature, keyEncipherment\n"
+        f"extendedKeyUsage = serverAuth\nsubjectAltName = {NAMES}\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n"
+    )
+    common, days = ["-config", "settings", "-sha256"], ["-days", str(DAYS)]
+    new_key = ["-newkey", "rsa:2048", "-nodes"]
+    _openssl(
+        folder, "req", "-x509", *common, *days, *new_key, "-extensions", "authority", "-keyout", "authority.key", "-out", "authority.crt"
+    )
+    _openssl(folder, "req", "-new", *common, *new_key, "-subj", "/CN=127.0.0.1", "-keyout", "engine.key", "-out", "engine.csr")
+    signed_by = ["-CA", "authority.crt", "-CAkey", "authority.key", "-CAcreateserial"]
+    extended = ["-extfile", "settings", "-extensions", "engine"]
+    _openssl(folder, "x509", "-req", "-sha256", *days, "-in", "engine.csr", *signed_by, *extended, "-out", "engine.crt")
+    (folder / "engine.key").chmod(0o600)
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    try:
+        done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise CertificateError(
+            "strict local mode makes its certificate with `openssl`, which is not on the PATH: install it, or leave out --strict"
+        ) from error
+    if done.returncode != 0:
+        said = done.stderr.strip()[-500:]
+        raise CertificateError(f"`openssl {arguments[0]}` could not make the certificate of strict local mode: {said}")
