@@ -1,81 +1,58 @@
 """What a user may ask of one execution: the execution input, its defaults and its limits.
 
-Runs inside `prepare_execution` (and is imported by the stacks and the tests); standard library only. Every key is optional:
+Runs inside `prepare_execution` (and is imported by the tests); standard library only. Every key is optional:
 
     ExecutionInput.parse({})                                          # the defaults
     ExecutionInput.parse({"epochs": 5, "tuning": {"max_jobs": 4}})    # the rest stays as it is
+
+docs/execution-input.schema.json says the same for editors and other programs: `python -m lambdas.execution_input_schema` writes it.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from lambdas.input_values import InvalidExecutionInput, is_number, is_whole, known_keys, one_of, shown, text, whole_number, yes_or_no
+from lambdas.deployment_input import Deployment, Gate
+from lambdas.input_values import (
+    InvalidExecutionInput,
+    choice,
+    declared,
+    known_keys,
+    number,
+    shown,
+    string,
+    value_of,
+    values_of,
+    whole,
+    yes_no,
+)
+from lambdas.instance_types import SUPPORTED, UNPROCESSED_FAMILY, supported_type, uses_gpu
 from lambdas.rules_input import Rules
+from lambdas.tuning_input import Tuning
 
-INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
-GPU_FAMILY = re.compile(r"ml\.(p|g)[0-9]")
-FOREIGN_FAMILY = re.compile(r"ml\.(trn|inf|dl)[0-9]")
-UNPROCESSED_FAMILY = re.compile(r"ml\.(c5n|p3dn|p4d|p4de|p5e|p5en|p6-b200|p6-b300)\.|ml\.p5\.48xlarge")
-"""Machines of training jobs that processing jobs are not offered on; a test holds them against the API's own lists."""
-ARM_FAMILY = re.compile(r"ml\.([a-z]+[0-9]+g[a-z]*\.|p6e-gb)")
-STRATEGIES = ("Bayesian", "Random")
+VERSION = 1
+MOST_FALLBACKS = 4
+MOST_BUDGET_USD = 1_000_000
 DEBUGGER_MODES = ("embedded", "managed", "off")
 TRAINABLE = ("head", "last_stage", "all")
 CLASS_WEIGHTS = ("balanced", "none")
 INPUT_MODES = ("File", "FastFile")
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """The tuning job: what is searched, and how widely."""
-
-    max_jobs: int = 12
-    """Training jobs in all, 1 to 750."""
-
-    max_parallel_jobs: int = 3
-    """Training jobs at a time, 1 to 10 and at most `max_jobs`."""
-
-    epochs: int = 20
-    """Epochs of each of these training jobs, 1 to 1000."""
-
-    strategy: str = "Bayesian"
-    """`Bayesian` or `Random`; Grid cannot search a continuous learning rate, and Hyperband is not offered."""
-
-    lr: tuple[float, float] = (0.001, 0.1)
-    """Least and greatest learning rate, searched on a logarithmic scale; both above 0 and at most 1."""
-
-    batch_size: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
-    """Batch sizes to choose from, each 1 to 4096."""
-
-    @classmethod
-    def parse(cls, document: object) -> Self:
-        """Reads the `tuning` object; raises InvalidExecutionInput."""
-        given = known_keys(document, cls, "tuning")
-        max_jobs = whole_number(given, "tuning.max_jobs", cls.max_jobs, 1, 750)
-        return cls(
-            max_jobs=max_jobs,
-            max_parallel_jobs=whole_number(given, "tuning.max_parallel_jobs", min(cls.max_parallel_jobs, max_jobs), 1, min(10, max_jobs)),
-            epochs=whole_number(given, "tuning.epochs", cls.epochs, 1, 1000),
-            strategy=one_of(given, "tuning.strategy", cls.strategy, STRATEGIES),
-            lr=learning_rates(given.get("lr", cls.lr)),
-            batch_size=batch_sizes(given.get("batch_size", cls.batch_size)),
-        )
+REPLACED = {"endpoint": "deployment"}
+"""Keys of the time before version 1 -> what they are called now."""
 
 
 @dataclass(frozen=True)
 class Preparation:
     """The processing job that reads every photo once, where no earlier execution has."""
 
-    instance_type: str = "ml.m5.2xlarge"
+    instance_type: str = string("ml.m5.2xlarge", pattern=SUPPORTED)
     """SageMaker instance type; that of the training jobs unless another is given."""
 
     @classmethod
     def parse(cls, document: object, training_instance_type: str) -> Self:
         """Reads the `prepare` object; raises InvalidExecutionInput."""
-        given = known_keys(document, cls, "prepare")
-        chosen = instance_type(given, "prepare.instance_type", training_instance_type)
+        given = {"instance_type": training_instance_type, **known_keys(document, cls, "prepare")}
+        chosen = supported_type("prepare.instance_type", value_of(given, cls, "instance_type", "prepare."))
         if UNPROCESSED_FAMILY.match(chosen):
             raise InvalidExecutionInput(
                 f"prepare.instance_type must be a type that SageMaker offers to processing jobs, which {shown(chosen)} is not; "
@@ -85,60 +62,52 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class EndpointHardware:
-    """The machines that answer requests."""
-
-    instance_type: str = "ml.m5.large"
-    """SageMaker instance type; one with a GPU gets the GPU serving image."""
-
-    instance_count: int = 1
-    """How many, 1 to 100."""
-
-    @classmethod
-    def parse(cls, document: object) -> Self:
-        """Reads the `endpoint` object; raises InvalidExecutionInput."""
-        given = known_keys(document, cls, "endpoint")
-        return cls(
-            instance_type=instance_type(given, "endpoint.instance_type", cls.instance_type),
-            instance_count=whole_number(given, "endpoint.instance_count", cls.instance_count, 1, 100),
-        )
-
-
-@dataclass(frozen=True)
 class ExecutionInput:
     """One execution, as asked for; `ExecutionInput.parse({})` is the default one."""
 
-    data: str = "data/"
+    version: int = declared(VERSION, {"const": VERSION})
+    """The version of this document; 1 is the only one so far."""
+
+    data: str = string("data/")
     """Where the photos are: a prefix in the stack's bucket, or `s3://<that bucket>/<prefix>`."""
 
-    epochs: int = 20
+    epochs: int = whole(20, 1, 1000)
     """Epochs of the final training job, 1 to 1000."""
 
-    seed: int = 42
+    seed: int = whole(42, 0, 2**31 - 1)
     """Seed of the split, the search and the training, 0 to 2147483647."""
 
-    instance_type: str = "ml.m5.2xlarge"
+    instance_type: str = string("ml.m5.2xlarge", pattern=SUPPORTED)
     """SageMaker instance type of every training job; one with a GPU gets the GPU training image."""
 
-    instance_count: int = 1
+    instance_fallbacks: tuple[str, ...] = declared(
+        (),
+        {"type": "array", "items": {"type": "string", "pattern": SUPPORTED}, "maxItems": MOST_FALLBACKS, "uniqueItems": True},
+    )
+    """Up to four other instance types, with a GPU as `instance_type` or without one as it: tried in order where AWS has no machine left."""
+
+    instance_count: int = whole(1, 1, 16)
     """Machines of every training job, 1 to 16; more than one only where the backbone is trained."""
 
-    spot: bool = False
+    spot: bool = yes_no(False)
     """Whether training jobs run on spare machines, which cost less and may be taken away: a job then goes on from its last checkpoint."""
 
-    trainable: str = "head"
+    budget_usd: float | None = number(None, 0, MOST_BUDGET_USD, above=True, optional=True)
+    """US dollars that the jobs of this execution may cost: refused where it is expected to cost more, and no job runs longer than that."""
+
+    trainable: str = choice("head", *TRAINABLE)
     """`head`: one layer on features that are computed once; `last_stage`: also the backbone's last stage; `all`: the whole network."""
 
-    class_weights: str = "balanced"
+    class_weights: str = choice("balanced", *CLASS_WEIGHTS)
     """`balanced`: photos of rare classes count more while training; `none`: all count the same."""
 
-    input_mode: str = "File"
+    input_mode: str = choice("File", *INPUT_MODES)
     """`File`: each machine of a training job downloads all photos first; `FastFile`: it reads those that it needs as it goes.
 
     Only where the backbone is trained; `FastFile` unless `File` is asked for where several machines share a job.
     """
 
-    debugger: str = "embedded"
+    debugger: str = choice("embedded", *DEBUGGER_MODES)
     """Of debugger and profiler, in the final training job. `embedded`: it saves tensors, measures itself and judges its own rules;
     `managed`: AWS's Debugger judges, where the account still has it; `off`: nothing is saved."""
 
@@ -151,43 +120,84 @@ class ExecutionInput:
     tuning: Tuning = field(default_factory=Tuning)
     """The search before the final training job."""
 
-    endpoint: EndpointHardware = field(default_factory=EndpointHardware)
-    """The machines behind the endpoint."""
+    gate: Gate = field(default_factory=Gate)
+    """What a model must be worth to be deployed."""
+
+    approval: str = choice("automatic", "automatic", "manual")
+    """`automatic`: a model that is worth it is deployed; `manual`: only once somebody has approved it in the model registry."""
+
+    deployment: Deployment = field(default_factory=Deployment)
+    """The endpoint."""
 
     @classmethod
     def parse(cls, document: object) -> Self:
         """Reads the execution input; a key that is unknown or a value that cannot be raises InvalidExecutionInput."""
+        require_new_names(document)
         given = known_keys(document, cls, "")
-        machine = instance_type(given, "instance_type", cls.instance_type)
-        trainable = one_of(given, "trainable", cls.trainable, TRAINABLE)
+        machine = supported_type("instance_type", value_of(given, cls, "instance_type"))
+        trainable, debugger = value_of(given, cls, "trainable"), value_of(given, cls, "debugger")
         machines = training_instances(given, trainable)
-        debugger = one_of(given, "debugger", cls.debugger, DEBUGGER_MODES)
+        plain = ("data", "epochs", "seed", "spot", "budget_usd", "class_weights", "approval")
         return cls(
-            data=text(given, "data", cls.data),
-            epochs=whole_number(given, "epochs", cls.epochs, 1, 1000),
-            seed=whole_number(given, "seed", cls.seed, 0, 2**31 - 1),
+            version=version(given),
             instance_type=machine,
+            instance_fallbacks=fallbacks(given.get("instance_fallbacks", ()), machine),
             instance_count=machines,
-            spot=yes_or_no(given, "spot", cls.spot),
             trainable=trainable,
-            class_weights=one_of(given, "class_weights", cls.class_weights, CLASS_WEIGHTS),
             input_mode=photo_input_mode(given, trainable, machines),
             debugger=debugger,
             rules=Rules.parse(given.get("rules", {}), trainable, debugger),
             prepare=Preparation.parse(given.get("prepare", {}), machine),
             tuning=Tuning.parse(given.get("tuning", {})),
-            endpoint=EndpointHardware.parse(given.get("endpoint", {})),
+            gate=Gate.parse(given.get("gate", {})),
+            deployment=Deployment.parse(given.get("deployment", {})),
+            **values_of(given, cls, plain, ""),
         )
 
 
-def uses_gpu(instance: str) -> bool:
-    """Whether this instance type carries an NVIDIA GPU (families g and p)."""
-    return GPU_FAMILY.match(instance) is not None
+def require_new_names(document: object) -> None:
+    """A key that has another name now is not called unknown."""
+    for old, new in REPLACED.items():
+        if isinstance(document, Mapping) and old in document:
+            raise InvalidExecutionInput(
+                f'{old} is now {new}, got {shown(document[old])}: write "{new}" in its place, such as '
+                f'{{"{new}": {{"kind": "instance", "instance_type": "ml.m5.large", "instance_count": 1}}}}'
+            )
+
+
+def version(given: Mapping[str, Any]) -> int:
+    """1, until there is another one."""
+    value = given.get("version", VERSION)
+    if isinstance(value, bool) or value != VERSION:
+        raise InvalidExecutionInput(f"version must be {VERSION}, the only version of the execution input so far, got {shown(value)}")
+    return VERSION
+
+
+def fallbacks(value: object, machine: str) -> tuple[str, ...]:
+    """Other instance types for the jobs: each once, and of the first one's kind, since one image serves them all."""
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value) or len(value) > MOST_FALLBACKS:
+        raise InvalidExecutionInput(
+            f"instance_fallbacks must list at most {MOST_FALLBACKS} SageMaker instance types, "
+            f'such as ["ml.m6i.2xlarge"], got {shown(value)}'
+        )
+    for position, instance in enumerate(value):
+        supported_type(f"instance_fallbacks[{position}]", instance)
+        if instance == machine or instance in value[:position]:
+            raise InvalidExecutionInput(
+                f"instance_fallbacks must name types other than instance_type, {machine}, each once; got {shown(instance)} again"
+            )
+        if uses_gpu(instance) != uses_gpu(machine):
+            kind = "with a GPU" if uses_gpu(machine) else "without a GPU"
+            raise InvalidExecutionInput(
+                f"instance_fallbacks must be types {kind}, as instance_type, {machine}, is one; got {shown(instance)}: the image of the "
+                "jobs and the batch sizes that fit depend on it"
+            )
+    return tuple(value)
 
 
 def training_instances(given: Mapping[str, Any], trainable: str) -> int:
     """How many machines share a training job."""
-    count = whole_number(given, "instance_count", ExecutionInput.instance_count, 1, 16)
+    count = int(value_of(given, ExecutionInput, "instance_count"))
     if count > 1 and trainable == "head":
         raise InvalidExecutionInput(
             f'instance_count must be 1 where trainable is "head", got {count}: one layer on prepared features is trained in seconds, '
@@ -198,44 +208,11 @@ def training_instances(given: Mapping[str, Any], trainable: str) -> int:
 
 def photo_input_mode(given: Mapping[str, Any], trainable: str, machines: int) -> str:
     """How training jobs get the photos, where they get them at all; several machines need not download each photo several times."""
-    mode = one_of(given, "input_mode", "FastFile" if machines > 1 else ExecutionInput.input_mode, INPUT_MODES)
+    usual = {"input_mode": "FastFile"} if machines > 1 else {}
+    mode = str(value_of({**usual, **given}, ExecutionInput, "input_mode"))
     if mode != ExecutionInput.input_mode and trainable == "head":
         raise InvalidExecutionInput(
             f'input_mode must be "File" where trainable is "head", got {shown(mode)}: such training jobs read features and no photos; '
             'leave it out, or set trainable to "last_stage" or "all"'
         )
     return mode
-
-
-def instance_type(given: Mapping[str, Any], path: str, default: str) -> str:
-    """A SageMaker instance type with a CPU or an NVIDIA GPU."""
-    value = text(given, path, default)
-    if not INSTANCE_TYPE.fullmatch(value):
-        raise InvalidExecutionInput(f"{path} must be a SageMaker instance type such as ml.m5.2xlarge or ml.g5.xlarge, got {shown(value)}")
-    if FOREIGN_FAMILY.match(value):
-        raise InvalidExecutionInput(f"{path} must be a CPU or an NVIDIA GPU type, which is what the images support; got {shown(value)}")
-    if ARM_FAMILY.match(value):
-        raise InvalidExecutionInput(
-            f"{path} must have an Intel or AMD processor, such as ml.m7i.large, since the images hold no programs for Arm (AWS Graviton); "
-            f"got {shown(value)}"
-        )
-    return value
-
-
-def learning_rates(value: object) -> tuple[float, float]:
-    """[least, greatest] learning rate with 0 < least < greatest <= 1."""
-    if not isinstance(value, list | tuple) or len(value) != 2 or not all(is_number(each) for each in value):
-        raise InvalidExecutionInput(f"tuning.lr must be two numbers [least, greatest], such as [0.001, 0.1], got {shown(value)}")
-    least, greatest = value
-    if not 0 < least < greatest <= 1:
-        raise InvalidExecutionInput(f"tuning.lr must be [least, greatest] with 0 < least < greatest <= 1, got {shown(value)}")
-    return float(least), float(greatest)
-
-
-def batch_sizes(value: object) -> tuple[int, ...]:
-    """One to thirty distinct batch sizes, each 1 to 4096, ascending."""
-    if not isinstance(value, list | tuple) or not all(is_whole(each) and 1 <= each <= 4096 for each in value):
-        raise InvalidExecutionInput(f"tuning.batch_size must list whole numbers from 1 to 4096, such as [16, 32, 64], got {shown(value)}")
-    if not 1 <= len(value) <= 30 or len(set(value)) != len(value):
-        raise InvalidExecutionInput(f"tuning.batch_size must hold 1 to 30 values, each once, got {shown(value)}")
-    return tuple(sorted(int(each) for each in value))

@@ -5,6 +5,8 @@ Runs inside Lambda functions; standard library only. Nothing is asked of AWS: a 
 
 import re
 
+from lambdas.input_values import InvalidExecutionInput, shown
+
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 GPU_FAMILY = re.compile(r"ml\.(p|g)[0-9]")
 FOREIGN_FAMILY = re.compile(r"ml\.(trn|inf|dl)[0-9]")
@@ -40,3 +42,17 @@ def gpus(instance: str) -> int:
     if not uses_gpu(instance):
         return 0
     return GPUS[instance.removeprefix("ml.")[0]].get(instance.rpartition(".")[2], 1)
+
+
+def supported_type(path: str, value: str) -> str:
+    """The instance type of that field of the execution input; one that the images do not support raises InvalidExecutionInput."""
+    if not INSTANCE_TYPE.fullmatch(value):
+        raise InvalidExecutionInput(f"{path} must be a SageMaker instance type such as ml.m5.2xlarge or ml.g5.xlarge, got {shown(value)}")
+    if FOREIGN_FAMILY.match(value):
+        raise InvalidExecutionInput(f"{path} must be a CPU or an NVIDIA GPU type, which is what the images support; got {shown(value)}")
+    if ARM_FAMILY.match(value):
+        raise InvalidExecutionInput(
+            f"{path} must have an Intel or AMD processor, such as ml.m7i.large, since the images hold no programs for Arm (AWS Graviton); "
+            f"got {shown(value)}"
+        )
+    return value

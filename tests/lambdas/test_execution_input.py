@@ -1,17 +1,21 @@
 """The execution input: every default, every limit, and a sentence for each thing that cannot be."""
 
 import json
+import re
 from dataclasses import asdict, fields
 from typing import Any
 
 import botocore.session
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambdas.execution_input import ARM_FAMILY, FOREIGN_FAMILY, UNPROCESSED_FAMILY, ExecutionInput, uses_gpu
+from lambdas.deployment_input import Deployment, Gate
+from lambdas.execution_input import ExecutionInput
 from lambdas.input_values import InvalidExecutionInput
+from lambdas.instance_types import ARM_FAMILY, FOREIGN_FAMILY, SUPPORTED, UNPROCESSED_FAMILY, gpus, processors, uses_gpu
 from lambdas.rules import default_rules
+from lambdas.tuning_input import Completion, Tuning
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -19,17 +23,30 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = st.sampled_from([each.name for each in fields(ExecutionInput)])
-TUNING_FIELDS = st.sampled_from(["max_jobs", "max_parallel_jobs", "epochs", "strategy", "lr", "batch_size"])
+WORDS = st.sampled_from(
+    ["Bayesian", "Random", "Hyperband", "Grid", "instance", "serverless", "none", "canary", "ml.g5.xlarge", "ml.m5.large"]
+)
+NUMBERS = st.integers(-1, 800) | st.floats(0, 1) | st.sampled_from([1024, 2048, 5000])
+LIKELY = JSON | WORDS | NUMBERS | st.lists(NUMBERS, max_size=4) | st.lists(WORDS, max_size=3)
+"""Values that more often come through the first checks."""
+
+
+def members(shape: type) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with some of a dataclass's keys."""
+    return st.dictionaries(st.sampled_from([each.name for each in fields(shape)]), LIKELY, max_size=4)
 
 
 def test_an_empty_input_takes_every_default() -> None:
     assert json.loads(json.dumps(asdict(ExecutionInput.parse({})))) == {
+        "version": 1,
         "data": "data/",
         "epochs": 20,
         "seed": 42,
         "instance_type": "ml.m5.2xlarge",
+        "instance_fallbacks": [],
         "instance_count": 1,
         "spot": False,
+        "budget_usd": None,
         "trainable": "head",
         "class_weights": "balanced",
         "input_mode": "File",
@@ -48,8 +65,22 @@ def test_an_empty_input_takes_every_default() -> None:
             "strategy": "Bayesian",
             "lr": [0.001, 0.1],
             "batch_size": [16, 32, 64, 128, 256, 512],
+            "early_stopping": False,
+            "completion": {"target_loss": None, "no_improvement_jobs": None, "converged": False},
+            "warm_start": [],
         },
-        "endpoint": {"instance_type": "ml.m5.large", "instance_count": 1},
+        "gate": {"least_accuracy": 0.0, "champion": True, "tolerance": 0.01, "class_tolerance": 0.2},
+        "approval": "automatic",
+        "deployment": {
+            "kind": "instance",
+            "instance_type": "ml.m5.large",
+            "instance_count": 1,
+            "max_instance_count": 2,
+            "memory_mb": 4096,
+            "max_concurrency": 5,
+            "update": "canary",
+            "keep_versions": 5,
+        },
     }
 
 
@@ -82,10 +113,13 @@ def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
     [
         ([], "the execution input must be a JSON object, got []"),
         (None, "must be a JSON object, got None"),
-        ({"epoch": 3}, "unknown key 'epoch' in the execution input; allowed keys: data, epochs, seed"),
+        ({"epoch": 3}, "unknown key 'epoch' in the execution input; allowed keys: version, data, epochs, seed"),
+        ({"version": 2}, "version must be 1, the only version of the execution input so far, got 2"),
+        ({"version": True}, "version must be 1"),
+        ({"endpoint": {"instance_count": 2}}, "endpoint is now deployment, got {'instance_count': 2}: write \"deployment\" in its place"),
         ({"tuning": {"jobs": 3}}, "unknown key 'jobs' in tuning; allowed keys: max_jobs"),
         ({"tuning": 4}, "tuning must be a JSON object, got 4"),
-        ({"endpoint": {"count": 1}}, "unknown key 'count' in endpoint"),
+        ({"deployment": {"count": 1}}, "unknown key 'count' in deployment; allowed keys: kind, instance_type"),
         ({"epochs": 0}, "epochs must be a whole number from 1 to 1000, got 0"),
         ({"epochs": "20"}, "epochs must be a whole number from 1 to 1000, got '20'"),
         ({"epochs": True}, "got True"),
@@ -98,7 +132,7 @@ def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
         ({"instance_type": "m5.large"}, "instance_type must be a SageMaker instance type such as"),
         ({"instance_type": "ml.trn1.2xlarge"}, "instance_type must be a CPU or an NVIDIA GPU type"),
         ({"instance_type": "ml.c6gn.xlarge"}, "instance_type must have an Intel or AMD processor"),
-        ({"endpoint": {"instance_type": "ml.m7g.large"}}, "endpoint.instance_type must have an Intel or AMD processor"),
+        ({"deployment": {"instance_type": "ml.m7g.large"}}, "deployment.instance_type must have an Intel or AMD processor"),
         ({"trainable": "body"}, "trainable must be one of head, last_stage, all, got 'body'"),
         ({"class_weights": True}, "class_weights must be one of balanced, none, got True"),
         ({"spot": "yes"}, "spot must be true or false, got 'yes'"),
@@ -118,7 +152,7 @@ def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
         ({"debugger": "on"}, "debugger must be one of embedded, managed, off, got 'on'"),
         ({"rules": []}, "rules must be a JSON object, got []"),
         ({"rules": {"block": []}}, "unknown key 'block' in rules; allowed keys: evaluate, stop_training, block_deployment, parameters"),
-        ({"tuning": {"strategy": "Grid"}}, "tuning.strategy must be one of Bayesian, Random, got 'Grid'"),
+        ({"tuning": {"strategy": "Annealing"}}, "tuning.strategy must be one of Bayesian, Random, Hyperband, Grid, got 'Annealing'"),
         ({"tuning": {"max_jobs": 751}}, "tuning.max_jobs must be a whole number from 1 to 750"),
         ({"tuning": {"max_jobs": 4, "max_parallel_jobs": 5}}, "tuning.max_parallel_jobs must be a whole number from 1 to 4, got 5"),
         ({"tuning": {"max_parallel_jobs": 11}}, "from 1 to 10, got 11"),
@@ -130,8 +164,92 @@ def test_fewer_jobs_than_the_default_parallelism_lower_it() -> None:
         ({"tuning": {"batch_size": [16, 16]}}, "each once, got [16, 16]"),
         ({"tuning": {"batch_size": [0]}}, "tuning.batch_size must list whole numbers from 1 to 4096"),
         ({"tuning": {"batch_size": "16"}}, "got '16'"),
-        ({"endpoint": {"instance_count": 0}}, "endpoint.instance_count must be a whole number from 1 to 100, got 0"),
-        ({"endpoint": {"instance_type": 5}}, "endpoint.instance_type must be a string, got 5"),
+        ({"tuning": {"lr": [0.1]}}, 'to try single values, set tuning.strategy to "Grid"'),
+        ({"tuning": {"strategy": "Grid"}}, 'tuning.lr must be given where tuning.strategy is "Grid", got nothing: a Grid tries values'),
+        ({"tuning": {"strategy": "Grid", "lr": 0.1}}, "tuning.lr must list learning rates above 0 and at most 1"),
+        ({"tuning": {"strategy": "Grid", "lr": [0.1, 1.5]}}, "tuning.lr must list learning rates above 0 and at most 1"),
+        ({"tuning": {"strategy": "Grid", "lr": [0.1, 0.1]}}, "tuning.lr must hold 1 to 30 values, each once, got [0.1, 0.1]"),
+        ({"tuning": {"strategy": "Grid", "lr": []}}, "tuning.lr must hold 1 to 30 values"),
+        (
+            {"tuning": {"strategy": "Grid", "lr": [0.1], "batch_size": [16, 32], "max_jobs": 5}},
+            'tuning.max_jobs must be left out where tuning.strategy is "Grid", got 5: one training job tries each of the 2 combinations',
+        ),
+        (
+            {"tuning": {"strategy": "Grid", "lr": [n / 100 for n in range(1, 31)], "batch_size": list(range(1, 31))}},
+            "make 900 combinations, and a tuning job launches at most 750",
+        ),
+        ({"tuning": {"strategy": "Hyperband", "epochs": 1}}, "tuning.epochs must be at least 2"),
+        (
+            {"tuning": {"strategy": "Hyperband", "early_stopping": True}},
+            'tuning.early_stopping must be false where tuning.strategy is "Hyperband"',
+        ),
+        ({"tuning": {"early_stopping": "Auto"}}, "tuning.early_stopping must be true or false, got 'Auto'"),
+        ({"tuning": {"completion": {"loss": 1}}}, "unknown key 'loss' in tuning.completion; allowed keys: target_loss"),
+        (
+            {"tuning": {"completion": {"target_loss": 0}}},
+            "tuning.completion.target_loss must be null or a number above 0 and at most 1,000",
+        ),
+        ({"tuning": {"completion": {"no_improvement_jobs": 2}}}, "must be null or a whole number from 3 to 750, got 2"),
+        ({"tuning": {"completion": {"converged": None}}}, "tuning.completion.converged must be true or false, got None"),
+        ({"tuning": {"warm_start": "whippet-1"}}, "tuning.warm_start must list names of tuning jobs"),
+        ({"tuning": {"warm_start": ["not_a_name"]}}, "tuning.warm_start must list names of tuning jobs"),
+        ({"tuning": {"warm_start": ["a-1"] * 2}}, "tuning.warm_start must hold at most 5 names, each once"),
+        ({"tuning": {"warm_start": [f"a-{n}" for n in range(6)]}}, "tuning.warm_start must hold at most 5 names"),
+        (
+            {"tuning": {"strategy": "Hyperband", "warm_start": ["a-1"]}},
+            'tuning.warm_start must be left out where tuning.strategy is "Hyperband"',
+        ),
+        ({"instance_fallbacks": "ml.m5.xlarge"}, "instance_fallbacks must list at most 4 SageMaker instance types"),
+        ({"instance_fallbacks": [7]}, "instance_fallbacks must list at most 4 SageMaker instance types"),
+        ({"instance_fallbacks": [f"ml.m5.{n}xlarge" for n in range(3, 8)]}, "instance_fallbacks must list at most 4"),
+        ({"instance_fallbacks": ["m5.large"]}, "instance_fallbacks[0] must be a SageMaker instance type such as"),
+        (
+            {"instance_fallbacks": ["ml.m5.2xlarge"]},
+            "instance_fallbacks must name types other than instance_type, ml.m5.2xlarge, each once",
+        ),
+        ({"instance_fallbacks": ["ml.m5.xlarge", "ml.m5.xlarge"]}, "each once; got 'ml.m5.xlarge' again"),
+        (
+            {"instance_fallbacks": ["ml.g5.xlarge"]},
+            "instance_fallbacks must be types without a GPU, as instance_type, ml.m5.2xlarge, is one",
+        ),
+        ({"instance_type": "ml.g5.xlarge", "instance_fallbacks": ["ml.m5.xlarge"]}, "instance_fallbacks must be types with a GPU"),
+        ({"budget_usd": 0}, "budget_usd must be null or a number above 0 and at most 1,000,000, got 0"),
+        ({"budget_usd": "5"}, "budget_usd must be null or a number above 0 and at most 1,000,000, got '5'"),
+        ({"budget_usd": True}, "got True"),
+        ({"approval": "later"}, "approval must be one of automatic, manual, got 'later'"),
+        ({"gate": 0.9}, "gate must be a JSON object, got 0.9"),
+        ({"gate": {"accuracy": 0.9}}, "unknown key 'accuracy' in gate; allowed keys: least_accuracy, champion"),
+        ({"gate": {"least_accuracy": 90}}, "gate.least_accuracy must be a number from 0 to 1, got 90"),
+        ({"gate": {"tolerance": -0.1}}, "gate.tolerance must be a number from 0 to 1, got -0.1"),
+        ({"gate": {"champion": "yes"}}, "gate.champion must be true or false, got 'yes'"),
+        ({"deployment": {"kind": "async"}}, "deployment.kind must be one of instance, serverless, none, got 'async'"),
+        ({"deployment": {"instance_count": 0}}, "deployment.instance_count must be a whole number from 1 to 100, got 0"),
+        ({"deployment": {"instance_type": 5}}, "deployment.instance_type must be a string, got 5"),
+        (
+            {"deployment": {"instance_count": 3, "max_instance_count": 2}},
+            "deployment.max_instance_count must be a whole number from deployment.instance_count, 3, to 100, got 2",
+        ),
+        ({"deployment": {"update": "rolling"}}, "deployment.update must be one of canary, linear, all_at_once, got 'rolling'"),
+        ({"deployment": {"keep_versions": 0}}, "deployment.keep_versions must be a whole number from 1 to 100, got 0"),
+        (
+            {"deployment": {"kind": "serverless", "instance_type": "ml.m5.xlarge"}},
+            'deployment.instance_type must be left out where deployment.kind is "serverless", which has no machines of its own, got',
+        ),
+        ({"deployment": {"kind": "serverless", "update": "linear"}}, "deployment.update must be left out where"),
+        (
+            {"deployment": {"kind": "none", "instance_count": 2}},
+            'deployment.instance_count must be left out where deployment.kind is "none"',
+        ),
+        (
+            {"deployment": {"memory_mb": 2048}},
+            'deployment.memory_mb must be left out where deployment.kind is "instance" and not "serverless", got 2048',
+        ),
+        ({"deployment": {"kind": "serverless", "memory_mb": 3000}}, "must be one of 1024, 2048, 3072, 4096, 5120, 6144, got 3000"),
+        (
+            {"deployment": {"kind": "serverless", "memory_mb": 8192}},
+            "deployment.memory_mb must be a whole number from 1024 to 6144, got 8192",
+        ),
+        ({"deployment": {"kind": "serverless", "max_concurrency": 201}}, "deployment.max_concurrency must be a whole number from 1 to 200"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(asked: Any, sentence: str) -> None:
@@ -146,8 +264,7 @@ def test_a_long_value_is_shortened_in_the_sentence() -> None:
     assert len(str(refused.value)) < 250
 
 
-@given(st.dictionaries(FIELDS, JSON, max_size=3) | JSON)
-def test_anything_is_either_parsed_or_refused(asked: Any) -> None:
+def parsed_or_refused(asked: Any) -> None:
     try:
         parsed = ExecutionInput.parse(asked)
     except InvalidExecutionInput as refusal:
@@ -156,15 +273,53 @@ def test_anything_is_either_parsed_or_refused(asked: Any) -> None:
         assert ExecutionInput.parse(json.loads(json.dumps(asdict(parsed)))) == parsed
 
 
-@given(st.dictionaries(TUNING_FIELDS, JSON, max_size=3))
+@settings(max_examples=1000)
+@given(st.dictionaries(FIELDS, LIKELY, max_size=3) | JSON)
+def test_anything_is_either_parsed_or_refused(asked: Any) -> None:
+    parsed_or_refused(asked)
+
+
+@settings(max_examples=1000)
+@given(members(Tuning) | st.fixed_dictionaries({"completion": members(Completion)}))
 def test_any_tuning_is_either_parsed_or_refused(asked: Any) -> None:
+    parsed_or_refused({"tuning": asked})
+
+
+@settings(max_examples=500)
+@given(st.fixed_dictionaries({"deployment": members(Deployment), "gate": members(Gate)}))
+def test_any_deployment_is_either_parsed_or_refused(asked: Any) -> None:
+    parsed_or_refused(asked)
+
+
+@given(st.dictionaries(st.sampled_from(["max_jobs", "max_parallel_jobs", "lr", "batch_size", "strategy"]), LIKELY, max_size=3))
+def test_a_tuning_that_is_parsed_makes_sense(asked: Any) -> None:
     try:
-        tuning = ExecutionInput.parse({"tuning": asked}).tuning
+        tuning = Tuning.parse(asked)
     except InvalidExecutionInput as refusal:
         assert "tuning" in str(refusal)
     else:
         assert 1 <= tuning.max_parallel_jobs <= tuning.max_jobs
-        assert 0 < tuning.lr[0] < tuning.lr[1] <= 1
+        assert 0 < tuning.lr[0] <= tuning.lr[-1] <= 1
+        assert tuning.strategy != "Grid" or tuning.max_jobs == len(tuning.lr) * len(tuning.batch_size)
+
+
+def test_a_grid_takes_as_many_jobs_as_there_are_combinations() -> None:
+    tuning = ExecutionInput.parse({"tuning": {"strategy": "Grid", "lr": [0.1, 0.01], "batch_size": [16]}}).tuning
+    assert (tuning.lr, tuning.max_jobs, tuning.max_parallel_jobs) == ((0.01, 0.1), 2, 2)
+
+
+def test_a_deployment_of_many_machines_does_not_scale_unless_asked() -> None:
+    assert ExecutionInput.parse({"deployment": {"instance_count": 5}}).deployment.max_instance_count == 5
+
+
+def test_what_means_nothing_to_a_deployment_may_be_there_with_its_default() -> None:
+    asked = {"kind": "serverless", "instance_type": "ml.m5.large", "update": "canary"}
+    assert ExecutionInput.parse({"deployment": asked}).deployment.kind == "serverless"
+
+
+def test_fallbacks_keep_their_order() -> None:
+    asked = {"instance_type": "ml.g5.xlarge", "instance_fallbacks": ["ml.g6.xlarge", "ml.g4dn.xlarge"]}
+    assert ExecutionInput.parse(asked).instance_fallbacks == ("ml.g6.xlarge", "ml.g4dn.xlarge")
 
 
 @pytest.mark.parametrize("instance", ["ml.t4g.medium", "ml.m6gd.large", "ml.r8g.large", "ml.g5g.xlarge", "ml.p6e-gb200.36xlarge"])
@@ -203,3 +358,26 @@ def test_machines_that_processing_jobs_are_not_offered_on_are_those_of_the_api()
 )
 def test_gpu_instances_are_known_by_their_family(instance: str, gpu: bool) -> None:
     assert uses_gpu(instance) is gpu
+
+
+@pytest.mark.parametrize(
+    ("instance", "sizes"),
+    [
+        ("ml.m5.large", (2, 0)),
+        ("ml.m5.xlarge", (4, 0)),
+        ("ml.g5.48xlarge", (192, 8)),
+        ("ml.g5.16xlarge", (64, 1)),
+        ("ml.g4dn.12xlarge", (48, 4)),
+        ("ml.p3.8xlarge", (32, 4)),
+        ("ml.p4d.24xlarge", (96, 8)),
+        ("ml.m5.strange", (96, 0)),
+    ],
+)
+def test_the_size_of_a_machine_is_read_from_its_name(instance: str, sizes: tuple[int, int]) -> None:
+    assert (processors(instance), gpus(instance)) == sizes
+
+
+def test_the_one_expression_for_supported_types_says_what_the_three_do() -> None:
+    every = botocore.session.get_session().get_service_model("sagemaker").shape_for("TrainingInstanceType").enum
+    taken = {each for each in every if not FOREIGN_FAMILY.match(each) and not ARM_FAMILY.match(each)}
+    assert {each for each in every if re.search(SUPPORTED, each)} == taken

@@ -14,8 +14,8 @@ import pytest
 
 from lambdas import rule_images
 from lambdas.invoke_endpoint import PHOTO_TYPES
-from lambdas.prepare_execution import Settings
 from lambdas.prepared import MOST_AGE, PREFIX
+from lambdas.settings import Settings
 from stacks.state_machine import EXECUTION_SECONDS, definition
 from tests.stacks.conftest import REPOSITORY, Synthesis, synthesise
 from tests.stacks.execution import SUBSTITUTED, filled_in
