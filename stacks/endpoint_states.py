@@ -1,13 +1,14 @@
 """The states that bring the endpoint to the new model: one function a state, in the order in which they run.
 
 Runs at synth; standard library only. The endpoint bears the project's name and outlives executions, so it may be absent, in service,
-failed, or being moved by another execution. Only one that this execution created is removed when it fails.
+failed, or being moved by another execution. `$endpoint_served` is what it served before this execution touched it; a deployment that
+fails goes to undo_states.py, which brings that back.
 """
 
 from stacks import sagemaker_requests as requests
 from stacks.sagemaker_requests import jsonata
 from stacks.states_language import (
-    REASON,
+    API_CALL_SECONDS,
     SDK_UNNAMED,
     State,
     api_call,
@@ -15,55 +16,69 @@ from stacks.states_language import (
     choice,
     endpoint_failure,
     found_failure,
-    without_stop,
+    function_call,
+    retry,
+    sdk,
+    task,
 )
+from training import contract
 
-CHECK_SECONDS = 5
-MOST_CHECKS = 960
-"""Looks at the endpoint before giving up: 80 minutes. SageMaker gives a container up to an hour, after it has fetched the model."""
-
-REMOVAL_SECONDS = 30
-MOST_REMOVALS = 120
-"""Tries to remove an endpoint that SageMaker is still creating, and therefore does not let go: an hour."""
+CHECK_SECONDS, LATER_CHECK_SECONDS = 5, 30
+SHORT_CHECKS = 60
+MOST_CHECKS = 360
+"""Looks at the endpoint before giving up: every 5 seconds for 5 minutes, then twice a minute, for 2 hours and a half. SageMaker gives a
+container up to an hour, after it has fetched the model; a guarded update moves the traffic step by step and watches after that."""
 
 SERVED = "$exists($states.result.EndpointConfigName) ? $states.result.EndpointConfigName : 'nothing'"
 ONE_MORE_CHECK = {"checks": jsonata("$checks + 1")}
+SETTLED = "$endpoint_status in ['InService', 'OutOfService', 'UpdateRollbackFailed']"
+
+SCALING_TRANSIENT = [
+    f"ApplicationAutoScaling.{name}"
+    for name in ("ConcurrentUpdateException", "InternalServiceException", "SdkClientException", "ThrottlingException")
+]
 
 
 def endpoint_states() -> dict[str, State]:
-    """From an endpoint config to an endpoint in service; goes on to ExecutionDone or ExecutionFailed."""
+    """From an endpoint config to an endpoint in service that answers as it should; goes on to RecordDeployment or LookBeforeUndo."""
     return {
         "DescribeEndpoint": describe_endpoint(),
         "IsEndpointAbsent": is_endpoint_absent(),
         "ChooseEndpointAction": choose_endpoint_action(),
         "RemoveFailedEndpoint": remove_failed_endpoint(),
-        "WaitForTurn": wait_for_turn(),
+        "WaitForTurn": wait_for_checks("DescribeEndpoint"),
         "EndpointStaysBusy": endpoint_stays_busy(),
+        "EndpointNotServerless": endpoint_not_serverless(),
         "CreateEndpoint": create_endpoint(),
-        "UpdateEndpoint": update_endpoint(),
+        "UpdateEndpoint": update_endpoint("UpdateEndpoint", requests.update_endpoint()),
+        "UpdateServerlessEndpoint": update_endpoint("UpdateServerlessEndpoint", requests.update_serverless_endpoint()),
         "IsEndpointTaken": is_endpoint_taken(),
-        "WaitForEndpoint": wait_for_endpoint(),
+        "ReleaseScaling": release_scaling(),
+        "WaitForEndpoint": wait_for_checks("CheckEndpoint"),
         "CheckEndpoint": check_endpoint(),
         "IsEndpointInService": is_endpoint_in_service(),
         "EndpointNotInService": endpoint_not_in_service(),
-        "WasEndpointCreatedHere": was_endpoint_created_here(),
-        "RemoveEndpoint": remove_endpoint(),
-        "IsEndpointStillMoving": is_endpoint_still_moving(),
-        "WaitForRemoval": wait_for_removal(),
-        "EndpointRemains": endpoint_remains(),
+        "VerifyEndpoint": verify_endpoint(),
+        "IsEndpointVerified": choice(("$verification.verified", "RecordDeployment"), default="EndpointNotVerified"),
+        "EndpointNotVerified": endpoint_not_verified(),
     }
 
 
 def describe_endpoint() -> State:
-    """Looks whether the project has an endpoint, and how it is."""
+    """Looks whether the project has an endpoint, what it serves, and how it is."""
+    variant = "$states.result.ProductionVariants[0]"
+    absent = {"endpoint_served": jsonata("$contains($states.errorOutput.Cause, 'Could not find') ? 'nothing' : $endpoint_served")}
     return api_call(
         "describeEndpoint",
         requests.endpoint(),
-        caught=catch(endpoint_failure("DescribeEndpoint"), to="IsEndpointAbsent", assign=ONE_MORE_CHECK),
+        caught=catch(endpoint_failure("DescribeEndpoint"), to="IsEndpointAbsent", assign={**ONE_MORE_CHECK, **absent}),
         to="ChooseEndpointAction",
         assign={
             "endpoint_status": jsonata("$states.result.EndpointStatus"),
-            "endpoint_served": jsonata(SERVED),
+            "endpoint_serves": jsonata(SERVED),
+            "endpoint_served": jsonata(f"($serves := {SERVED}; $serves = $endpoint_config ? $endpoint_served : $serves)"),
+            "endpoint_instances": jsonata(f"$exists({variant}.DesiredInstanceCount) ? {variant}.DesiredInstanceCount : 0"),
+            "endpoint_serverless": jsonata(f"$exists({variant}.CurrentServerlessConfig)"),
             **ONE_MORE_CHECK,
         },
     )
@@ -75,14 +90,20 @@ def is_endpoint_absent() -> State:
     return choice(
         ("$contains($failure.reason, 'Could not find')", "CreateEndpoint"),
         (f"({busy}) and $checks < {MOST_CHECKS}", "WaitForTurn"),
-        default="ExecutionFailed",
+        default="CleanUp",
     )
 
 
 def choose_endpoint_action() -> State:
-    """A sound endpoint is updated, a failed one can only be removed, and one in transition is left to the execution that moves it."""
+    """A sound endpoint is updated, a failed one can only be removed, and one in transition is left to the execution that moves it.
+
+    One that has this execution's config was moved by a call whose answer was lost.
+    """
     return choice(
-        ("$endpoint_status in ['InService', 'OutOfService', 'UpdateRollbackFailed']", "UpdateEndpoint"),
+        ("$endpoint_serves = $endpoint_config", "WaitForEndpoint"),
+        (f"{SETTLED} and $plan.deployment_kind != 'serverless'", "UpdateEndpoint"),
+        (f"{SETTLED} and ($endpoint_serverless or $endpoint_instances = 0)", "UpdateServerlessEndpoint"),
+        (SETTLED, "EndpointNotServerless"),
         ("$endpoint_status = 'Failed'", "RemoveFailedEndpoint"),
         (f"$checks < {MOST_CHECKS}", "WaitForTurn"),
         default="EndpointStaysBusy",
@@ -94,21 +115,32 @@ def remove_failed_endpoint() -> State:
     return api_call(
         "deleteEndpoint",
         requests.endpoint(),
-        caught=catch(endpoint_failure("RemoveFailedEndpoint"), to="IsEndpointAbsent"),
+        caught=catch(endpoint_failure("RemoveFailedEndpoint"), to="IsEndpointAbsent", assign={"endpoint_served": "nothing"}),
         to="WaitForTurn",
     )
 
 
-def wait_for_turn() -> State:
-    """Until the endpoint is gone or at rest."""
-    return {"Type": "Wait", "Seconds": CHECK_SECONDS, "Next": "DescribeEndpoint"}
+def wait_for_checks(to: str) -> State:
+    """Until the next look: soon at first, since an endpoint that is at rest is not waited for long."""
+    seconds = f"$checks < {SHORT_CHECKS} ? {CHECK_SECONDS} : {LATER_CHECK_SECONDS}"
+    return {"Type": "Wait", "Seconds": jsonata(seconds), "Next": to}
 
 
 def endpoint_stays_busy() -> State:
     """Another execution, or somebody by hand, has kept the endpoint in transition all the time."""
     reason = "'it has been ' & $endpoint_status & ' at each of ' & $string($checks) & ' looks'"
     failed = found_failure(endpoint_failure("DescribeEndpoint"), "EndpointBusy", reason)
-    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "ExecutionFailed"}
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "CleanUp"}
+
+
+def endpoint_not_serverless() -> State:
+    """SageMaker turns no endpoint on instances into a serverless one; the other way round it does."""
+    reason = (
+        "'it runs on instances, and SageMaker makes no serverless endpoint of it: delete it, or ask for deployment.kind instance; '"
+        " & 'the new model is registered as ' & $package"
+    )
+    failed = found_failure(endpoint_failure("UpdateServerlessEndpoint"), "EndpointNotServerless", reason)
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "CleanUp"}
 
 
 def create_endpoint() -> State:
@@ -119,31 +151,48 @@ def create_endpoint() -> State:
         caught=catch(endpoint_failure("CreateEndpoint"), to="IsEndpointTaken", assign=ONE_MORE_CHECK),
         to="WaitForEndpoint",
         retried=SDK_UNNAMED,
-        assign={"endpoint_created": True, "endpoint_status": "Creating", "checks": 0, "removals": 0},
+        assign={"checks": 0},
     )
 
 
-def update_endpoint() -> State:
-    """Moves the project's endpoint to the new model."""
+def update_endpoint(state: str, request: requests.Request) -> State:
+    """Moves the project's endpoint to the new model, watched by alarms where it runs on instances."""
     return api_call(
         "updateEndpoint",
-        requests.update_endpoint(),
-        caught=catch(endpoint_failure("UpdateEndpoint"), to="IsEndpointTaken", assign=ONE_MORE_CHECK),
+        request,
+        caught=catch(endpoint_failure(state), to="IsEndpointTaken", assign=ONE_MORE_CHECK),
         to="WaitForEndpoint",
         retried=SDK_UNNAMED,
-        assign={"endpoint_created": False, "checks": 0},
+        assign={"checks": 0},
     )
 
 
 def is_endpoint_taken() -> State:
-    """Another execution created or moved the endpoint between our look and our call: wait for it, then look again."""
-    taken = "$contains($failure.reason, 'already existing') or $contains($failure.reason, 'in-progress')"
-    return choice((f"({taken}) and $checks < {MOST_CHECKS}", "WaitForTurn"), default="ExecutionFailed")
+    """Another execution created or moved the endpoint between our look and our call, or removed it: wait for it, then look again.
+
+    Autoscaling lets a variant change its model, not its instance type; released, it is registered anew once the endpoint is in service.
+    """
+    taken = " or ".join(
+        f"$contains($failure.reason, '{said}')" for said in ("already existing", "in-progress", 'Could not find endpoint "')
+    )
+    return choice(
+        (f"$contains($failure.reason, /scalable target/i) and $checks < {MOST_CHECKS}", "ReleaseScaling"),
+        (f"({taken}) and $checks < {MOST_CHECKS}", "WaitForTurn"),
+        default="CleanUp",
+    )
 
 
-def wait_for_endpoint() -> State:
-    """Until the next look."""
-    return {"Type": "Wait", "Seconds": CHECK_SECONDS, "Next": "CheckEndpoint"}
+def release_scaling() -> State:
+    """Takes the variant out of autoscaling, then tries again; where nothing is registered, there is nothing to be done."""
+    gone = {"ErrorEquals": ["ApplicationAutoScaling.ObjectNotFoundException"], "Output": {}, "Next": "WaitForTurn"}
+    return task(
+        sdk("deregisterScalableTarget", service="applicationautoscaling"),
+        requests.scalable_target(),
+        seconds=API_CALL_SECONDS,
+        retried=[retry(SCALING_TRANSIENT)],
+        caught=[gone, catch(endpoint_failure("ReleaseScaling"))],
+        to="WaitForTurn",
+    )
 
 
 def check_endpoint() -> State:
@@ -151,7 +200,7 @@ def check_endpoint() -> State:
     return api_call(
         "describeEndpoint",
         requests.endpoint(),
-        caught=catch(endpoint_failure("CheckEndpoint"), to="WasEndpointCreatedHere"),
+        caught=catch(endpoint_failure("CheckEndpoint"), to="LookBeforeUndo"),
         to="IsEndpointInService",
         assign={
             "endpoint_status": jsonata("$states.result.EndpointStatus"),
@@ -166,7 +215,7 @@ def check_endpoint() -> State:
 def is_endpoint_in_service() -> State:
     """In service with another configuration than ours means that the update was rolled back or overtaken."""
     return choice(
-        ("$endpoint_status = 'InService' and $endpoint_serves = $endpoint_config", "ExecutionDone"),
+        ("$endpoint_status = 'InService' and $endpoint_serves = $endpoint_config", "VerifyEndpoint"),
         (f"$endpoint_status in ['Creating', 'Updating', 'SystemUpdating', 'RollingBack'] and $checks < {MOST_CHECKS}", "WaitForEndpoint"),
         default="EndpointNotInService",
     )
@@ -183,42 +232,33 @@ def endpoint_not_in_service() -> State:
         " : 'it is still ' & $endpoint_status & ' after ' & $string($checks) & ' looks'"
     )
     failed = found_failure(endpoint_failure("WaitForEndpoint"), "EndpointNotInService", reason)
-    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "WasEndpointCreatedHere"}
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "LookBeforeUndo"}
 
 
-def was_endpoint_created_here() -> State:
-    """An endpoint that was there before stays: it may still answer, or be looked into."""
-    return choice(("$endpoint_created and $endpoint_status != 'InService'", "RemoveEndpoint"), default="ExecutionFailed")
-
-
-def remove_endpoint() -> State:
-    """An endpoint that never answered is not left to be paid for."""
-    refused = {"removal_refused": jsonata(REASON), "removals": jsonata("$removals + 1")}
-    return api_call(
-        "deleteEndpoint",
-        requests.endpoint(),
-        caught={"ErrorEquals": ["States.ALL"], "Assign": refused, "Output": {}, "Next": "IsEndpointStillMoving"},
-        to="ExecutionFailed",
+def verify_endpoint() -> State:
+    """Sends the training job's own check photos; an endpoint that cannot be asked is not left to others either."""
+    return function_call(
+        "VerifyEndpoint",
+        {
+            "endpoint": jsonata("$plan.endpoint"),
+            "endpoint_config": jsonata("$endpoint_config"),
+            "report": jsonata(f"$training.folder & '/{contract.REPORT}/'"),
+        },
+        caught=catch(failure_of_function(), to="LookBeforeUndo"),
+        assign={
+            "verification": jsonata("$states.result.Payload"),
+            "warnings": jsonata("[$append($warnings, $states.result.Payload.verified ? $states.result.Payload.reasons : [])]"),
+        },
+        to="IsEndpointVerified",
     )
 
 
-def is_endpoint_still_moving() -> State:
-    """SageMaker removes no endpoint that it is creating or updating; what somebody else has removed is removed."""
-    moving = "$contains($removal_refused, 'in-progress') or $contains($removal_refused, 'Rate exceeded')"
-    return choice(
-        ("$contains($removal_refused, 'Could not find')", "ExecutionFailed"),
-        (f"({moving}) and $removals < {MOST_REMOVALS}", "WaitForRemoval"),
-        default="EndpointRemains",
-    )
+def failure_of_function() -> State:
+    """A failure to verify, whose log is the function's."""
+    return {**endpoint_failure("VerifyEndpoint"), "log": "${VerifyEndpointLogGroup}"}
 
 
-def wait_for_removal() -> State:
-    """Until the next try."""
-    return {"Type": "Wait", "Seconds": REMOVAL_SECONDS, "Next": "RemoveEndpoint"}
-
-
-def endpoint_remains() -> State:
-    """The failure says what it has left behind, since it costs money."""
-    left = "'; the endpoint is still there and costs money, remove it: '"
-    reason = f"{without_stop('$failure.reason')} & {left} & {without_stop('$removal_refused')}"
-    return {"Type": "Pass", "Assign": {"failure": jsonata(f"$merge([$failure, {{'reason': {reason}}}])")}, "Next": "ExecutionFailed"}
+def endpoint_not_verified() -> State:
+    """The endpoint answers, and not as the training job promised."""
+    failed = found_failure(endpoint_failure("VerifyEndpoint"), "EndpointNotVerified", "$join($verification.reasons, '; ')")
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "LookBeforeUndo"}

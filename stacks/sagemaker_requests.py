@@ -4,11 +4,46 @@ Runs at synth; standard library only. A value `{% … %}` is a JSONata expressio
 variables are assigned by the states in state_machine.py. `${Name}` is filled in by CloudFormation when the stack is deployed.
 """
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
 from training import contract
 
 Request = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Security:
+    """What a deployment adds to every job, model and endpoint config beside isolation and encryption in transit, which all have."""
+
+    kms: bool = False
+    """Whether all that is stored is encrypted with the deployment's own key, `${KmsKeyArn}`."""
+    vpc: bool = False
+    """Whether jobs and models run in the deployment's subnets, `${SubnetId0}` and so on, with `${SecurityGroupId}`."""
+    subnets: int = 0
+    """How many of them."""
+
+    @property
+    def output_key(self) -> Request:
+        """Of what is written to S3."""
+        return {"KmsKeyId": KEY} if self.kms else {}
+
+    @property
+    def network(self) -> Request:
+        """VpcConfig, where there is one."""
+        subnets = [f"${{SubnetId{each}}}" for each in range(self.subnets)]
+        return {"VpcConfig": {"Subnets": subnets, "SecurityGroupIds": ["${SecurityGroupId}"]}} if self.vpc else {}
+
+
+OPEN = Security()
+"""AWS's own keys and network."""
+
+KEY = "${KmsKeyArn}"
+
+LOCAL_DISKS = r"/^ml\.([a-z]+[0-9]+[a-z]*d[a-z]*|g[5-9][a-z]*|p[45][a-z]*|trn[0-9]+[a-z]*)\./"
+"""Instance types with disks of their own, which hardware encrypts: SageMaker refuses a key for their volumes. A list of families, kept by
+hand: AWS publishes none that a program could read."""
 
 
 def attempt(*, retries: bool) -> str:
@@ -47,12 +82,16 @@ UNUSED_FOLDER = "/opt/ml/unused"
 it would have to be one expression: only a whole object can be computed, and no check of the requests reads into an expression."""
 
 
+PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
+"""What a model takes; it answers JSON."""
+
+
 def jsonata(expression: str) -> str:
     """The expression as the Amazon States Language marks it."""
     return f"{{% {expression} %}}"
 
 
-def create_processing_job() -> Request:
+def create_processing_job(security: Security = OPEN) -> Request:
     """CreateProcessingJob: every photo read once, checked, split, and put through the backbone."""
     return {
         "ProcessingJobName": jsonata(PROCESSING_JOB_NAME),
@@ -70,17 +109,12 @@ def create_processing_job() -> Request:
             "Outputs": [
                 processing_output("dataset", jsonata(f"$plan.datasets & '/' & {PROCESSING_JOB_NAME}"), "EndOfJob"),
                 processing_output("report", jsonata("$plan.output & '/prepare'"), "Continuous"),
-            ]
+            ],
+            **security.output_key,
         },
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceType": jsonata("$plan.prepare_instance_type"),
-                "InstanceCount": 1,
-                "VolumeSizeInGB": jsonata("$plan.prepare_volume_gb"),
-            }
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": LONGEST_PREPARATION_SECONDS},
-        "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True},
+        "ProcessingResources": {"ClusterConfig": machines("prepare", 1, security)},
+        "StoppingCondition": {"MaxRuntimeInSeconds": jsonata("$plan.prepare_seconds")},
+        "NetworkConfig": {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": True, **security.network},
         "RoleArn": "${PreparationRoleArn}",
         "Tags": tags(),
     }
@@ -112,42 +146,24 @@ def processing_output(name: str, uri: str, upload: str) -> Request:
     return {"OutputName": name, "S3Output": {"S3Uri": uri, "LocalPath": f"{PROCESSING}/output/{name}", "S3UploadMode": upload}}
 
 
-def create_tuning_job() -> Request:
+def create_tuning_job(security: Security = OPEN) -> Request:
     """CreateHyperParameterTuningJob: several training jobs that differ in learning rate and batch size, judged on the validation photos."""
+    objective = {"Type": contract.OBJECTIVE_TYPE, "MetricName": contract.OBJECTIVE_METRIC}
+    judged = written({"HyperParameterTuningJobObjective": objective})
     return {
         "HyperParameterTuningJobName": jsonata(TUNING_JOB_NAME),
-        "HyperParameterTuningJobConfig": {
-            "Strategy": jsonata("$plan.tuning_strategy"),
-            "HyperParameterTuningJobObjective": {"Type": contract.OBJECTIVE_TYPE, "MetricName": contract.OBJECTIVE_METRIC},
-            "ResourceLimits": {
-                "MaxNumberOfTrainingJobs": jsonata("$plan.tuning_max_jobs"),
-                "MaxParallelTrainingJobs": jsonata("$plan.tuning_max_parallel_jobs"),
-            },
-            "ParameterRanges": {
-                "ContinuousParameterRanges": [
-                    {
-                        "Name": "lr",
-                        "MinValue": jsonata("$plan.lr_min"),
-                        "MaxValue": jsonata("$plan.lr_max"),
-                        "ScalingType": "Logarithmic",
-                    }
-                ],
-                "CategoricalParameterRanges": [{"Name": "batch_size", "Values": jsonata("$plan.batch_sizes")}],
-            },
-            "TrainingJobEarlyStoppingType": "Off",
-            "RandomSeed": jsonata("$plan.tuning_seed"),
-        },
+        "HyperParameterTuningJobConfig": jsonata(f"$merge([$plan.tuning_config, {judged}])"),
         "TrainingJobDefinition": {
             "StaticHyperParameters": hyperparameters(epochs=jsonata("$plan.tuning_epochs"), debugger="off", evaluate_test="false"),
-            "OutputDataConfig": {"S3OutputPath": jsonata("$plan.output & '/tuning'")},
+            "OutputDataConfig": {"S3OutputPath": jsonata("$plan.output & '/tuning'"), **security.output_key},
             "CheckpointConfig": tuning_checkpoints(),
-            **training(),
+            **training("$plan.tuning_job_seconds", security),
         },
         "Tags": tags(),
     }
 
 
-def create_training_job(name: str = TRAINING_JOB_NAME) -> Request:
+def create_training_job(security: Security = OPEN, name: str = TRAINING_JOB_NAME) -> Request:
     """CreateTrainingJob: the best values once more, now with the debugger, the test photos and the report; `name` is an expression."""
     return {
         "TrainingJobName": jsonata(name),
@@ -159,20 +175,20 @@ def create_training_job(name: str = TRAINING_JOB_NAME) -> Request:
             rules=jsonata("$plan.rules"),
             evaluate_test="true",
         ),
-        "OutputDataConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT)},
+        "OutputDataConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT), **security.output_key},
         "CheckpointConfig": {
             "S3Uri": jsonata(f"{TRAINING_OUTPUT} & '/' & {name}"),
             "LocalPath": contract.CHECKPOINTS_FOLDER,
         },
-        **training(),
+        **training("$plan.training_seconds", security),
         "Tags": tags(),
     }
 
 
-def create_managed_training_job() -> Request:
+def create_managed_training_job(security: Security = OPEN) -> Request:
     """CreateTrainingJob: the same, where AWS's Debugger judges what the job saves and samples its machine, into the job's folder."""
     return {
-        **create_training_job(MANAGED_TRAINING_JOB_NAME),
+        **create_training_job(security, MANAGED_TRAINING_JOB_NAME),
         "RoleArn": "${ManagedTrainingRoleArn}",
         "DebugHookConfig": {"S3OutputPath": jsonata(TRAINING_OUTPUT), "CollectionConfigurations": collections()},
         "DebugRuleConfigurations": jsonata("$plan.debug_rule_configurations"),
@@ -197,8 +213,8 @@ def tuning_checkpoints() -> Request:
     }
 
 
-def training() -> Request:
-    """What every training job has in common, whoever starts it."""
+def training(longest: str, security: Security) -> Request:
+    """What every training job has in common, whoever starts it; `longest` is an expression for the seconds that it may run."""
     return {
         "AlgorithmSpecification": {
             "TrainingImage": jsonata("$plan.training_image"),
@@ -207,17 +223,26 @@ def training() -> Request:
         },
         "RoleArn": "${TrainingRoleArn}",
         "InputDataConfig": jsonata(channels()),
-        "ResourceConfig": {
-            "InstanceType": jsonata("$plan.training_instance_type"),
-            "InstanceCount": jsonata("$plan.training_instance_count"),
-            "VolumeSizeInGB": jsonata("$plan.training_volume_gb"),
-        },
-        "StoppingCondition": jsonata(stopping_condition()),
+        "ResourceConfig": machines("training", jsonata("$plan.training_instance_count"), security),
+        "StoppingCondition": jsonata(stopping_condition(longest)),
         "Environment": dict(contract.ENVIRONMENT),
         "EnableNetworkIsolation": True,
         "EnableInterContainerTrafficEncryption": True,
         "EnableManagedSpotTraining": jsonata("$plan.spot"),
+        **security.network,
     }
+
+
+def machines(kind: str, count: str | int, security: Security) -> Request | str:
+    """The instance type that is tried now, and its volume, with a key where the deployment has one and the type takes one."""
+    instance_type = f"$plan.{kind}_instance_types[${kind}_choice]"
+    plain: Request = {
+        "InstanceType": jsonata(instance_type),
+        "InstanceCount": count,
+        "VolumeSizeInGB": jsonata(f"$plan.{kind}_volume_gb"),
+    }
+    keyed = f"$contains({instance_type}, {LOCAL_DISKS}) ? {{}} : {{'VolumeKmsKeyId': '{KEY}'}}"
+    return jsonata(f"$merge([{written(plain)}, {keyed}])") if security.kms else plain
 
 
 def hyperparameters(**values: str) -> dict[str, str]:
@@ -250,10 +275,10 @@ def channel(name: str, uri: str, mode: str = "File") -> Request:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": mode}
 
 
-def stopping_condition() -> str:
+def stopping_condition(longest: str) -> str:
     """Expression for the longest run; only jobs on spare machines may have a longest wait."""
-    waiting = f"$plan.spot ? {{'MaxWaitTimeInSeconds': {LONGEST_SPOT_SECONDS}}} : {{}}"
-    return f"$merge([{{'MaxRuntimeInSeconds': {LONGEST_TRAINING_SECONDS}}}, {waiting}])"
+    waiting = "$plan.spot ? {'MaxWaitTimeInSeconds': $plan.max_wait_seconds} : {}"
+    return f"$merge([{{'MaxRuntimeInSeconds': {longest}}}, {waiting}])"
 
 
 def written(value: Any) -> str:
@@ -262,13 +287,50 @@ def written(value: Any) -> str:
         return "{" + ", ".join(f"'{key}': {written(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(written, value)) + "]"
-    return value[2:-2].strip() if value.startswith("{%") else f"'{value}'"
+    if isinstance(value, bool | int):
+        return json.dumps(value)
+    return value[2:-2].strip() if value.startswith("{%") else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def create_model() -> Request:
-    """CreateModel: the artefact in the serving image."""
-    name = f"$plan.run & '-' & {ATTEMPT}"
+def with_extra(request: Request, extra: str) -> str:
+    """The request with members that only some executions have; `extra` is an expression for an object."""
+    return jsonata(f"$merge([{written(request)}, {extra}])")
+
+
+def create_model_package() -> Request:
+    """CreateModelPackage: the next version of the project's group, with what was measured of it and what it was made from.
+
+    The token is the same in every try, so that one whose answer was lost is not registered twice. Versions of a group take no tags.
+    """
+    container = {"Image": jsonata("$plan.serving_image"), "ModelDataUrl": jsonata("$training.model_artifact")}
     return {
+        "ModelPackageGroupName": jsonata("$plan.model_package_group"),
+        "ModelPackageDescription": jsonata("$assessment.description"),
+        "ModelApprovalStatus": jsonata("$assessment.deploy ? 'PendingManualApproval' : 'Rejected'"),
+        "InferenceSpecification": {
+            "Containers": [container],
+            "SupportedContentTypes": list(PHOTO_TYPES),
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+        "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": jsonata("$assessment.metrics_uri")}}},
+        "CustomerMetadataProperties": jsonata("$assessment.metadata"),
+        "ClientToken": jsonata(f"$plan.run & '-' & {attempt(retries=False)}"),
+    }
+
+
+def record_deployment() -> Request:
+    """UpdateModelPackage: approved, and what the endpoint was given; these properties are added to those of the registration."""
+    return {
+        "ModelPackageArn": jsonata("$package"),
+        "ModelApprovalStatus": "Approved",
+        "CustomerMetadataProperties": {"endpoint_config": jsonata("$endpoint_config"), "model": jsonata("$model")},
+    }
+
+
+def create_model(security: Security = OPEN) -> Request | str:
+    """CreateModel: the artefact in the serving image; SageMaker puts a serverless endpoint's model into no network of ours."""
+    name = f"$plan.run & '-' & {ATTEMPT}"
+    request = {
         "ModelName": jsonata(name),
         "PrimaryContainer": {
             "Image": jsonata("$plan.serving_image"),
@@ -276,22 +338,22 @@ def create_model() -> Request:
             "Environment": {"MODEL_NAME": jsonata(name)},
         },
         "ExecutionRoleArn": "${HostingRoleArn}",
-        "EnableNetworkIsolation": True,
+        "EnableNetworkIsolation": jsonata("$plan.network_isolation"),
         "Tags": tags(),
     }
+    return with_extra(request, f"$plan.deployment_kind = 'serverless' ? {{}} : {written(security.network)}") if security.vpc else request
 
 
-def create_endpoint_config() -> Request:
-    """CreateEndpointConfig: all traffic to the new model."""
-    variant = (
-        f"{{'VariantName': '{VARIANT}', 'ModelName': $model, 'InstanceType': $plan.endpoint_instance_type, "
-        "'InitialInstanceCount': $plan.endpoint_instance_count, 'InitialVariantWeight': 1}"
-    )
-    return {
+def create_endpoint_config(security: Security = OPEN) -> Request | str:
+    """CreateEndpointConfig: all traffic to the new model; the tag is what scaling reads once the endpoint is in service."""
+    variant = f"{{'VariantName': '{VARIANT}', 'ModelName': $model, 'InitialVariantWeight': 1}}"
+    request = {
         "EndpointConfigName": jsonata(f"$plan.run & '-' & {ATTEMPT}"),
-        "ProductionVariants": [jsonata(f"$merge([{variant}, $plan.production_variant])")],
-        "Tags": tags(),
+        "ProductionVariants": [jsonata(f"$merge([{variant}, $plan.variant])")],
+        "Tags": [*tags(), {"Key": "max_instance_count", "Value": jsonata("$string($plan.max_instance_count)")}],
     }
+    unkeyed = f"$plan.deployment_kind = 'serverless' or $contains($plan.variant.InstanceType, {LOCAL_DISKS})"
+    return with_extra(request, f"({unkeyed}) ? {{}} : {{'KmsKeyId': '{KEY}'}}") if security.kms else request
 
 
 def endpoint() -> Request:
@@ -301,12 +363,37 @@ def endpoint() -> Request:
 
 def create_endpoint() -> Request:
     """CreateEndpoint: the project's first, or its first after the last was removed."""
-    return {**update_endpoint(), "Tags": tags()}
+    return {**update_serverless_endpoint(), "Tags": tags()}
 
 
 def update_endpoint() -> Request:
-    """UpdateEndpoint: the old model answers until the new one does."""
+    """UpdateEndpoint: the old model answers until the new one does, watched by alarms; as many machines as autoscaling has now."""
+    scaled_out = "$endpoint_instances > $plan.variant.InitialInstanceCount and $endpoint_instances <= $plan.max_instance_count"
+    return {
+        **update_serverless_endpoint(),
+        "RetainAllVariantProperties": jsonata(scaled_out),
+        "DeploymentConfig": jsonata("$plan.deployment_config"),
+    }
+
+
+def update_serverless_endpoint() -> Request:
+    """UpdateEndpoint: the old model answers until the new one does; there are no machines that one could move the traffic over step by
+    step."""
     return {**endpoint(), "EndpointConfigName": jsonata("$endpoint_config")}
+
+
+def restore_endpoint() -> Request:
+    """UpdateEndpoint: back to what the endpoint served before."""
+    return {**endpoint(), "EndpointConfigName": jsonata("$endpoint_served")}
+
+
+def scalable_target() -> Request:
+    """DeregisterScalableTarget: the endpoint's one variant, as autoscaling names it."""
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": jsonata(f"'endpoint/' & $plan.endpoint & '/variant/{VARIANT}'"),
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
 
 
 def tags() -> list[dict[str, str]]:

@@ -1,20 +1,27 @@
 """The state machine in the Amazon States Language, with JSONata: one function a state, in the order in which they run.
 
-Runs at synth; standard library only. `definition()` is the whole machine; the states around the final training job are in
-training_states.py, those around the endpoint in endpoint_states.py.
+Runs at synth; standard library only. `definition(security)` is the whole machine; the states around the final training job are in
+training_states.py, between two tries of a job in job_states.py, around the model registry in registry_states.py, around the endpoint in
+endpoint_states.py and undo_states.py, after a failure in failure_states.py.
 Whatever fails puts a `$failure` together - which state, which job, why, where its log is - and ends in ExecutionFailed, whose Cause is
 that as one sentence.
 
     PrepareExecution → IsDatasetPrepared → PrepareDataset → TuneHyperparameters → HasBestTrainingJob → IsDebuggerManaged
       → TrainModel, or TrainModelManaged → IsTrainingStarted → WaitForTraining ⇄ DescribeTraining ⇄ WaitForRules
-      → AssessModel → IsModelAccepted → NotDeployed, or
+      → AssessModel → RegisterModel → ChooseDeployment → AskForApproval → WaitForApproval ⇄ DescribeModelPackage
       → CreateModel → CreateEndpointConfig → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint
-      → ExecutionDone
+      → VerifyEndpoint → RecordDeployment → PruneModels → SumUp → PublishReport → NotifyDone → ExecutionDone or NotDeployed
+    a deployment that fails → LookBeforeUndo → RemoveEndpoint or RestoreEndpoint → CleanUp
+    any failure → CleanUp → NotifyFailed → ExecutionFailed
+    a redrive → ExecutionFailed → ResumeExecution → the state that failed
 """
 
 from stacks import sagemaker_requests as requests
 from stacks.endpoint_states import endpoint_states
-from stacks.sagemaker_requests import jsonata
+from stacks.failure_states import failure_states, fresh_counters
+from stacks.job_states import job_states
+from stacks.registry_states import closing_states, registry_states
+from stacks.sagemaker_requests import Security, jsonata
 from stacks.states_language import (
     LAMBDA_TRANSIENT,
     SDK_UNNAMED,
@@ -32,18 +39,20 @@ from stacks.states_language import (
     without_stop,
 )
 from stacks.training_states import RULES_SECONDS, TRAINING_SECONDS, training_states
+from stacks.undo_states import undo_states
 from training import contract
 
 PREPARATION_SECONDS = requests.LONGEST_PREPARATION_SECONDS + 6 * 3600
 """The job's own limit, and six hours of waiting for a machine."""
 TUNING_SECONDS = 7 * 24 * 3600
-EXECUTION_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + RULES_SECONDS + 24 * 3600
+APPROVAL_SECONDS = 7 * 24 * 3600
+EXECUTION_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + RULES_SECONDS + APPROVAL_SECONDS + 24 * 3600
 
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 
 
-def definition() -> State:
-    """The state machine."""
+def definition(security: Security = requests.OPEN) -> State:
+    """The state machine, whose jobs and models run as `security` says."""
     return {
         "Comment": "Photos in class folders become a tuned, trained and deployed image classifier",
         "QueryLanguage": "JSONata",
@@ -52,20 +61,20 @@ def definition() -> State:
         "States": {
             "PrepareExecution": prepare_execution(),
             "IsDatasetPrepared": is_dataset_prepared(),
-            "PrepareDataset": prepare_dataset(),
-            "StopProcessingJob": stop_processing_job(),
-            "TuneHyperparameters": tune_hyperparameters(),
-            "StopTuningJob": stop_tuning_job(),
+            "PrepareDataset": prepare_dataset(security),
+            "TuneHyperparameters": tune_hyperparameters(security),
             "HasBestTrainingJob": has_best_training_job(),
             "NoBestTrainingJob": no_best_training_job(),
             "FindFailedTrainingJob": find_failed_training_job(),
-            **training_states(),
-            "CreateModel": create_model(),
-            "CreateEndpointConfig": create_endpoint_config(),
+            **training_states(security),
+            **job_states(),
+            **registry_states(),
+            "CreateModel": create_model(security),
+            "CreateEndpointConfig": create_endpoint_config(security),
             **endpoint_states(),
-            "ExecutionDone": execution_done(),
-            "NotDeployed": not_deployed(),
-            "ExecutionFailed": execution_failed(),
+            **undo_states(),
+            **closing_states(),
+            **failure_states(),
         },
     }
 
@@ -86,11 +95,8 @@ def prepare_execution() -> State:
             "rule_statuses": [],
             "profiler_rule_statuses": [],
             "warnings": [],
-            "training_status": "",
-            "looks": 0,
-            "rule_looks": 0,
-            "checks": 0,
-            "endpoint_served": "nothing",
+            "deployed": False,
+            **fresh_counters(),
         },
         to="IsDatasetPrepared",
     )
@@ -101,27 +107,31 @@ def is_dataset_prepared() -> State:
     return choice(("$plan.prepared != ''", "TuneHyperparameters"), default="PrepareDataset")
 
 
-def prepare_dataset() -> State:
+def prepare_dataset(security: Security) -> State:
     """Reads every photo once: checks it, splits them, computes the features that the training jobs learn from."""
     name = requests.PROCESSING_JOB_NAME
     failed = failure("PrepareDataset", kind="processing job", job=name, log=log_streams(PROCESSING_LOGS, name))
     return job(
         "createProcessingJob",
-        requests.create_processing_job(),
+        requests.create_processing_job(security),
         seconds=PREPARATION_SECONDS,
         failed=failed,
-        stop="StopProcessingJob",
+        caught="IsMachineMissing",
+        lost="MayJobBeLost",
         assign={"dataset": jsonata("$plan.datasets & '/' & $states.result.ProcessingJobName")},
         to="TuneHyperparameters",
     )
 
 
-def stop_processing_job() -> State:
-    """Nothing that this execution started goes on after it."""
-    return last_act("stopProcessingJob", {"ProcessingJobName": jsonata("$failure.job")})
+FAILED_PART = (
+    "($counts := $states.result.TrainingJobStatusCounters; $failed := $sum([$counts.NonRetryableError, $counts.RetryableError]);"
+    " $failed > 0 ? [$string($failed) & ' training jobs of the tuning job failed, and the best of the others was taken: '"
+    " & $states.result.HyperParameterTuningJobName] : [])"
+)
+"""Expression: a warning where only a part of the tuning went well."""
 
 
-def tune_hyperparameters() -> State:
+def tune_hyperparameters(security: Security) -> State:
     """Searches the learning rate and the batch size."""
     name = requests.TUNING_JOB_NAME
     failed = failure("TuneHyperparameters", kind="tuning job", job=name, log=log_streams(TRAINING_LOGS, name))
@@ -129,22 +139,18 @@ def tune_hyperparameters() -> State:
     best = ", ".join([*values, "'objective': $job.FinalHyperParameterTuningJobObjectiveMetric.Value"])
     return job(
         "createHyperParameterTuningJob",
-        requests.create_tuning_job(),
+        requests.with_extra(requests.create_tuning_job(security), "$plan.tuning_extra"),
         seconds=TUNING_SECONDS,
         failed=failed,
-        stop="StopTuningJob",
         caught="FindFailedTrainingJob",
+        lost="MayJobBeLost",
         assign={
             "tuning_job": jsonata("$states.result.HyperParameterTuningJobName"),
             "best": jsonata(f"($job := $states.result.BestTrainingJob; $exists($job.TrainingJobName) ? {{{best}}} : {{}})"),
+            "warnings": jsonata(f"[$append($warnings, {FAILED_PART})]"),
         },
         to="HasBestTrainingJob",
     )
-
-
-def stop_tuning_job() -> State:
-    """Nothing that this execution started goes on after it."""
-    return last_act("stopHyperParameterTuningJob", {"HyperParameterTuningJobName": jsonata("$failure.job")})
 
 
 def has_best_training_job() -> State:
@@ -168,6 +174,7 @@ def find_failed_training_job() -> State:
     return last_act(
         "listTrainingJobsForHyperParameterTuningJob",
         {"HyperParameterTuningJobName": jsonata("$failure.job"), "StatusEquals": "Failed", "MaxResults": 1},
+        to="IsMachineMissing",
         assign={
             "failure": jsonata(
                 f"($job := $states.result.TrainingJobSummaries[0]; $exists($job) ? $merge([$failure, {{'reason': {reason}}}]) : $failure)"
@@ -176,11 +183,11 @@ def find_failed_training_job() -> State:
     )
 
 
-def create_model() -> State:
+def create_model(security: Security) -> State:
     """Names the artefact as a model."""
     return api_call(
         "createModel",
-        requests.create_model(),
+        requests.create_model(security),
         caught=catch(failure("CreateModel")),
         to="CreateEndpointConfig",
         retried=SDK_UNNAMED,
@@ -188,63 +195,13 @@ def create_model() -> State:
     )
 
 
-def create_endpoint_config() -> State:
+def create_endpoint_config(security: Security) -> State:
     """Says on which machines the model answers."""
     return api_call(
         "createEndpointConfig",
-        requests.create_endpoint_config(),
+        requests.create_endpoint_config(security),
         caught=catch(failure("CreateEndpointConfig")),
         to="DescribeEndpoint",
         retried=SDK_UNNAMED,
         assign={"endpoint_config": jsonata("$split($states.result.EndpointConfigArn, '/')[-1]")},
     )
-
-
-def execution_done() -> State:
-    """Says what the execution made and where."""
-    deployed = {
-        "deployed": True,
-        "model": jsonata("$model"),
-        "endpoint": jsonata("$plan.endpoint"),
-        "endpoint_config": jsonata("$endpoint_config"),
-    }
-    return {"Type": "Pass", "Output": {**outcome(), **deployed}, "End": True}
-
-
-def not_deployed() -> State:
-    """The execution did what it was asked to, and what the rules found keeps the model back; whatever answered before still does."""
-    return {"Type": "Pass", "Output": {**outcome(), "deployed": False}, "End": True}
-
-
-def outcome() -> State:
-    """What is known of the model, deployed or not."""
-    return {
-        "run": jsonata("$plan.run"),
-        "dataset": jsonata("$dataset & '/'"),
-        "tuning_job": jsonata("$tuning_job"),
-        "training_job": jsonata("$training.job"),
-        "best": {
-            "lr": jsonata("$number($best.lr)"),
-            "batch_size": jsonata("$number($best.batch_size)"),
-            "objective": jsonata("$best.objective"),
-        },
-        "model_artifact": jsonata("$training.model_artifact"),
-        "report": jsonata(f"$training.folder & '/{contract.REPORT}/'"),
-        "debug_output": jsonata(f"$training.folder & '/{contract.DEBUG_OUTPUT}/'"),
-        "profiler_output": jsonata(f"$training.folder & '/{contract.PROFILER_OUTPUT}/'"),
-        "rule_output": jsonata(f"$training.folder & '/{contract.RULE_OUTPUT}/'"),
-        "reasons": jsonata("$assessment.reasons"),
-        "warnings": jsonata("$assessment.warnings"),
-        "rule_statuses": jsonata("$assessment.rule_statuses"),
-        "profiler_rule_statuses": jsonata("$assessment.profiler_rule_statuses"),
-    }
-
-
-def execution_failed() -> State:
-    """One sentence: which state, which job, why, where the log is; a request that SageMaker refused has left no log."""
-    sentence = (
-        "$failure.state & ' failed' & ($failure.job = '' ? '' : ' (' & $failure.kind & ' ' & $failure.job & ')') & ': '"
-        f" & {without_stop('$failure.reason')} & '.'"
-        " & ($failure.log = '' or $contains($failure.error, 'SageMaker.') ? '' : ' Log: CloudWatch log group ' & $failure.log & '.')"
-    )
-    return {"Type": "Fail", "Error": jsonata("$failure.error"), "Cause": jsonata(sentence)}

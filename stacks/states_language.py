@@ -13,6 +13,9 @@ API_CALL_SECONDS = 60
 LAMBDA_SECONDS = 16 * 60
 """A little more than the longest run of a Lambda function."""
 
+ON_FAILURE = "CleanUp"
+"""The state after any failure: what the execution still runs is stopped before anybody is told."""
+
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 
@@ -31,8 +34,12 @@ SDK_TRANSIENT = [
     "SageMaker.SdkClientException",
 ]
 SDK_UNNAMED = ["SageMaker.SageMakerException", *SDK_TRANSIENT]
-INTEGRATION_TRANSIENT = ["SageMaker.AmazonSageMakerException", *SDK_TRANSIENT]
-"""Both integrations call a throttled request and a wrong one alike, so both are tried again, a few times and quickly."""
+"""The SDK integration calls a throttled request and a wrong one alike, so both are tried again, a few times and quickly."""
+INTEGRATION_REFUSED = ["SageMaker.AmazonSageMakerException", "SageMaker.ThrottlingException"]
+"""A job's request that SageMaker answered, and refused: nothing was started. Here too, throttled and wrong ones bear the same name."""
+INTEGRATION_LOST = [each for each in SDK_TRANSIENT if each not in INTEGRATION_REFUSED]
+"""A job's request whose answer is missing: the job may have been started, and is stopped before another is asked for."""
+SNS_TRANSIENT = ["SNS.InternalErrorException", "SNS.ThrottledException", "SNS.AmazonSNSException", "SNS.SdkClientException"]
 
 SAID = (
     "$status := $told.TrainingJobStatus ? $told.TrainingJobStatus"
@@ -62,14 +69,28 @@ def optimised(action: str) -> str:
     return f"arn:${{Partition}}:states:::sagemaker:{action}"
 
 
-def sdk(action: str) -> str:
+def sdk(action: str, service: str = "sagemaker") -> str:
     """The AWS SDK integration, which takes every action with every field that the API takes."""
-    return f"arn:${{Partition}}:states:::aws-sdk:sagemaker:{action}"
+    return f"arn:${{Partition}}:states:::aws-sdk:{service}:{action}"
+
+
+def task(resource: str, arguments: Request | str, *, seconds: int, retried: list[State], caught: list[State], to: str) -> State:
+    """A Task; whatever it answers is given on by variables alone, so that no output grows from state to state."""
+    return {
+        "Type": "Task",
+        "Resource": resource,
+        "Arguments": arguments,
+        "TimeoutSeconds": seconds,
+        "Retry": retried,
+        "Catch": caught,
+        "Output": {},
+        "Next": to,
+    }
 
 
 def api_call(
     action: str,
-    arguments: Request,
+    arguments: Request | str,
     *,
     caught: State,
     to: str,
@@ -78,60 +99,54 @@ def api_call(
     patient: bool = False,
 ) -> State:
     """A Task that SageMaker answers at once; `retried` are the errors after which it is tried again, `patient`: for minutes."""
-    return {
-        "Type": "Task",
-        "Resource": sdk(action),
-        "Arguments": arguments,
-        "TimeoutSeconds": API_CALL_SECONDS,
-        "Retry": [patient_retry(retried) if patient else retry(retried)],
-        "Catch": [caught],
-        **({"Assign": assign} if assign else {}),
-        "Output": {},
-        "Next": to,
-    }
+    tries = [patient_retry(retried) if patient else retry(retried)]
+    state = task(sdk(action), arguments, seconds=API_CALL_SECONDS, retried=tries, caught=[caught], to=to)
+    return {**state, **({"Assign": assign} if assign else {})}
 
 
-def function_call(state: str, payload: Request, *, assign: State, to: str, retried: list[str] = LAMBDA_TRANSIENT) -> State:
-    """A Task that is the Lambda function of the state's name."""
-    return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke",
-        "Arguments": {"FunctionName": f"${{{state}Arn}}", "Payload": payload},
-        "TimeoutSeconds": LAMBDA_SECONDS,
-        "Retry": [retry(retried)],
-        "Catch": [catch(failure(state, log=f"'${{{state}LogGroup}}'"))],
-        "Assign": assign,
-        "Output": {},
-        "Next": to,
-    }
+def function_call(
+    state: str,
+    payload: Request,
+    *,
+    assign: State,
+    to: str,
+    retried: list[str] = LAMBDA_TRANSIENT,
+    function: str = "",
+    caught: State | None = None,
+) -> State:
+    """A Task that is the Lambda function of the state's name, or `function`."""
+    called = {"FunctionName": f"${{{function or state}Arn}}", "Payload": payload}
+    failed = caught or catch(failure(state, log=f"'${{{function or state}LogGroup}}'"))
+    resource = "arn:${Partition}:states:::lambda:invoke"
+    return {**task(resource, called, seconds=LAMBDA_SECONDS, retried=[retry(retried)], caught=[failed], to=to), "Assign": assign}
 
 
 def job(
-    action: str, arguments: Request, *, seconds: int, failed: State, stop: str, to: str, assign: State, caught: str = "ExecutionFailed"
+    action: str, arguments: Request | str, *, seconds: int, failed: State, to: str, assign: State, caught: str, lost: str = "StopLostJob"
 ) -> State:
-    """A Task that starts a job and waits for its end; then `stop` is next if that took too long, `caught` if it failed otherwise."""
-    return {
-        "Type": "Task",
-        "Resource": optimised(f"{action}.sync"),
-        "Arguments": arguments,
-        "TimeoutSeconds": seconds,
-        "Retry": [retry(INTEGRATION_TRANSIENT)],
-        "Catch": [catch(failed, errors=("States.Timeout",), to=stop), catch(failed, to=caught)],
-        "Assign": assign,
-        "Output": {},
-        "Next": to,
-    }
+    """A Task that starts a job and waits for its end; `lost` is next if nobody knows whether it was started, `caught` if it failed, and
+    ON_FAILURE if it took too long."""
+    catches = [
+        catch(failed, errors=("States.Timeout",)),
+        catch(failed, errors=tuple(INTEGRATION_LOST), to=lost),
+        catch(failed, to=caught),
+    ]
+    resource = optimised(f"{action}.sync")
+    started = task(resource, arguments, seconds=seconds, retried=[retry(INTEGRATION_REFUSED)], caught=catches, to=to)
+    return {**started, "Assign": assign}
 
 
-def last_act(action: str, arguments: Request, *, assign: State | None = None) -> State:
-    """A Task on the way to ExecutionFailed, which it never keeps from saying what went wrong first."""
-    return api_call(
-        action,
-        arguments,
-        caught={"ErrorEquals": ["States.ALL"], "Output": {}, "Next": "ExecutionFailed"},
-        to="ExecutionFailed",
-        assign=assign,
-    )
+def message(subject: str, body: str, *, to: str) -> State:
+    """A Task that tells the project's topic; both are expressions. Nobody being told keeps nothing from going on."""
+    arguments = {"TopicArn": "${TopicArn}", "Subject": jsonata(subject), "Message": jsonata(body)}
+    untold = {"ErrorEquals": ["States.ALL"], "Output": {}, "Next": to}
+    resource = "arn:${Partition}:states:::sns:publish"
+    return task(resource, arguments, seconds=API_CALL_SECONDS, retried=[retry(SNS_TRANSIENT)], caught=[untold], to=to)
+
+
+def last_act(action: str, arguments: Request, *, to: str, assign: State) -> State:
+    """A Task on the way to the end of a failed execution, which it never keeps from saying what went wrong first."""
+    return api_call(action, arguments, caught={"ErrorEquals": ["States.ALL"], "Output": {}, "Next": to}, to=to, assign=assign)
 
 
 def choice(*rules: tuple[str, str], default: str) -> State:
@@ -156,7 +171,7 @@ def patient_retry(errors: list[str]) -> State:
     return {**retry([*errors, "States.Timeout"]), "MaxAttempts": 10, "MaxDelaySeconds": 300}
 
 
-def catch(failed: State, *, errors: tuple[str, ...] = ("States.ALL",), to: str = "ExecutionFailed", assign: State | None = None) -> State:
+def catch(failed: State, *, errors: tuple[str, ...] = ("States.ALL",), to: str = ON_FAILURE, assign: State | None = None) -> State:
     """Remembers what failed and goes on to the state that deals with it."""
     return {"ErrorEquals": list(errors), "Assign": {"failure": failed, **(assign or {})}, "Output": {}, "Next": to}
 
@@ -170,6 +185,7 @@ def failure(state: str, *, kind: str = "", job: str = "''", log: str = "''") -> 
         "job": jsonata(job),
         "reason": jsonata(REASON),
         "log": jsonata(log),
+        "redrives": jsonata("$states.context.Execution.RedriveCount"),
     }
 
 
@@ -181,6 +197,17 @@ def endpoint_failure(state: str) -> State:
 def found_failure(found: State, error: str, reason: str) -> State:
     """A failure that no task raised but a look at what it left; `reason` is an expression."""
     return {**found, "error": f"{found['state']}.{error}", "reason": jsonata(reason)}
+
+
+def warned(sentence: str) -> State:
+    """One warning more, of what keeps nothing back; `sentence` is an expression."""
+    return {"warnings": jsonata(f"[$append($warnings, [{sentence}])]")}
+
+
+def with_more(told: str) -> State:
+    """The same failure with more said about it; `told` is an expression."""
+    reason = f"{without_stop('$failure.reason')} & {told}"
+    return {"failure": jsonata(f"$merge([$failure, {{'reason': {reason}}}])")}
 
 
 def without_stop(sentence: str) -> str:

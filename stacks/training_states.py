@@ -17,8 +17,8 @@ from stacks.states_language import (
     found_failure,
     function_call,
     job,
-    last_act,
     log_streams,
+    warned,
     without_stop,
 )
 
@@ -36,12 +36,12 @@ MOST_RULE_LOOKS = 150
 RULES_SECONDS = RULE_LOOK_SECONDS * MOST_RULE_LOOKS
 
 
-def training_states() -> dict[str, State]:
-    """From the best hyperparameters to a model that is accepted or not; goes on to CreateModel, NotDeployed or ExecutionFailed."""
+def training_states(security: requests.Security) -> dict[str, State]:
+    """From the best hyperparameters to a model that is assessed; goes on to RegisterModel, or to the states after a failure."""
     return {
         "IsDebuggerManaged": is_debugger_managed(),
-        "TrainModel": train_model(),
-        "TrainModelManaged": train_model_managed(),
+        "TrainModel": train_model(security),
+        "TrainModelManaged": train_model_managed(security),
         "IsTrainingStarted": is_training_started(),
         "WaitForTraining": wait_for_training(),
         "WaitForLongTraining": wait_for_long_training(),
@@ -52,9 +52,7 @@ def training_states() -> dict[str, State]:
         "RulesNotSeen": rules_not_seen(),
         "TrainingNotCompleted": training_not_completed(),
         "TrainingTakesTooLong": training_takes_too_long(),
-        "StopTrainingJob": stop_training_job(),
         "AssessModel": assess_model(),
-        "IsModelAccepted": is_model_accepted(),
     }
 
 
@@ -63,21 +61,22 @@ def is_debugger_managed() -> State:
     return choice(("$plan.debugger = 'managed'", "TrainModelManaged"), default="TrainModel")
 
 
-def train_model() -> State:
+def train_model(security: requests.Security) -> State:
     """Trains with the best values, evaluates on the test photos, writes the report, which holds what the job's own rules said."""
     name = requests.TRAINING_JOB_NAME
     return job(
         "createTrainingJob",
-        requests.create_training_job(),
+        requests.create_training_job(security),
         seconds=TRAINING_SECONDS,
         failed=training_failure("TrainModel", name),
-        stop="StopTrainingJob",
+        caught="IsMachineMissing",
+        lost="MayJobBeLost",
         assign={"training": trained()},
         to="AssessModel",
     )
 
 
-def train_model_managed() -> State:
+def train_model_managed(security: requests.Security) -> State:
     """The same for an account that still has AWS's Debugger, which evaluates the rules beside the job.
 
     Not by Step Functions' own integration, which alone can wait: a field that it does not know, as the profiler's may be, would be refused
@@ -87,7 +86,7 @@ def train_model_managed() -> State:
     name = requests.MANAGED_TRAINING_JOB_NAME
     return api_call(
         "createTrainingJob",
-        requests.create_managed_training_job(),
+        requests.create_managed_training_job(security),
         caught=catch(training_failure("TrainModelManaged", name), to="IsTrainingStarted", assign={"training": {"job": jsonata(name)}}),
         to="WaitForTraining",
         retried=SDK_UNNAMED,
@@ -98,7 +97,7 @@ def train_model_managed() -> State:
 def is_training_started() -> State:
     """A refusal because the job is there already: a try whose answer was lost has started it. What it is called differs."""
     there = "$contains($failure.error, 'ResourceInUse') or $contains($failure.reason, 'already exists')"
-    return choice((there, "WaitForTraining"), default="StopTrainingJob")
+    return choice((there, "WaitForTraining"), default="IsMachineMissing")
 
 
 def trained() -> State:
@@ -170,7 +169,7 @@ def wait_for_rules() -> State:
 
 def is_training_completed() -> State:
     """Nothing more is seen of the job; where an earlier look saw it completed, its model is there, and only late verdicts are missing."""
-    return choice(("$training_status = 'Completed'", "RulesNotSeen"), default="StopTrainingJob")
+    return choice(("$training_status = 'Completed'", "RulesNotSeen"), default="CleanUp")
 
 
 def rules_not_seen() -> State:
@@ -178,33 +177,24 @@ def rules_not_seen() -> State:
     warning = (
         f"'the rules could not be looked at to their end (' & {without_stop('$failure.reason')} & '): the verdicts are those seen last'"
     )
-    return {"Type": "Pass", "Assign": {"warnings": [jsonata(warning)]}, "Next": "AssessModel"}
+    return {"Type": "Pass", "Assign": warned(warning), "Next": "AssessModel"}
 
 
 def training_not_completed() -> State:
     """A managed job failed, or was stopped: by a rule, by its time limit, or by somebody."""
     failed = found_failure(training_failure("TrainModelManaged", "$training.job"), "TaskFailed", "$training_reason")
-    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "ExecutionFailed"}
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "IsMachineMissing"}
 
 
 def training_takes_too_long() -> State:
     """A managed job has outlived its own limit."""
     reason = "'it is still ' & $training_status & ' after ' & $string($looks) & ' looks'"
     failed = found_failure(training_failure("TrainModelManaged", "$training.job"), "Timeout", reason)
-    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "StopTrainingJob"}
-
-
-def stop_training_job() -> State:
-    """Nothing goes on after the execution: a managed job has one name in all tries, and so is met even if no answer ever told of it.
-
-    TrainModel has a name for each try, and the last one is met here. Should an earlier one have been started and its answer been lost, that
-    job ends by itself; its rules, which run inside it, can stop no other.
-    """
-    return last_act("stopTrainingJob", {"TrainingJobName": jsonata("$failure.job")})
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "CleanUp"}
 
 
 def assess_model() -> State:
-    """Reads the verdicts, and decides by those that `rules.block_deployment` names."""
+    """Reads what was measured, what the rules said and how the champion did, and decides; says why."""
     return function_call(
         "AssessModel",
         {
@@ -214,12 +204,17 @@ def assess_model() -> State:
             "rule_statuses": jsonata("$rule_statuses"),
             "profiler_rule_statuses": jsonata("$profiler_rule_statuses"),
             "warnings": jsonata("$warnings"),
+            "run": jsonata("$plan.run"),
+            "gate": jsonata("$plan.gate"),
+            "group": jsonata("$plan.model_package_group"),
+            "project": "${Project}",
+            "tuning_job": jsonata("$tuning_job"),
+            "dataset": jsonata("$dataset & '/'"),
         },
-        assign={"assessment": jsonata("$states.result.Payload")},
-        to="IsModelAccepted",
+        assign={
+            "assessment": jsonata("$states.result.Payload"),
+            "reasons": jsonata("$states.result.Payload.reasons"),
+            "warnings": jsonata("$states.result.Payload.warnings"),
+        },
+        to="RegisterModel",
     )
-
-
-def is_model_accepted() -> State:
-    """A model that a rule keeps back is not deployed; the execution has done its work all the same."""
-    return choice(("$assessment.deploy", "CreateModel"), default="NotDeployed")

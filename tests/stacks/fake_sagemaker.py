@@ -11,22 +11,40 @@ from typing import Any
 from lambdas.assess_model import assess
 from lambdas.execution_input import ExecutionInput
 from lambdas.photos import Photos
-from lambdas.prepare_execution import Prepared, Settings, plan
+from lambdas.plan import Prepared, plan
+from lambdas.settings import Settings
 from stacks.endpoint_states import MOST_CHECKS
+from stacks.registry_states import MOST_APPROVAL_LOOKS
+from stacks.sagemaker_requests import Security
 from stacks.state_machine import definition
 from stacks.training_states import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS
+from stacks.undo_states import MOST_UNDOS
+from tests.lambdas.fake_registry import FakeRegistry
 from tests.lambdas.fake_s3 import FakeS3
-from tests.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
+from tests.lambdas.reports import HASHES, evaluation
+from tests.stacks.execution import FUNCTIONS, SUBSTITUTED, Execution, TaskError, filled_in
 
 LOOKS = 4
 FEW_LOOKS = 2
-MACHINE = json.loads(
-    json.dumps(filled_in(definition()))
-    .replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}")
-    .replace(f"$looks < {SHORT_LOOKS}", f"$looks < {FEW_LOOKS}")
-    .replace(f"$looks < {MOST_LOOKS}", f"$looks < {LOOKS}")
-    .replace(f"$rule_looks < {MOST_RULE_LOOKS}", f"$rule_looks < {LOOKS}")
-)
+
+
+def shortened(security: Security) -> dict[str, Any]:
+    """The machine with fewer looks, so that waiting ends soon."""
+    return dict(
+        json.loads(
+            json.dumps(filled_in(definition(security)))
+            .replace(f"$checks < {MOST_CHECKS}", f"$checks < {LOOKS}")
+            .replace(f"$looks < {SHORT_LOOKS}", f"$looks < {FEW_LOOKS}")
+            .replace(f"$looks < {MOST_LOOKS}", f"$looks < {LOOKS}")
+            .replace(f"$rule_looks < {MOST_RULE_LOOKS}", f"$rule_looks < {LOOKS}")
+            .replace(f"$approval_looks < {MOST_APPROVAL_LOOKS}", f"$approval_looks < {LOOKS}")
+            .replace(f"$undos < {MOST_UNDOS}", f"$undos < {LOOKS}")
+            .replace(f"$undos >= {MOST_UNDOS}", f"$undos >= {LOOKS}")
+        )
+    )
+
+
+MACHINE = shortened(Security())
 SETTINGS = Settings(
     "whippet-data",
     "whippet",
@@ -56,7 +74,9 @@ def verdict(rule: str, status: str = "NoIssuesFound", details: str = "looked at 
 
 
 HEALTHY = (verdict("LossNotDecreasing"), verdict("ExplodingTensor"), verdict("UnchangedTensor"))
-FUNCTIONS = {SUBSTITUTED["PrepareExecutionArn"]: "prepareExecution", SUBSTITUTED["AssessModelArn"]: "assessModel"}
+NAMES = {SUBSTITUTED[f"{state}Arn"]: state[0].lower() + state[1:] for state in FUNCTIONS}
+"""ARN of a function -> the name that a script calls it by."""
+PACKAGE = "arn:aws:sagemaker:us-east-1:000000000000:model-package/whippet/1"
 
 
 class FakeSageMaker:
@@ -71,7 +91,7 @@ class FakeSageMaker:
     def __call__(self, action: str, arguments: dict[str, Any]) -> Any:
         name = action.removesuffix(".sync")
         if action == "invoke":
-            name = FUNCTIONS[arguments["FunctionName"]]
+            name = NAMES[arguments["FunctionName"]]
         queue = self.script.get(name, [])
         answer = queue.pop(0) if queue else getattr(self, name)(arguments)
         if isinstance(answer, Exception):
@@ -87,12 +107,14 @@ class FakeSageMaker:
         return {"Payload": planned(arguments["Payload"]["input"]), "StatusCode": 200}
 
     def assessModel(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {"Payload": assess(arguments["Payload"], FakeS3(self.reports(arguments["Payload"]["folder"]))), "StatusCode": 200}
+        s3 = FakeS3(self.reports(arguments["Payload"]["folder"]))
+        return {"Payload": assess(arguments["Payload"], s3, FakeRegistry()), "StatusCode": 200}
 
     def reports(self, folder: str) -> dict[str, bytes]:
         """What the training job left, which wrote a verdict of each debugger rule and one of a profiler rule."""
         where = folder.removeprefix("s3://whippet-data/")
-        files = {"rule_statuses": self.verdicts, "profiler_rule_statuses": [verdict("CPUBottleneck")]}
+        judged = {"rule_statuses": self.verdicts, "profiler_rule_statuses": [verdict("CPUBottleneck")]}
+        files: dict[str, Any] = {**judged, "evaluation": evaluation(), "model": {"hashes": HASHES}}
         return {f"{where}/report/{name}.json": json.dumps(statuses).encode() for name, statuses in files.items()}
 
     def createProcessingJob(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the action's name
@@ -141,17 +163,44 @@ class FakeSageMaker:
             "DebugRuleEvaluationStatuses": list(self.verdicts),
         }
 
-    def stopTrainingJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {}
+    def createModelPackage(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"ModelPackageArn": PACKAGE}
 
-    stopHyperParameterTuningJob = stopProcessingJob = stopTrainingJob  # noqa: N815
+    def describeModelPackage(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": "Approved"}
+
+    updateModelPackage = createModelPackage  # noqa: N815
+
+    def verifyEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        answer = {"verified": True, "reasons": [], "photos": 4, "largest_difference": 1e-05, "milliseconds": 31.2}
+        return {"Payload": answer, "StatusCode": 200}
+
+    def pruneModels(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"Payload": {"deleted": [], "left": []}, "StatusCode": 200}
+
+    def publishReport(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        uri = f"s3://whippet-data/executions/{arguments['Payload']['run']}/execution.json"
+        return {"Payload": {"bill": {"total_usd": 0.31}, "uri": uri}, "StatusCode": 200}
+
+    def cleanUp(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"Payload": {"stopped": [], "deleted": [], "left": []}, "StatusCode": 200}
+
+    def publish(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"MessageId": "0a1b"}
+
+    def sendTaskFailure(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        """The task that makes this call is the one that its token names."""
+        raise TaskError(arguments["Error"], arguments["Cause"])
+
+    def deregisterScalableTarget(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {}
 
     def listTrainingJobsForHyperParameterTuningJob(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"TrainingJobSummaries": []}
 
 
-def run(asked: Any = None, /, **script: Any) -> Execution:
-    return Execution(MACHINE, FakeSageMaker(**script), asked or {}).run()
+def run(asked: Any = None, /, *, machine: dict[str, Any] = MACHINE, **script: Any) -> Execution:
+    return Execution(machine, FakeSageMaker(**script), asked or {}).run()
 
 
 def status(now: str, **more: str) -> dict[str, str]:

@@ -1,9 +1,11 @@
-"""Holds the SageMaker requests of a state machine against botocore's model of the API.
+"""Holds the requests of a state machine's tasks, to SageMaker and to other services, against botocore's model of the API.
 
-`faults_of(definition)` walks every Task; a value `{% … %}` or with `${…}` in it may be anything in the right place, all else must have the
-type, length, pattern and enumerated value that the API demands. `faults_in(action, request)` checks one request whose values are all known.
+`faults_of(definition)` walks every Task but those that are Lambda functions; a value `{% … %}` or with `${…}` in it may be anything in the
+right place, all else must have the type, length, pattern and enumerated value that the API demands. `faults_in(action, request)` checks
+one request whose values are all known.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -12,8 +14,13 @@ from typing import Any
 import botocore.session
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-TASK = re.compile(r"arn:[^:]+:states:::(?P<sdk>aws-sdk:)?sagemaker:(?P<action>[A-Za-z]+)(?P<sync>\.sync)?")
+TASK = re.compile(
+    r"arn:[^:]+:states:::(?P<sdk>aws-sdk:)?(?P<service>[a-z]+):(?P<action>[A-Za-z]+)(?P<sync>\.sync)?(?P<token>\.waitForTaskToken)?"
+)
+SERVICES = {"sagemaker": "sagemaker", "sns": "sns", "sfn": "stepfunctions", "applicationautoscaling": "application-autoscaling"}
+"""A service as the integrations name it -> as botocore does."""
 OPTIMISED = {
+    "publish",
     "createEndpoint",
     "createEndpointConfig",
     "createHyperParameterTuningJob",
@@ -42,35 +49,43 @@ def faults_of(definition: dict[str, Any]) -> list[str]:
 
 def faults_of_state(state: dict[str, Any]) -> Iterator[str]:
     resource = state.get("Resource", "")
-    if ":sagemaker:" not in resource:
+    if state["Type"] != "Task" or ":lambda:invoke" in resource:
         return
     task = TASK.fullmatch(resource)
     if (
         not task
+        or task["service"] not in SERVICES
         or (not task["sdk"] and task["action"] not in OPTIMISED)
         or (task["sync"] and (task["sdk"] or task["action"] not in WITH_SYNC))
     ):
         yield f"Step Functions has no integration {resource}"
     else:
-        yield from faults_in(task["action"], state.get("Arguments", {}))
+        yield from faults_in(task["action"], state.get("Arguments", {}), task["service"])
+        if task["token"] and "$states.context.Task.Token" not in json.dumps(state["Arguments"]):
+            yield f"{task['action']} waits for a token that it does not hand on"
 
 
-def faults_in(action: str, request: dict[str, Any]) -> Iterator[str]:
-    operation = operation_of(action)
+def faults_in(action: str, request: dict[str, Any], service: str = "sagemaker") -> Iterator[str]:
+    operation = operation_of(action, service)
     if operation is None:
-        yield f"SageMaker has no action {action}"
+        yield f"{service} has no action {action}"
     else:
-        yield from faults(operation.input_shape, request, action)
+        yield from faults(operation.input_shape, as_sent(request) if service == "sfn" else request, action)
+
+
+def as_sent(request: dict[str, Any]) -> dict[str, Any]:
+    """The members' names as Step Functions' own API has them: the integrations write every service's with a capital letter."""
+    return {name[0].lower() + name[1:]: value for name, value in request.items()}
 
 
 @cache
-def sagemaker_model() -> ServiceModel:
-    return botocore.session.get_session().get_service_model("sagemaker")
+def model_of(service: str) -> ServiceModel:
+    return botocore.session.get_session().get_service_model(SERVICES[service])
 
 
-def operation_of(action: str) -> OperationModel | None:
+def operation_of(action: str, service: str) -> OperationModel | None:
     name = action[0].upper() + action[1:]
-    model = sagemaker_model()
+    model = model_of(service)
     return model.operation_model(name) if name in model.operation_names else None
 
 
@@ -129,7 +144,19 @@ def faults_in_scalar(shape: Shape, value: Any, path: str) -> Iterator[str]:
 
 def ascii_classes(pattern: str) -> str:
     r"""Java's `\p{L}` and its like, which Python does not know, as the ASCII part of what they mean."""
-    return pattern.replace(r"\p{L}", "a-zA-Z").replace(r"\p{N}", "0-9").replace(r"\p{Z}", " ")
+    for java, python in (
+        (r"\p{L}", "a-zA-Z"),
+        (r"\p{N}", "0-9"),
+        (r"\p{Z}", " "),
+        (r"\p{M}", ""),
+        (r"\p{S}", "$+<=>^`|~"),
+        (r"\p{P}", POINTS),
+    ):
+        pattern = pattern.replace(java, python)
+    return re.sub(r"\$\{1,\d+\}$", "", pattern)
+
+
+POINTS = re.escape("!\"#%&'()*,-./:;?@[]_{}\\")
 
 
 def faults_in_range(shape: Shape, size: float, path: str) -> Iterator[str]:

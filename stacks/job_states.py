@@ -1,0 +1,85 @@
+"""The states between two tries of a job: one whose start was never answered, and one for which there was no machine.
+
+Runs at synth; standard library only. A try that SageMaker refused for another reason, or a job that failed by itself, is not tried again.
+"""
+
+from stacks.sagemaker_requests import jsonata
+from stacks.states_language import ON_FAILURE, State, choice, function_call, warned, without_stop
+
+MOST_LOST_JOBS = 3
+"""Starts without an answer, of all jobs of an execution together, before it is given up."""
+
+MACHINE_MISSING = (
+    "(($contains($failure.error, 'ResourceLimitExceeded') or $contains($failure.reason, /capacity|ResourceLimitExceeded|service limit/i))"
+    " and $not($contains($failure.reason, 'AlgorithmError')))"
+)
+"""Whether `$failure` says that there was no machine: none was free in the zone, or the account's quota of the type is used up. What the
+program itself says may hold the same words."""
+
+
+def job_states() -> dict[str, State]:
+    """Where a job's state goes on to when the job was not to be had; goes back to that state, or on to ON_FAILURE."""
+    return {
+        "IsMachineMissing": is_machine_missing(),
+        "TakeNextPreparationType": take_next_type("prepare"),
+        "TakeNextTrainingType": take_next_type("training"),
+        "MayJobBeLost": may_job_be_lost(),
+        "StopLostJob": stop_lost_job(),
+        "WaitAfterLostJob": wait_after_lost_job(),
+        "StartJobAgain": start_job_again(),
+    }
+
+
+def is_machine_missing() -> State:
+    """The next instance type that the execution input allows, as long as there is one."""
+
+    def left(kind: str) -> str:
+        return f"{MACHINE_MISSING} and ${kind}_choice + 1 < $count($plan.{kind}_instance_types)"
+
+    return choice(
+        (f"$failure.state = 'PrepareDataset' and {left('prepare')}", "TakeNextPreparationType"),
+        (f"$failure.state != 'PrepareDataset' and {left('training')}", "TakeNextTrainingType"),
+        default=ON_FAILURE,
+    )
+
+
+def take_next_type(kind: str) -> State:
+    """The job again, under a new name and on another type; those after it stay on that type. The execution's output tells."""
+    types = f"$plan.{kind}_instance_types"
+    told = (
+        f"$failure.state & ' got no ' & {types}[${kind}_choice] & ' and went on with ' & {types}[${kind}_choice + 1]"
+        f" & ': ' & {without_stop('$failure.reason')}"
+    )
+    assigned = {f"{kind}_choice": jsonata(f"${kind}_choice + 1"), **warned(told)}
+    return {"Type": "Pass", "Assign": assigned, "Next": "StartJobAgain"}
+
+
+def may_job_be_lost() -> State:
+    """Whether one more try is made after a start that nobody answered."""
+    return choice((f"$lost_jobs < {MOST_LOST_JOBS}", "StopLostJob"), default=ON_FAILURE)
+
+
+def stop_lost_job() -> State:
+    """A job that nobody waits for would go on, and be paid for, beside the one that is asked for next."""
+    asked = {
+        "execution_arn": jsonata("$states.context.Execution.Id"),
+        "start_time": jsonata("$states.context.Execution.StartTime"),
+        "reason": jsonata("$failure.reason"),
+    }
+    counted = {"lost_jobs": jsonata("$lost_jobs + 1")}
+    caught = {"ErrorEquals": ["States.ALL"], "Assign": counted, "Output": {}, "Next": "WaitAfterLostJob"}
+    return function_call("StopLostJob", asked, function="CleanUp", caught=caught, assign=counted, to="WaitAfterLostJob")
+
+
+def wait_after_lost_job() -> State:
+    """Longer each time, and not at the same moment as everybody else: whoever could not answer needs a rest."""
+    return {"Type": "Wait", "Seconds": jsonata("$ceil(10 * $power(3, $lost_jobs) * (0.5 + $random() / 2))"), "Next": "StartJobAgain"}
+
+
+def start_job_again() -> State:
+    """The state whose job it was; entered again, it has another name for it."""
+    return choice(
+        ("$failure.state = 'PrepareDataset'", "PrepareDataset"),
+        ("$failure.state = 'TuneHyperparameters'", "TuneHyperparameters"),
+        default="IsDebuggerManaged",
+    )
