@@ -11,11 +11,12 @@ from rich.text import Text
 from cli.execution import Execution
 from cli.target import Target
 
-OBJECTIONS = {
+OBJECTIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "rule ": ("rules", {"block_deployment": []}),
     "its test accuracy ": ("gate", {"least_accuracy": 0}),
     "accuracy ": ("gate", {"champion": False}),
     "of the photos of class ": ("gate", {"champion": False}),
+    "and ": ("gate", {"champion": False}),
 }
 """How a reason against a model begins -> the part of the execution input that makes no such objection. For other reasons there is none: a
 model of unknown accuracy, one that names photos no better than a guess, and what a person decided."""
@@ -46,10 +47,10 @@ def unobjected(given: Mapping[str, Any], reasons: Sequence[str]) -> dict[str, An
     """The same execution input with nothing that raises these reasons; empty where one of them would be raised all the same."""
     changed = dict(given)
     for reason in reasons:
-        part, values = next((each for start, each in OBJECTIONS.items() if reason.startswith(start)), ("", {}))
-        if not part and not reason.startswith("and "):
+        start = next((start for start in OBJECTIONS if reason.startswith(start)), None)
+        if start is None:
             return {}
-        if part:
-            there = changed.get(part)
-            changed[part] = {**(there if isinstance(there, dict) else {}), **values}
+        part, values = OBJECTIONS[start]
+        there = changed.get(part)
+        changed[part] = {**(there if isinstance(there, dict) else {}), **values}
     return changed if reasons else {}

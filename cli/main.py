@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
+from cli.approval import approve, reject
 from cli.deploy import deploy
 from cli.doctor import doctor
 from cli.errors import RefusedError
@@ -78,6 +79,8 @@ app.command()(upload)
 app.command()(run)
 app.command()(watch)
 app.command()(report)
+app.command()(approve)
+app.command()(reject)
 app.command()(predict)
 app.command()(status)
 app.command()(down)

@@ -13,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.execution import latest_execution, read_execution, reason, run_name
+from cli.model_versions import ModelVersion, model_versions
 from cli.options import Local, Project
 from cli.screen import screen
 from cli.target import Target, open_target
 from local.mode import TRUST
 
+VERSIONS = 5
+"""Newest models that are told."""
 PAGE_ON_AWS = "\nfor browsers only after `whippet deploy -c api_authorization=none`; with IAM, the default, they get a 403"
 
 
@@ -52,6 +55,7 @@ def read_status(target: Target) -> dict[str, Any]:
         "state_machine": outputs.state_machine,
         "endpoint": {"name": outputs.endpoint, "status": endpoint_status(target, outputs.endpoint)},
         "execution": _execution(target, outputs.bucket),
+        "models": [_model(version) for version in model_versions(target, most=VERSIONS)],
         "logs": _logs(target),
     }
 
@@ -81,6 +85,9 @@ def print_status(console: Console, target: Target, found: dict[str, Any]) -> Non
     table.add_row("endpoint", Text(f"{found['endpoint']['name']}, {found['endpoint']['status'] or 'none yet'}"))
     for name, value in _execution_rows(found["execution"], target):
         table.add_row(name, Text(value))
+    for model in found["models"]:
+        accuracy = f", accuracy {model['accuracy']:.3f}" if model["accuracy"] is not None else ""
+        table.add_row("model", Text(f"version {model['version']} of {model['created'][:10]}{accuracy}, {model['status']}"))
     table.add_row("logs", Text(found["logs"]))
     console.print(table)
 
@@ -110,6 +117,11 @@ def _execution(target: Target, bucket: str) -> dict[str, Any] | None:
         "files": f"s3://{bucket}/executions/{run}/",
         "reason": reason(execution) if execution.status not in ("RUNNING", "SUCCEEDED") else None,
     }
+
+
+def _model(version: ModelVersion) -> dict[str, Any]:
+    created = version.created.isoformat()
+    return {"version": version.number, "created": created, "accuracy": version.accuracy, "status": version.words, "run": version.run}
 
 
 def _execution_rows(execution: dict[str, Any] | None, target: Target) -> list[tuple[str, str]]:

@@ -174,6 +174,7 @@ class FakeServices:
             "get_execution_history": ("events", self.now.events, 100),
             "list_training_jobs_for_hyper_parameter_tuning_job": ("TrainingJobSummaries", self.now.trials, 10),
             "list_hyper_parameter_tuning_jobs": ("HyperParameterTuningJobSummaries", self._tuning_jobs(), 10),
+            "list_model_packages": ("ModelPackageSummaryList", [], 10),
         }
         return Pages(lambda **arguments: self._pages(*listed[operation], **arguments))
 

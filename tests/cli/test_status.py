@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 from cli.status import endpoint_status, print_exports, print_status, read_status
 from tests.cli.executions import KEPT_BACK, OUTPUT, REASON, FakeServices, Moment, entered
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, client_error, target
+from tests.lambdas.fake_registry import FakeRegistry
 
 
 class Services(FakeServices):
@@ -21,6 +23,20 @@ class Services(FakeServices):
         if self.endpoint is None:
             raise client_error("ValidationException", 'Could not find endpoint "whippet".')
         return {"EndpointStatus": self.endpoint}
+
+
+@dataclass
+class SagemakerOf:
+    """The model registry of one fake, and all else of another."""
+
+    services: Services
+    registry: FakeRegistry
+
+    def get_paginator(self, operation: str) -> Any:
+        return (self.registry if operation == "list_model_packages" else self.services).get_paginator(operation)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.registry if name == "describe_model_package" else self.services, name)
 
 
 class NeverRun(Services):
@@ -46,6 +62,20 @@ def test_everything_is_found_and_can_be_written_as_json() -> None:
     text = printed(found, FakeMachine())
     for part in ("SUCCEEDED after 100 s", "learning rate 0.01, batch size 32", "photos-bucket/executions/whippet-261122160000-73e7/"):
         assert part in text
+
+
+def test_the_newest_models_are_told_with_what_became_of_them() -> None:
+    registry = FakeRegistry()
+    for number in range(6):
+        registry.add(test_accuracy=f"0.{number}1", endpoint_config="config", run="run")
+    registry.add("Rejected", run="run")
+    clients = Services([Moment("SUCCEEDED", [entered("PrepareExecution", 0)])]).clients()
+    found = read_status(target(**{**clients, "sagemaker": SagemakerOf(clients["sagemaker"], registry)}))
+    assert [model["version"] for model in found["models"]] == [7, 6, 5, 4, 3]
+    assert (found["models"][0]["accuracy"], found["models"][1]["accuracy"]) == (None, 0.51)
+    text = printed(found)
+    assert "version 7 of 2026-11-08, rejected" in text
+    assert "version 6 of 2026-11-07, accuracy 0.510, approved, was deployed" in text
 
 
 def test_a_failed_execution_gives_its_reason() -> None:

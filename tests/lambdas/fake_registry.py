@@ -1,4 +1,4 @@
-"""SageMaker's model registry as the Lambda functions use it: one group of versions in memory. Used by the tests beside it."""
+"""SageMaker's model registry as the Lambda functions and the verbs use it: one group of versions in memory. Used by tests of both."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -59,3 +59,8 @@ class FakeRegistry:
     def describe_model_package(self, ModelPackageName: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         self.described.append(ModelPackageName)
         return next(dict(each) for each in self.versions if each["ModelPackageArn"] == ModelPackageName)
+
+    def update_model_package(self, ModelPackageArn: str, **changed: Any) -> dict[str, Any]:  # noqa: N803
+        version = next(each for each in self.versions if each["ModelPackageArn"] == ModelPackageArn)
+        version.update(changed)
+        return {"ModelPackageArn": ModelPackageArn}
