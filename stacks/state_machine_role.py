@@ -11,7 +11,7 @@ from constructs import Construct
 from stacks.encryption import Encryption
 from stacks.permissions import allow, explain, resource_arn, service_role
 from stacks.roles import JobRoles, allow_rollback_alarms
-from stacks.tidying import NEW_NAMES, allow_deleting_endpoint, allow_reading_model_packages
+from stacks.tidying import NEW_NAMES, allow_deleting_endpoint, allow_reading_model_packages, state_machine_arn
 
 LOG_DELIVERY = [
     "logs:CreateLogDelivery",
@@ -48,6 +48,8 @@ def add_state_machine_role(
     arns = [each.role_arn for each in passed.all]
     allow(role, ["iam:PassRole"], *arns, why="Jobs and endpoints bear these roles.", conditions=to_sagemaker)
     allow(role, ["sns:Publish"], topic.topic_arn, why="It tells how an execution ended.")
+    failing = "The last state of a failed execution fails by its own token, so that a redrive enters it again."
+    allow(role, ["states:SendTaskFailure"], state_machine_arn(role, project), why=failing)
     encryption.allow_use(role, "Messages are encrypted with the deployment's key.")
     encryption.allow_storage(role)
     return role
