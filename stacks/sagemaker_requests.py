@@ -300,7 +300,8 @@ def with_extra(request: Request, extra: str) -> str:
 def create_model_package() -> Request:
     """CreateModelPackage: the next version of the project's group, with what was measured of it and what it was made from.
 
-    The token is the same in every try, so that one whose answer was lost is not registered twice. Versions of a group take no tags.
+    The token is the same in every try, so that one whose answer was lost is not registered twice; SageMaker takes 36 characters, and a run
+    has up to 28. Versions of a group take no tags.
     """
     container = {"Image": jsonata("$plan.serving_image"), "ModelDataUrl": jsonata("$training.model_artifact")}
     return {
@@ -314,7 +315,7 @@ def create_model_package() -> Request:
         },
         "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": jsonata("$assessment.metrics_uri")}}},
         "CustomerMetadataProperties": jsonata("$assessment.metadata"),
-        "ClientToken": jsonata(f"$plan.run & '-' & {attempt(retries=False)}"),
+        "ClientToken": jsonata(f"$plan.run & {attempt(retries=False)}"),
     }
 
 
