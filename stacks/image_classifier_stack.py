@@ -11,6 +11,7 @@ from stacks.encryption import Encryption
 from stacks.inference_api import InferenceApi
 from stacks.network import Network
 from stacks.notifications import Notifications
+from stacks.observability import Observability
 from stacks.operations import Operations
 from stacks.storage import Storage
 from stacks.workflow import Workflow
@@ -35,7 +36,7 @@ class ImageClassifierStack(Stack):
             network=network,
             notifications=notifications,
         )
-        Operations(
+        operations = Operations(
             self,
             "Operations",
             config=config,
@@ -45,6 +46,15 @@ class ImageClassifierStack(Stack):
             notifications=notifications,
         )
         api = InferenceApi(self, "InferenceApi", config=config, encryption=encryption)
+        Observability(
+            self,
+            "Observability",
+            config=config,
+            workflow=workflow,
+            operations=operations,
+            api=api,
+            notifications=notifications,
+        )
         CfnOutput(self, "BucketName", value=storage.bucket.bucket_name, description="Photos, weights, and what executions leave")
         CfnOutput(self, "StateMachineArn", value=workflow.state_machine.state_machine_arn, description="Start an execution of it with {}")
         CfnOutput(self, "ApiUrl", value=api.url, description="Post a photo here")

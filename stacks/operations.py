@@ -59,7 +59,8 @@ class Operations(Construct):
         super().__init__(scope, id)
         self.config, self.encryption, self.undelivered = config, encryption, notifications.undelivered
         self.storage, self.workflow = storage, workflow
-        self.functions = [self.add_reap_execution(), self.add_scale_endpoint()]
+        self.reap_execution = self.add_reap_execution()
+        self.functions = [self.reap_execution, self.add_scale_endpoint()]
         if config.endpoint_idle_hours:
             self.functions.append(self.add_stop_idle_endpoint())
         if config.retraining != "none" or config.retrain_on_new_data:

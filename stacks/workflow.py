@@ -17,6 +17,7 @@ from stacks.images import Images
 from stacks.network import Network
 from stacks.notifications import Notifications
 from stacks.roles import JobRoles
+from stacks.sagemaker_requests import Security
 from stacks.source_archive import SourceArchive
 from stacks.state_functions import StateFunctions
 from stacks.state_machine import definition
@@ -74,7 +75,7 @@ class Workflow(Construct):
         """The machine, with all its events logged and traced."""
         name = f"/aws/vendedlogs/states/{self.config.project}"
         log_group = add_log_group(self, "Logs", name, config=self.config, encryption=self.encryption)
-        written = json.dumps(definition())
+        written = json.dumps(definition(self.security()))
         state_machine = stepfunctions.StateMachine(
             self,
             "StateMachine",
@@ -90,6 +91,10 @@ class Workflow(Construct):
         assert isinstance(resource, CfnResource)
         resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["E3601"]}})
         return state_machine
+
+    def security(self) -> Security:
+        """Which key and network the requests name."""
+        return Security(kms=self.encryption.key is not None, vpc=bool(self.network.subnets), subnets=len(self.network.subnets))
 
     def substitutions(self, written: str) -> dict[str, str]:
         """What CloudFormation writes in the place of each `${…}` of the definition; KeyError if one is not known here."""
