@@ -14,19 +14,12 @@ from hypothesis import strategies as st
 from lambdas.execution_input import ExecutionInput
 from lambdas.input_values import InvalidExecutionInput
 from lambdas.photos import NoUsableData, Photos, count_photos
-from lambdas.prepare_execution import (
-    MOST_VOLUME_GB,
-    Plan,
-    Prepared,
-    Settings,
-    data_prefix,
-    plain,
-    plan,
-    prepare,
-    require_room,
-    volume_gb,
-)
+from lambdas.plan import Plan, Prepared, data_prefix, plan, volume_gb
+from lambdas.prepare_execution import MOST_VOLUME_GB, prepare, require_room
 from lambdas.prepared import MOST_AGE
+from lambdas.prices import InvalidPrices
+from lambdas.settings import Settings
+from lambdas.tuning_plan import plain
 from tests.lambdas.fake_s3 import FakeS3, error
 
 SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu", "us-east-1")
@@ -60,12 +53,16 @@ def test_the_document_of_a_default_execution() -> None:
         "photo_files": "6",
         "photo_bytes": "6",
         "prepare_image": "training-cpu",
-        "prepare_instance_type": "ml.m5.2xlarge",
+        "prepare_instance_types": ["ml.m5.2xlarge"],
         "prepare_volume_gb": 50,
+        "prepare_seconds": 86_400,
         "training_image": "training-cpu",
-        "training_instance_type": "ml.m5.2xlarge",
+        "training_instance_types": ["ml.m5.2xlarge"],
         "training_instance_count": 1,
         "training_volume_gb": 50,
+        "tuning_job_seconds": 86_400,
+        "training_seconds": 86_400,
+        "max_wait_seconds": 108_000,
         "torch_distributed": "false",
         "spot": False,
         "trainable": "head",
@@ -78,19 +75,38 @@ def test_the_document_of_a_default_execution() -> None:
         "debug_rule_configurations": [],
         "profiler_rule_configurations": [],
         "block_deployment": ["ExplodingTensor", "UnchangedTensor"],
-        "tuning_seed": 42,
-        "tuning_strategy": "Bayesian",
-        "tuning_max_jobs": 12,
-        "tuning_max_parallel_jobs": 3,
         "tuning_epochs": "20",
-        "lr_min": "0.001",
-        "lr_max": "0.1",
-        "batch_sizes": ["16", "32", "64", "128", "256", "512"],
+        "tuning_config": {
+            "Strategy": "Bayesian",
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 12, "MaxParallelTrainingJobs": 3},
+            "ParameterRanges": {
+                "ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0.001", "MaxValue": "0.1", "ScalingType": "Logarithmic"}],
+                "CategoricalParameterRanges": [{"Name": "batch_size", "Values": ["16", "32", "64", "128", "256", "512"]}],
+            },
+            "TrainingJobEarlyStoppingType": "Off",
+            "RandomSeed": 42,
+        },
+        "tuning_extra": {},
+        "gate": {"least_accuracy": 0.0, "champion": True, "tolerance": 0.01, "class_tolerance": 0.2},
+        "approval": "automatic",
+        "model_package_group": "whippet",
         "serving_image": "serving-cpu",
         "endpoint": "whippet",
-        "endpoint_instance_type": "ml.m5.large",
-        "endpoint_instance_count": 1,
-        "production_variant": {},
+        "deployment_kind": "instance",
+        "variant": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1},
+        "network_isolation": True,
+        "deployment_config": {
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300},
+                "TerminationWaitInSeconds": 120,
+                "MaximumExecutionTimeoutInSeconds": 3600,
+            },
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "whippet-endpoint-errors"}, {"AlarmName": "whippet-endpoint-latency"}]},
+        },
+        "max_instance_count": 2,
+        "keep_versions": 5,
+        "budget_usd": None,
+        "cost": made["cost"],
     }
     assert re.fullmatch(r"s3://bucket/prepared-data-sets/[0-9a-f]{32}", made["datasets"])
 
@@ -172,7 +188,8 @@ def described(files: dict[str, bytes]) -> bytes:
 
 
 def test_a_data_set_that_is_there_is_found() -> None:
-    assert made_of(in_bucket()) == replace(PLAIN, prepared=f"s3://bucket/{EARLIER}")
+    made = made_of(in_bucket())
+    assert made == replace(PLAIN, prepared=f"s3://bucket/{EARLIER}", cost=made.cost)
 
 
 def chosen(objects: dict[str, bytes], modified_at: dict[str, datetime]) -> str:
@@ -280,10 +297,10 @@ def test_several_processes_share_a_job_only_where_they_help(asked: dict[str, Any
 
 
 def test_gpu_instances_get_gpu_images() -> None:
-    asked = {"instance_type": "ml.g5.xlarge", "endpoint": {"instance_type": "ml.g6.xlarge"}}
+    asked = {"instance_type": "ml.g5.xlarge", "deployment": {"instance_type": "ml.g6.xlarge"}}
     made = prepare(event(**asked), SETTINGS, FakeS3(PHOTOS | WEIGHTS), no_web)
     assert (made.training_image, made.serving_image) == ("training-gpu", "serving-gpu")
-    assert made.production_variant == {"InferenceAmiVersion": "al2-ami-sagemaker-inference-gpu-3-1"}
+    assert made.variant["InferenceAmiVersion"] == "al2-ami-sagemaker-inference-gpu-3-1"
 
 
 def test_a_managed_job_is_planned_with_its_rules_and_their_image() -> None:
@@ -314,6 +331,21 @@ def test_a_region_without_rules_of_the_service_refuses_it_before_the_bucket_is_r
 def test_an_input_that_is_wrong_is_refused_before_the_bucket_is_read() -> None:
     with pytest.raises(InvalidExecutionInput):
         prepare(event(epochs=0), SETTINGS, object(), no_web)
+
+
+def test_prices_that_are_wrong_are_refused_before_the_weights_are_fetched() -> None:
+    with pytest.raises(InvalidPrices, match=r"s3://bucket/prices.json is not JSON"):
+        made_of(PHOTOS | {"prices.json": b"{"})
+
+
+def test_prices_of_the_bucket_go_before_the_list() -> None:
+    dear = made_of(PHOTOS | WEIGHTS | {"prices.json": b'{"ml.m5.2xlarge": 46.1}'}).cost
+    assert dear["estimate"]["tuning"] == pytest.approx(100 * PLAIN.cost["estimate"]["tuning"], rel=0.05)
+
+
+def test_a_data_set_that_is_there_costs_nothing_again() -> None:
+    assert PLAIN.cost["estimate"]["prepare"] > 0
+    assert made_of(in_bucket()).cost["estimate"]["prepare"] == 0
 
 
 def test_an_empty_bucket_is_refused_before_the_weights_are_fetched() -> None:
