@@ -11,6 +11,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from cli.approval import approve, reject
+from cli.cost import cost
 from cli.deploy import deploy
 from cli.doctor import doctor
 from cli.errors import RefusedError
@@ -79,6 +80,7 @@ app.command()(upload)
 app.command()(run)
 app.command()(watch)
 app.command()(report)
+app.command()(cost)
 app.command()(approve)
 app.command()(reject)
 app.command()(predict)
