@@ -31,7 +31,7 @@ def code_of(error: Exception) -> str:
 def message_of(error: Exception) -> str:
     """What went wrong, without a full stop, for the end of a sentence."""
     told = error.response["Error"].get("Message") if isinstance(error, ClientError) else None
-    return (str(told or error) or type(error).__name__).rstrip(". ")
+    return (str(told or error) or type(error).__name__).rstrip(". :")
 
 
 def is_absent(error: Exception) -> bool:

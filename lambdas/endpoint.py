@@ -69,7 +69,7 @@ class InUse:
     configs: frozenset[str]
     models: frozenset[str]
     runs_unknown: frozenset[str] = field(default=frozenset())
-    """Runs one of whose configs is served but was deleted: which model it named cannot be asked any more."""
+    """Runs of whose configs one is used and yet was deleted: which model it named cannot be asked any more."""
 
     def spares(self, name: str) -> bool:
         """Whether this config or model must stay."""
@@ -80,11 +80,13 @@ def in_use(sagemaker: Any, project: str) -> InUse:
     """By the project's endpoint, and by the newest deployed package of its group, with which the endpoint is woken and restored."""
     endpoint, newest = look_at_endpoint(sagemaker, project), newest_deployed(sagemaker, project)
     configs = endpoint.configs if endpoint else frozenset()
+    if newest:
+        configs |= {newest.endpoint_config}
     models = {config: models_of(sagemaker, config) for config in configs}
-    named = {newest.endpoint_config, newest.model} - {""} if newest else set()
+    recorded = {newest.model} - {""} if newest else set()
     return InUse(
-        configs=configs | named,
-        models=frozenset().union(named, *(each or () for each in models.values())),
+        configs=configs,
+        models=frozenset(recorded).union(*(each or () for each in models.values())),
         runs_unknown=frozenset(run_of(config) for config, each in models.items() if each is None) - {""},
     )
 

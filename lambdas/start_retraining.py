@@ -26,7 +26,7 @@ from lambdas.execution_input import ExecutionInput
 from lambdas.executions import running
 from lambdas.log import log
 from lambdas.photos import NoUsableData, Photos, count_photos, require_usable
-from lambdas.prepare_execution import data_prefix
+from lambdas.plan import data_prefix
 from lambdas.registry import newest_package
 from lambdas.run_names import run_name
 
