@@ -199,7 +199,7 @@ def training(asked: ExecutionInput, settings: Settings, machines: Machines) -> d
     }
 
 
-def run_times(limits: Limits) -> dict[str, int]:
+def run_times(limits: Limits) -> dict[str, Any]:
     """How long the jobs may run."""
     return {
         "prepare_seconds": limits["prepare"],
