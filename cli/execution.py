@@ -21,10 +21,14 @@ PREPARING, TUNING = "PrepareDataset", "TuneHyperparameters"
 """States with jobs of their own; the first is skipped where an earlier execution prepared the same data set."""
 TRAINING, TRAINING_MANAGED = "TrainModel", "TrainModelManaged"
 """The state of the final training job, without and with AWS's Debugger beside it: an execution enters one of them."""
-FOLLOWING = ("WaitForTraining", "DescribeTraining", "WaitForRules")
+FOLLOWING = ("WaitForTraining", "WaitForLongTraining", "DescribeTraining", "WaitForRules")
 """States that follow a job with AWS's Debugger: first it trains, then rules may still be evaluated."""
 NOT_DEPLOYED = "NotDeployed"
 """The good end of an execution whose model a rule keeps back."""
+UNEXPECTED = (NOT_DEPLOYED, "CleanUp", "StartJobAgain", "NotApproved", "DeploymentNotAsked")
+"""States that lead around others, or nowhere: a failure and what is tried again, and a model that is not deployed."""
+CHOOSING, DEPLOYING, APPROVING, SUMMING_UP = "ChooseDeployment", "CreateModel", "AskForApproval", "SumUp"
+"""The choice whether a model is deployed, and where it leads: at once, after a person decided, or never."""
 SHOWN = ("Task", "Wait", "Map", "Parallel")
 """Kinds of states that take time; choices and passes are left out of the display."""
 
@@ -290,16 +294,25 @@ def _state(name: str, spent: float, entered: datetime | None, status: str, lost:
 
 
 def _certainty(functions: Any, described: Mapping[str, Any]) -> dict[str, bool]:
-    """The `path` of an execution: that no rule keeps the model back is expected, and that the debugger works as its input says."""
+    """The `path` of an execution: that nothing fails or keeps the model back is expected, and that it goes on as its input says."""
     definition = json.loads(functions.describe_state_machine(stateMachineArn=described["stateMachineArn"])["definition"])
     states, start = definition["States"], definition["StartAt"]
-    managed = _input(described).get("debugger") == "managed"
-    unexpected = {NOT_DEPLOYED, TRAINING if managed else TRAINING_MANAGED}
-    expected = _reachable(states, start, unexpected)
+    unexpected, choices = _not_expected(_input(described))
+    likely = {**states, CHOOSING: {"Choices": [{"Next": way} for way in choices]}} if CHOOSING in states else states
+    expected = _reachable(likely, start, unexpected)
     ends = {name for name in expected if states[name]["Type"] == "Succeed" or states[name].get("End")}
-    certain = {name for name in expected if ends.isdisjoint(_reachable(states, start, {*unexpected, name}))}
+    certain = {name for name in expected if ends.isdisjoint(_reachable(likely, start, {*unexpected, name}))}
     every = dict.fromkeys([*expected, *_reachable(states, start, set())])
     return {name: name in certain for name in every if states[name]["Type"] in SHOWN or name == NOT_DEPLOYED}
+
+
+def _not_expected(given: Mapping[str, Any]) -> tuple[set[str], list[str]]:
+    """The states that an execution of this input is not expected to come to, and where its choice of a deployment leads."""
+    unexpected = {*UNEXPECTED, TRAINING if given.get("debugger") == "managed" else TRAINING_MANAGED}
+    deployment = given.get("deployment")
+    if isinstance(deployment, Mapping) and deployment.get("kind") == "none":
+        return unexpected - {NOT_DEPLOYED}, [SUMMING_UP]
+    return unexpected, [APPROVING if given.get("approval") == "manual" else DEPLOYING]
 
 
 def _input(described: Mapping[str, Any]) -> dict[str, Any]:

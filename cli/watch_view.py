@@ -19,6 +19,8 @@ MARKS = {
 }
 TALKING = (PREPARING, TRAINING, TRAINING_MANAGED, *FOLLOWING)
 """States below which stands what their job says of itself."""
+LOOPING = (*FOLLOWING, "WaitForApproval", "DescribeModelPackage", "WaitForTurn", "WaitForEndpoint", "CheckEndpoint")
+"""States that an execution comes to again and again until something has happened, for days where a person has to decide."""
 WORDS = {"InProgress": "running", "Completed": "done"}
 """Statuses of training jobs in everyday words; the others are so already."""
 HELD = "the endpoint stays as it is"
@@ -65,9 +67,9 @@ class ChangeLog:
     def lines(self, execution: Execution) -> Iterator[str]:
         """What changed since the last call."""
         entered = [state.name for state in execution.states if state.status != "waiting"]
-        looping = execution.status == "RUNNING" and bool(entered) and entered[-1] in FOLLOWING
+        looping = execution.status == "RUNNING" and bool(entered) and entered[-1] in LOOPING
         for state in execution.states:
-            if looping and state.name in FOLLOWING and state.name in self._said:
+            if looping and state.name in LOOPING and state.name in self._said:
                 continue  # it will be entered again in a moment
             trials = [
                 self._trial_line(trial) for trial in execution.trials if state.name == TUNING and self._is_new(trial.name, trial.status)

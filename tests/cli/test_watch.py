@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 import typer
@@ -10,6 +11,7 @@ from rich.console import Console
 from cli.execution import Activity, read_activity, read_execution, run_name
 from cli.watch import follow, follow_or_leave, say_end
 from cli.watch_view import activity_line, clock, picture
+from stacks.state_machine import definition
 from tests.cli.executions import (
     FINAL_JOB,
     KEPT_BACK,
@@ -295,6 +297,45 @@ def test_states_that_take_turns_are_said_once() -> None:
         "✓ WaitForTraining succeeded after 27 s",
         "✓ DescribeTraining succeeded after 1.0 s",
     ]
+
+
+TRAINED = ["PrepareExecution", "TuneHyperparameters", "TrainModel", "AssessModel", "RegisterModel"]
+APPROVED = ["AskForApproval", "WaitForApproval", "DescribeModelPackage"]
+DEPLOYED = ["CreateModel", "CreateEndpointConfig", "DescribeEndpoint", "WaitForEndpoint", "CheckEndpoint", "VerifyEndpoint"]
+CLOSED = ["PublishReport", "NotifyDone"]
+
+
+@pytest.mark.parametrize(
+    ("given", "ahead"),
+    [
+        ({}, [*TRAINED, *DEPLOYED, "RecordDeployment", "PruneModels", *CLOSED]),
+        ({"approval": "manual"}, [*TRAINED, *APPROVED, *DEPLOYED, "RecordDeployment", "PruneModels", *CLOSED]),
+        ({"deployment": {"kind": "none"}}, [*TRAINED, *CLOSED]),
+    ],
+)
+def test_what_lies_ahead_is_what_the_input_asks_for(given: dict[str, Any], ahead: list[str]) -> None:
+    """By the deployed state machine itself, whose ways around a failure are many."""
+
+    class Deployed(FakeServices):
+        def describe_state_machine(self, **arguments: str) -> dict[str, Any]:
+            return {"definition": json.dumps(definition())}
+
+    execution = read_execution(target(**Deployed([Moment(input=given)]).clients()), ARN)
+    assert [state.name for state in execution.states if state.status == "waiting"] == ahead
+
+
+def test_waiting_for_a_person_fills_no_log() -> None:
+    """Seven days of looks, of which each would be two lines."""
+    looks = [*TUNED, exited("TrainModel", 60)]
+    moments = []
+    for at in range(61, 81, 2):
+        for event in (entered("WaitForEndpoint", at), exited("WaitForEndpoint", at + 1)):
+            looks.append(event)
+            moments.append(Moment(events=list(looks)))
+    console = paper()
+    follow(console, target(**FakeServices([*moments, Moment("SUCCEEDED", looks)]).clients()), ARN, sleep=lambda seconds: None)
+    said = [line.partition("WaitForEndpoint ")[2] for line in written(console).splitlines() if "WaitForEndpoint" in line]
+    assert said == ["running", "succeeded after 10 s"]
 
 
 def test_an_execution_that_deploys_nothing_says_why() -> None:
