@@ -13,7 +13,13 @@ from typing import Any
 import botocore.session
 
 # Java's classes in the model's patterns, in Python's notation (close enough inside a character class).
-_JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": r"\w", r"\p{Alnum}": "A-Za-z0-9", r"\P{C}": r"\S\s"}
+_JAVA_CLASSES = {
+    r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": r"\w", r"\p{Alnum}": "A-Za-z0-9", r"\P{C}": r"\S\s",
+    r"\p{P}": "\u00a1-\U0010ffff!-#%-*,-/:;?@\\[-\\]_{}", r"\p{S}": "\u00a1-\U0010ffff$+<->^`|~", r"\p{Print}": r"[\x20-\x7e]",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010ffff",
+}  # fmt: skip
+# Java takes a repeated end of the text, as in (…)${1,128}, which says nothing; Python does not.
+_REPEATED_END = re.compile(r"\$\{\d+,\d+\}")
 
 
 class ServiceError(Exception):
@@ -39,11 +45,11 @@ def service_model(service: str = "sagemaker") -> Any:
     return botocore.session.get_session().get_service_model(service)
 
 
-def validate(operation: str, request: Any) -> None:
+def validate(operation: str, request: Any, service: str = "sagemaker") -> None:
     """Raise the ServiceError that AWS would answer to a malformed request; every fault found is named, not only the first."""
-    model = service_model()
+    model = service_model(service)
     if operation not in model.operation_names:
-        raise ServiceError("UnknownOperationException", f"{operation!r} is no operation of SageMaker")
+        raise ServiceError("UnknownOperationException", f"{operation!r} is no operation of {model.service_id}")
     shape = model.operation_model(operation).input_shape
     faults = list(_faults(request, shape, "")) if shape is not None else []
     if faults:
@@ -51,9 +57,9 @@ def validate(operation: str, request: Any) -> None:
         raise invalid(f"{len(faults)} validation {noun} detected: " + "; ".join(faults))
 
 
-def shaped(operation: str, document: Mapping[str, Any]) -> dict[str, Any]:
+def shaped(operation: str, document: Mapping[str, Any], service: str = "sagemaker") -> dict[str, Any]:
     """`document` with exactly the members that the operation's answer has."""
-    shape = service_model().operation_model(operation).output_shape
+    shape = service_model(service).operation_model(operation).output_shape
     return _shaped(document, shape) if shape is not None else {}
 
 
@@ -157,7 +163,7 @@ def _is_number(value: Any) -> bool:
 def _compiled(pattern: str) -> re.Pattern[str]:
     for java, python in _JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern)
+    return re.compile(_REPEATED_END.sub("$", pattern))
 
 
 def _shaped(value: Any, shape: Any) -> Any:
