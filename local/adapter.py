@@ -1,13 +1,13 @@
-"""Everything local mode knows about the inside of ministack, the AWS engine: the only file with its private names.
+"""Everything local mode knows about the inside of ministack, the AWS engine: no other files but those named below have its private names.
 
 Runs in the engine process (`python -m local.engine`), which calls `install` before it serves. Each seam is a name of the
 pinned version listed in SEAMS; a test asserts that all of them exist, so that a new version fails there and not in a demo.
 What is added: SageMaker, by handing calls to the SageMaker plane; the SageMaker integrations of Step Functions with `.sync`;
 and behaviour of AWS that the engine lacks (error classes of Lambda, timeouts and aborts of executions, size limits of the API,
-snapshots that survive a kill).
+snapshots that survive a kill). What strict local mode adds, and its private names, are in `local.adapter_permissions`; services
+around SageMaker, such as its events and its CloudFormation resource, in `local.adapter_services`.
 """
 
-import asyncio
 import contextvars
 import functools
 import importlib
@@ -23,13 +23,18 @@ from ministack.core import persistence, router
 from ministack.services import apigateway_v1, cloudformation, lambda_svc, s3
 from ministack.services import stepfunctions as sfn
 
+from local import adapter_permissions, adapter_services
+from local.adapter_permissions import Permissions
+from local.decisions import DecisionBook
 from local.own_machine import for_own_machine
-from local.plane_client import PlaneClient, PlaneUnreachableError
+from local.plane_client import PlaneClient
 from local.snapshots import Snapshots, ownerless
 from local.sync_tasks import SyncTasks, TaskFailedError, error_name
 
 MINISTACK_VERSION = "1.5.33"
 SEAMS: tuple[tuple[str, str], ...] = (
+    *adapter_permissions.SEAMS,
+    *adapter_services.SEAMS,
     ("ministack.app", "AUTH"),
     ("ministack.app", "app"),
     ("ministack.app", "main"),
@@ -88,43 +93,39 @@ def missing_seams() -> list[str]:
     return [f"{module}.{name}" for module, name in SEAMS if not hasattr(importlib.import_module(module), name)]
 
 
-def install(client: PlaneClient, notes: Path, snapshot: Path) -> Snapshots:
+def install(client: PlaneClient, notes: Path, snapshot: Path, decisions: Path) -> Snapshots:
     """Join ministack to the SageMaker plane and give back its snapshots, to be started. Call before `app.main`.
 
-    `notes` is the folder where running `.sync` jobs are noted, `snapshot` the link to the newest snapshot.
+    `notes` is the folder where running `.sync` jobs are noted, `snapshot` the link to the newest snapshot; `decisions` is the file where
+    strict local mode writes who was allowed what.
     """
     if missing := missing_seams():
         raise EngineVersionError(
             f"ministack lacks {', '.join(missing)}; local mode is written for version {MINISTACK_VERSION}, install that one"
         )
-    tasks = SyncTasks(client, notes)
-    _add_sagemaker(client, tasks)
+    permissions = Permissions(DecisionBook(decisions), _execution.get) if app.AUTH else None
+    tasks = SyncTasks(client, notes, denial=permissions.denial_of_task) if permissions else SyncTasks(client, notes)
+    _add_sagemaker(client, tasks, permissions)
+    adapter_services.install(client)
     _guard_executions()
     _keep_error_classes()
     _limit_api_bodies()
     _take_unsigned_calls()
     _drop_version_bodies()
     _drop_ownerless_buckets_after_loading()
+    if permissions:
+        permissions.install()
     threading.Thread(target=tasks.stop_left_over, daemon=True, name="stop-left-over-jobs").start()
     return _make_snapshots(snapshot)
 
 
-def _add_sagemaker(client: PlaneClient, tasks: SyncTasks) -> None:
+def _add_sagemaker(client: PlaneClient, tasks: SyncTasks, permissions: Permissions | None) -> None:
     """SageMaker for SDKs and the CLI, for `aws-sdk:sagemaker:*` states, and for the optimised integration with `.sync`."""
 
-    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, _query: object) -> tuple[int, dict[str, str], bytes]:
-        wanted = {name: value for name, value in headers.items() if name.startswith("x-amz") or name in ("content-type", "accept")}
-        try:
-            payload = body if isinstance(body, bytes) else str(body).encode()
-            answer = await asyncio.to_thread(client.forward, method, path, wanted, payload)
-        except PlaneUnreachableError as error:
-            return (
-                503,
-                {"Content-Type": "application/x-amz-json-1.1"},
-                json.dumps({"__type": "ServiceUnavailable", "message": str(error)}).encode(),
-            )
-        skipped = ("content-length", "connection", "date", "server", "transfer-encoding")
-        return answer.status, {name: value for name, value in answer.headers.items() if name not in skipped}, answer.body
+    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> tuple[int, dict[str, str], bytes]:
+        if permissions and (denied := permissions.denied_call(path, headers, body, query)):
+            return denied
+        return await adapter_services.forward(client, method, path, headers, body)
 
     def run_task(resource: str, request: dict[str, Any]) -> Any:
         try:
@@ -136,7 +137,7 @@ def _add_sagemaker(client: PlaneClient, tasks: SyncTasks) -> None:
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": []}
     sfn._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
     sfn._AWS_SDK_ERROR_PREFIX["sagemaker"] = "SageMaker"
-    codes = ("ValidationException", "ResourceNotFound", "ResourceInUse", "ResourceLimitExceeded")
+    codes = ("ValidationException", "AccessDeniedException", "ResourceNotFound", "ResourceInUse", "ResourceLimitExceeded")
     sfn._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {code: error_name(code, sdk=True).partition(".")[2] for code in codes}
     sfn._SERVICE_DISPATCH["arn:aws:states:::sagemaker:"] = run_task
 

@@ -1,6 +1,6 @@
 """Endpoints of the SageMaker plane: each a real server process, watched, replaced without a gap, invoked over HTTP.
 
-Runs in the SageMaker plane, one short thread for each create or update and one that watches all servers.
+Runs in the SageMaker plane, one thread for each create or update and one that watches all servers.
 """
 
 import contextlib
@@ -13,11 +13,14 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.deployments import Alarms, Bake, Deployment, RolledBackError, Step, Traffic
+from local.endpoint_metrics import EndpointMetrics
 from local.fidelity import refuse_what_is_not_done
+from local.fleet import Fleet
 from local.job_tools import REASON_LIMIT, JobTools
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
-from local.model_server import LOG_GROUP, START_TIMEOUT_S, ModelServer, ServerFailedError
+from local.model_server import LOG_GROUP, ModelServer, ServerFailedError
 from local.models import EndpointConfigs, Models, arn_of
 from local.objects import DownloadError
 from local.shapes import ServiceError, invalid
@@ -28,7 +31,6 @@ LISTING = Listing("Endpoints", "EndpointName", "EndpointStatus")
 WATCH_INTERVAL_S = 1.0
 RESTARTS = 3
 RESTART_WINDOW_S = 300.0
-BODY_LIMIT_BYTES = 6 * 1024 * 1024
 CHOICES = {
     "TargetModel": "x-amzn-sagemaker-target-model",
     "TargetVariant": "x-amzn-sagemaker-target-variant",
@@ -43,15 +45,20 @@ _numbers = itertools.count(1)
 class Endpoints:
     """CreateEndpoint and its siblings, and InvokeEndpoint."""
 
-    def __init__(self, store: Store, configs: EndpointConfigs, models: Models, tools: JobTools) -> None:
-        """Continue from `store`: endpoints of an earlier plane are started again."""
+    def __init__(
+        self, store: Store, configs: EndpointConfigs, models: Models, tools: JobTools, alarms: Alarms, metrics: EndpointMetrics
+    ) -> None:
+        """Continue from `store`: endpoints of an earlier plane are started again. Careful updates heed `alarms`."""
         self._store, self._configs, self._models, self._tools = store, configs, models, tools
-        self._servers: dict[str, ModelServer] = {}
+        self._alarms, self._metrics = alarms, metrics
+        self._fleets: dict[str, Fleet] = {}
+        self._shifting: dict[str, Traffic] = {}
         self._restarts: dict[str, list[float]] = {}
         self._lock = threading.RLock()
         self._closing = threading.Event()
+        self._bake = Bake(alarms, self._closing)
         for endpoint in store.all(KIND):
-            if endpoint["EndpointStatus"] in ("Creating", "InService", "Updating"):
+            if endpoint["EndpointStatus"] in ("Creating", "InService", "Updating", "RollingBack"):
                 self._change(endpoint["EndpointName"], "Creating")
                 self._in_background(self._bring_up, endpoint["EndpointName"], endpoint["EndpointConfigName"])
             elif endpoint["EndpointStatus"] == "Deleting":
@@ -77,17 +84,23 @@ class Endpoints:
         return {"EndpointArn": arn_of(KIND, name)}
 
     def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """UpdateEndpoint: the new server takes over once it is healthy; until then, and if it never is, the old one answers."""
+        """UpdateEndpoint: the new server takes over once it is healthy; until then, and if it never is, the old one answers.
+
+        With a DeploymentConfig it takes over step by step, watched, and gives everything back when an alarm rings.
+        """
         refuse_what_is_not_done("UpdateEndpoint", request)
         name, config = request["EndpointName"], self._configs.describe(request["EndpointConfigName"])
+        deployment = self._deployment(request, config)
         with self._lock:
             endpoint = self.describe(name)
             if endpoint["EndpointStatus"] == "Failed":
                 raise invalid(f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is Failed: delete it, then create it again.')
             if endpoint["EndpointStatus"] != "InService":
                 raise invalid(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}", which is {endpoint["EndpointStatus"]}.')
-            self._change(name, "Updating")
-        self._in_background(self._bring_up, name, config["EndpointConfigName"])
+            _refuse_serverless_for_instances(endpoint, config)
+            pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": self._tools.clock()}
+            self._change(name, "Updating", PendingDeploymentSummary=pending, LastDeploymentConfig=request.get("DeploymentConfig"))
+        self._in_background(self._bring_up, name, config["EndpointConfigName"], deployment)
         return {"EndpointArn": endpoint["EndpointArn"]}
 
     def describe(self, name: str) -> Document:
@@ -104,100 +117,142 @@ class Endpoints:
     def delete(self, name: str) -> None:
         """DeleteEndpoint; a server that is still starting is ended as soon as it has started."""
         with self._lock:
-            if self.describe(name)["EndpointStatus"] in ("Creating", "Updating"):
+            if self.describe(name)["EndpointStatus"] in ("Creating", "Updating", "RollingBack"):
                 raise invalid(f'Cannot update in-progress endpoint "{arn_of(KIND, name)}".')
             self._store.delete(KIND, name)
-            server = self._servers.pop(name, None)
-        if server is not None:
-            server.stop()
+            fleet = self._fleets.pop(name, None)
+        if fleet is not None:
+            fleet.stop()
 
     def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
         """InvokeEndpoint: the server's own answer, or AWS's error for an endpoint or a server that cannot answer."""
-        if len(body) > BODY_LIMIT_BYTES:
-            raise ServiceError("ValidationError", f"The body has {len(body)} bytes; an invocation takes at most {BODY_LIMIT_BYTES}", 413)
-        server = self._servers.get(name)
-        if server is None:
+        came = time.monotonic()
+        fleet = self._fleets.get(name)
+        if traffic := self._shifting.get(name):
+            fleet = traffic.choose(fleet)
+        if fleet is None:
             raise self._not_in_service(name)
-        _refuse_choices(headers, server.variant)
+        _refuse_choices(headers, fleet.variant)
+        asked, status = time.monotonic(), 0
         try:
-            status, answered, content = server.invoke(body, headers)
+            status, answered, content = fleet.invoke(body, headers)
+        except ServiceError as error:
+            status = error.status
+            raise
         except TimeoutError as error:
             message = "Your invocation timed out while waiting for a response from container primary."
             raise self._model_error(name, 0, message, "") from error
         except OSError as error:
             raise self._model_error(name, 503, f"The server of endpoint {name} does not answer: {error}", "") from error
+        finally:
+            answered_in = time.monotonic() - asked
+            self._metrics.note(name, fleet.variant, fleet.config_name, status, answered_in, asked - came)
         if status >= 400:
             text = content.decode(errors="replace")
             kind = "client" if status < 500 else "server"
             raise self._model_error(name, status, f'Received {kind} error ({status}) from primary with message "{text}".', text)
         kept = {name: value for name, value in answered.items() if name in ("content-type", "x-amzn-sagemaker-custom-attributes")}
-        return 200, {**kept, "x-amzn-invoked-production-variant": server.variant}, content
+        return 200, {**kept, "x-amzn-invoked-production-variant": fleet.variant}, content
 
     def close(self) -> None:
         """End all servers, for the plane's own end; the endpoints stay in the store and come back with the next plane."""
         self._closing.set()
         with self._lock:
-            servers = list(self._servers.values())
-            self._servers.clear()
-        for server in servers:
-            server.stop()
+            fleets = [*self._fleets.values(), *(traffic.green for traffic in self._shifting.values())]
+            self._fleets.clear()
+        for fleet in fleets:
+            fleet.stop()
 
-    def _bring_up(self, name: str, config_name: str) -> None:
+    def _deployment(self, request: Mapping[str, Any], config: Document) -> Deployment | None:
+        """The careful way to a config that a request asks for, if it asks for one."""
+        if "DeploymentConfig" not in request:
+            return None
+        deployment = Deployment.parse(request["DeploymentConfig"], config["ProductionVariants"][0].get("InitialInstanceCount", 1))
+        self._alarms.require(deployment.alarms)
+        return deployment
+
+    def _bring_up(self, name: str, config_name: str, deployment: Deployment | None = None) -> None:
         """Start the server of a config and let it take the endpoint over; whatever goes wrong, the endpoint does not wait for ever."""
-        reason = "InternalServerError: the endpoint's thread ended early; the plane's log tells why"
+        reason, started = "InternalServerError: the endpoint's thread ended early; the plane's log tells why", time.monotonic()
         try:
-            config = self._configs.describe(config_name)
-            server = self._new_server(name, config)
-            server.start(config["ProductionVariants"][0].get("ContainerStartupHealthCheckTimeoutInSeconds", START_TIMEOUT_S))
-            self._take_over(name, config, server)
+            fleet = self._new_fleet(name, self._configs.describe(config_name))
+            fleet.start()
+            if deployment is not None:
+                self._shift(name, fleet, deployment, started)
+            self._take_over(name, fleet)
             reason = ""
+        except RolledBackError as error:
+            reason = f"The update to endpoint config {config_name} was rolled back: {error}"
         except START_ERRORS as error:
             reason = str(error) or repr(error)
         finally:
             if reason:
                 self._keep_or_fail(name, reason)
 
-    def _take_over(self, name: str, config: Document, server: ModelServer) -> None:
-        """Let a healthy server answer for the endpoint, and end the one before it."""
-        variant = config["ProductionVariants"][0]
+    def _shift(self, name: str, fleet: Fleet, deployment: Deployment, started: float) -> None:
+        """Give a healthy fleet more and more of the traffic; raises RolledBackError, after which it gets none and does not run."""
+        traffic = Traffic(fleet)
         with self._lock:
+            self._shifting[name] = traffic
+        kept = False
+        try:
+            for step in self._bake.steps(deployment, fleet, started):
+                traffic.shift(step.share)
+                self._tell_step(name, fleet, step)
+            kept = True
+        finally:
+            if not kept:
+                with self._lock:
+                    self._shifting.pop(name, None)
+                    self._change(name, "RollingBack")
+                fleet.stop()
+
+    def _tell_step(self, name: str, fleet: Fleet, step: Step) -> None:
+        now, document = self._tools.clock(), self.describe(name)
+        pending = {**document["PendingDeploymentSummary"], "ProductionVariants": [fleet.pending("Baking", step.says, now)]}
+        self._change(name, "Updating", PendingDeploymentSummary=pending)
+
+    def _take_over(self, name: str, fleet: Fleet) -> None:
+        """Let a healthy fleet answer for the endpoint, and end the one before it."""
+        with self._lock:
+            self._shifting.pop(name, None)
             if self._closing.is_set() or self._store.get(KIND, name) is None:
-                old: ModelServer | None = server
+                old: Fleet | None = fleet
             else:
-                old, self._servers[name] = self._servers.get(name), server
-                summary = {"VariantName": variant["VariantName"], "CurrentWeight": 1.0, "DesiredWeight": 1.0}
-                counts = {"CurrentInstanceCount": 1, "DesiredInstanceCount": 1}
-                changes = {"EndpointConfigName": config["EndpointConfigName"], "ProductionVariants": [{**summary, **counts}]}
-                self._change(name, "InService", FailureReason=None, **changes)
+                old, self._fleets[name] = self._fleets.get(name), fleet
+                changes = {"EndpointConfigName": fleet.config_name, "ProductionVariants": [fleet.summary()]}
+                self._change(name, "InService", FailureReason=None, PendingDeploymentSummary=None, **changes)
         if old is not None:
             old.stop()
 
-    def _new_server(self, name: str, config: Document) -> ModelServer:
+    def _new_fleet(self, name: str, config: Document) -> Fleet:
         variant = config["ProductionVariants"][0]
         model = self._models.describe(variant["ModelName"])
         folder = self._tools.home / "endpoints" / name / f"{int(self._tools.clock())}-{next(_numbers)}"
         isolated = bool(model.get("EnableNetworkIsolation", False))
-        return ModelServer(self._tools, name, variant["VariantName"], model["PrimaryContainer"], folder, isolated)
+        tools = self._tools.acting_as(model["ExecutionRoleArn"]) if "ExecutionRoleArn" in model else self._tools
+        return Fleet(ModelServer(tools, name, variant["VariantName"], model["PrimaryContainer"], folder, isolated), config)
 
     def _keep_or_fail(self, name: str, reason: str) -> None:
         """After a failed start: the old server goes on in service, with the reason; without one the endpoint has failed."""
         with self._lock:
             if self._store.get(KIND, name) is not None and not self._closing.is_set():
-                self._change(name, "InService" if name in self._servers else "Failed", FailureReason=reason[:REASON_LIMIT])
+                status = "InService" if name in self._fleets else "Failed"
+                self._change(name, status, FailureReason=reason[:REASON_LIMIT], PendingDeploymentSummary=None)
 
     def _watch(self) -> None:
         """Start a server again that has ended by itself; after a few times in a row its endpoint has failed."""
         while not self._closing.wait(WATCH_INTERVAL_S):
-            for name, server in list(self._servers.items()):
-                if not server.is_alive():
-                    self._restart(name, server)
+            for name, fleet in list(self._fleets.items()):
+                if not fleet.is_alive() and name not in self._shifting:
+                    self._restart(name, fleet)
 
-    def _restart(self, name: str, dead: ModelServer) -> None:
+    def _restart(self, name: str, dead: Fleet) -> None:
         with self._lock:
-            if self._servers.get(name) is not dead or self._closing.is_set():
+            if self._fleets.get(name) is not dead or self._closing.is_set():
                 return
-            del self._servers[name]
-            tail = dead.log.tail()[-500:]
+            del self._fleets[name]
+            tail = dead.log_tail()
             now = time.monotonic()
             recent = [at for at in self._restarts.get(name, []) if now - at < RESTART_WINDOW_S]
             self._restarts[name] = [*recent, now]
@@ -231,6 +286,15 @@ class Endpoints:
 
     def _in_background(self, work: Any, *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, daemon=True, name=f"endpoint-{work.__name__}").start()
+
+
+def _refuse_serverless_for_instances(endpoint: Document, config: Document) -> None:
+    """AWS lets a serverless endpoint become one of instances, but not the other way round."""
+    now = endpoint.get("ProductionVariants", [{}])[0]
+    if "ServerlessConfig" in config["ProductionVariants"][0] and "CurrentServerlessConfig" not in now:
+        raise invalid(
+            f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is made of instances, to a serverless one: make a new one.'
+        )
 
 
 def _refuse_choices(headers: Mapping[str, str], variant: str) -> None:

@@ -3,6 +3,7 @@
 Runs in the SageMaker plane.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from local.shapes import invalid
 from local.store import Document, Store
 
 MODEL = "model"
+_GPU_IMAGE = re.compile(r"[-:.](gpu|cu\d+)\b")
 ENDPOINT_CONFIG = "endpoint-config"
 
 
@@ -73,7 +75,7 @@ class EndpointConfigs:
         refuse_what_is_not_done("ProductionVariant", variants[0], f"ProductionVariants[{variants[0]['VariantName']}].")
         if "ModelName" not in variants[0]:
             raise invalid("ProductionVariants: ModelName is needed")
-        self._models.describe(variants[0]["ModelName"])
+        _check_capacity(variants[0], self._models.describe(variants[0]["ModelName"]))
         name, arn = request["EndpointConfigName"], arn_of(ENDPOINT_CONFIG, request["EndpointConfigName"])
         document = {**_without_tags(request), "EndpointConfigArn": arn, "CreationTime": self._clock()}
         if not self._store.create(ENDPOINT_CONFIG, name, document):
@@ -92,6 +94,24 @@ class EndpointConfigs:
     def list_configs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListEndpointConfigs."""
         return list_documents(self._store.all(ENDPOINT_CONFIG), request, Listing("EndpointConfigs", "EndpointConfigName"))
+
+
+def _check_capacity(variant: Mapping[str, Any], model: Document) -> None:
+    """A variant is made of instances or serverless, and serverless has neither GPUs nor network isolation."""
+    serverless = variant.get("ServerlessConfig")
+    if serverless is None:
+        return
+    faults = []
+    if "InstanceType" in variant or "InitialInstanceCount" in variant:
+        faults.append("ServerlessConfig together with InstanceType or InitialInstanceCount: a variant has one of the two")
+    if serverless["MemorySizeInMB"] % 1024:
+        faults.append(f"ServerlessConfig.MemorySizeInMB {serverless['MemorySizeInMB']}: it must be 1024, 2048, 3072, 4096, 5120 or 6144")
+    if model.get("EnableNetworkIsolation"):
+        faults.append(f"Network isolation is not supported for serverless endpoints: the model {model['ModelName']} has it enabled")
+    if _GPU_IMAGE.search(image := model["PrimaryContainer"].get("Image", "")):
+        faults.append(f"serverless endpoints have no GPUs, and {image} is an image for GPUs: serve from the CPU image")
+    if faults:
+        raise invalid(f"ProductionVariants[{variant['VariantName']}]: " + "; ".join(faults))
 
 
 def _found(document: Document | None, message: str) -> Document:

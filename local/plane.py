@@ -3,7 +3,8 @@
     WHIPPET_HOME=.local WHIPPET_IMAGE=.local/image WHIPPET_PLANE_PORT=4567 AWS_ENDPOINT_URL=http://127.0.0.1:4566 … python -m local.plane
 
 SDKs reach it through the engine, or directly with AWS_ENDPOINT_URL_SAGEMAKER. It serves JSON 1.1 calls (X-Amz-Target
-SageMaker.<operation>) at POST / and the runtime's POST /endpoints/<name>/invocations.
+SageMaker.<operation>; for Application Auto Scaling AnyScaleFrontendService.<operation>) at POST / and the runtime's
+POST /endpoints/<name>/invocations.
 """
 
 import json
@@ -26,16 +27,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local.endpoints import BODY_LIMIT_BYTES, Endpoints
+from local.deployments import Alarms
+from local.endpoint_metrics import EndpointMetrics
+from local.endpoints import Endpoints
+from local.fleet import BODY_LIMIT_BYTES
 from local.image_environment import ImageEnvironment
 from local.job_tools import JobTools
+from local.model_packages import ModelPackages
 from local.models import EndpointConfigs, Models
 from local.objects import ChannelCache
 from local.own_machine import Application, for_own_machine
 from local.processes import ProcessBook
 from local.processing_jobs import ProcessingJobs
+from local.rehearsal import VARIABLE, Rehearsal
+from local.role_sessions import RoleSessions
+from local.scaling import TARGET_PREFIX, Scaling
 from local.shapes import ServiceError, service_model, shaped, validate
 from local.short_links import drop_links
+from local.state_changes import StateChanges
 from local.store import Store
 from local.tags import Tags
 from local.training_jobs import TrainingJobs
@@ -43,7 +52,7 @@ from local.tuning_jobs import TuningJobs
 
 Operation = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 STOP_TIMEOUT_S = 20.0
-AWS_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION")
+AWS_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_CA_BUNDLE")
 log = logging.getLogger("plane")
 
 
@@ -57,26 +66,43 @@ class Plane:
     models: Models
     configs: EndpointConfigs
     endpoints: Endpoints
+    model_packages: ModelPackages
+    scaling: Scaling
     tags: Tags
+    metrics: EndpointMetrics
+    changes: StateChanges
 
     @classmethod
-    def open(cls, home: Path, image: ImageEnvironment, aws: Mapping[str, str]) -> "Plane":
-        """A plane that continues from what lies in `home`/sagemaker, its clients pointed at the engine by `aws`."""
+    def open(cls, home: Path, image: ImageEnvironment, aws: Mapping[str, str], strict: bool = False) -> "Plane":
+        """A plane that continues from what lies in `home`/sagemaker, its clients pointed at the engine by `aws`.
+
+        `strict`: each job and model server works with the permissions of its own role.
+        """
         folder = home / "sagemaker"
         config = Config(retries={"mode": "standard", "total_max_attempts": 8}, max_pool_connections=32)
         session = boto3.Session(aws["AWS_ACCESS_KEY_ID"], aws["AWS_SECRET_ACCESS_KEY"], region_name=aws["AWS_REGION"])
         s3, logs = (session.client(name, endpoint_url=aws["AWS_ENDPOINT_URL"], config=config) for name in ("s3", "logs"))
+        hasty = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=10)
+        told = (session.client(name, endpoint_url=aws["AWS_ENDPOINT_URL"], config=hasty) for name in ("cloudwatch", "events"))
+        cloudwatch, events = told
         processes = ProcessBook(home / "run")
-        tools = JobTools(s3, logs, image, folder, ChannelCache(folder / "channels", s3), processes, aws)
+        sts = session.client("sts", endpoint_url=aws["AWS_ENDPOINT_URL"], config=config)
+        rehearsal = Rehearsal.parse(os.environ.get(VARIABLE, ""))
+        roles = RoleSessions(sts, aws["AWS_ENDPOINT_URL"], config, folder) if strict else None
+        tools = JobTools(s3, logs, image, folder, ChannelCache(folder / "channels", s3), processes, aws, rehearsal=rehearsal, roles=roles)
         for prefix in ("job-", "server-"):
             processes.stop_all(prefix, grace_s=2.0)
         _drop_left_over(folder)
         drop_links(tools.links, folder)
         store = Store(folder / "state")
+        tags, metrics = Tags(store), EndpointMetrics(cloudwatch)
+        changes = StateChanges(events, tags.of)
+        store.watch(changes.heard)
         training_jobs, models = TrainingJobs(store, tools), Models(store)
         configs = EndpointConfigs(store, models)
         jobs = (ProcessingJobs(store, tools), training_jobs, TuningJobs(store, training_jobs))
-        return cls(*jobs, models, configs, Endpoints(store, configs, models, tools), Tags(store))
+        endpoints = Endpoints(store, configs, models, tools, Alarms(cloudwatch), metrics)
+        return cls(*jobs, models, configs, endpoints, ModelPackages(store), Scaling(store, endpoints), tags, metrics, changes)
 
     def close(self) -> None:
         """End jobs and servers."""
@@ -84,11 +110,13 @@ class Plane:
         self.training_jobs.stop_all(STOP_TIMEOUT_S)
         self.processing_jobs.stop_all(STOP_TIMEOUT_S)
         self.endpoints.close()
+        self.metrics.close()
+        self.changes.close()
 
     def operations(self) -> dict[str, Operation]:
         """Every operation this plane does."""
         processing, training, tuning = self.processing_jobs, self.training_jobs, self.tuning_jobs
-        models, configs, endpoints = self.models, self.configs, self.endpoints
+        models, configs, endpoints, packages = self.models, self.configs, self.endpoints, self.model_packages
         return {
             "CreateProcessingJob": processing.create,
             "DescribeProcessingJob": lambda request: processing.describe(request["ProcessingJobName"]),
@@ -116,17 +144,29 @@ class Plane:
             "ListEndpoints": endpoints.list_endpoints,
             "UpdateEndpoint": endpoints.update,
             "DeleteEndpoint": lambda request: endpoints.delete(request["EndpointName"]),
+            "CreateModelPackageGroup": packages.create_group,
+            "DescribeModelPackageGroup": lambda request: packages.describe_group(request["ModelPackageGroupName"]),
+            "ListModelPackageGroups": packages.list_groups,
+            "DeleteModelPackageGroup": lambda request: packages.delete_group(request["ModelPackageGroupName"]),
+            "CreateModelPackage": packages.create,
+            "DescribeModelPackage": lambda request: packages.describe(request["ModelPackageName"]),
+            "ListModelPackages": packages.list_packages,
+            "UpdateModelPackage": packages.update,
+            "DeleteModelPackage": lambda request: packages.delete(request["ModelPackageName"]),
             "AddTags": self.tags.add,
             "ListTags": self.tags.list_tags,
             "DeleteTags": self.tags.delete,
         }
 
-    def call(self, operation: str, body: bytes) -> dict[str, Any]:
-        """Check a request, do it, and shape the answer; raises ServiceError."""
+    def call(self, target: str, body: bytes) -> dict[str, Any]:
+        """Check the request to a target, such as SageMaker.CreateModel, do it, and shape the answer; raises ServiceError."""
         try:
             request = json.loads(body or b"{}")
         except ValueError as error:
             raise ServiceError("SerializationException", f"the request is no JSON: {error}") from error
+        if target.startswith(TARGET_PREFIX):
+            return self.scaling.call(target.removeprefix(TARGET_PREFIX), request)
+        operation = target.removeprefix("SageMaker.")
         validate(operation, request)
         operations = self.operations()
         if operation not in operations:
@@ -141,9 +181,8 @@ def make_app(plane: Plane) -> Application:
     """The plane's HTTP side, for this machine's own programs."""
 
     async def call(request: Request) -> Response:
-        operation = request.headers.get("x-amz-target", "").removeprefix("SageMaker.")
         try:
-            answer = await run_in_threadpool(plane.call, operation, await request.body())
+            answer = await run_in_threadpool(plane.call, request.headers.get("x-amz-target", ""), await request.body())
         except ServiceError as error:
             return _error(error, "application/x-amz-json-1.1")
         return Response(json.dumps(answer), media_type="application/x-amz-json-1.1", headers={"x-amzn-requestid": str(uuid.uuid4())})
@@ -202,7 +241,7 @@ def _drop_left_over(folder: Path) -> None:
         *folder.glob("jobs/*/rules"),
         *folder.glob("processing-jobs/*/ml"),
         *folder.glob("endpoints/*/*"),
-        *folder.glob("channels/*.unfinished"),
+        *folder.glob("channels*/*.unfinished"),
     ):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -217,7 +256,8 @@ def main() -> None:
     """Serve on 127.0.0.1 until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     image = ImageEnvironment(Path(os.environ["WHIPPET_IMAGE"]))
-    plane = Plane.open(Path(os.environ["WHIPPET_HOME"]), image, {name: os.environ[name] for name in AWS_SETTINGS})
+    aws = {name: os.environ[name] for name in AWS_SETTINGS if name in os.environ}
+    plane = Plane.open(Path(os.environ["WHIPPET_HOME"]), image, aws, bool(os.environ.get("WHIPPET_PLANE_STRICT")))
     uvicorn.run(
         make_app(plane), host="127.0.0.1", port=int(os.environ["WHIPPET_PLANE_PORT"]), log_level="warning", timeout_graceful_shutdown=5
     )

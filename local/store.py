@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 Document = dict[str, Any]
+Watcher = Callable[[str, Document | None, Document | None], None]
+"""Told the kind, and the document before and after a change; None before it was made and after it was deleted."""
 
 
 class Store:
@@ -21,8 +23,13 @@ class Store:
         self._folder = folder
         self._lock = threading.RLock()
         self._documents: dict[str, dict[str, Document]] = {}
+        self._watchers: list[Watcher] = []
         for path in sorted(folder.glob("*/*.json")):
             self._documents.setdefault(path.parent.name, {})[path.stem] = json.loads(path.read_text())
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` at each change from now on. It is called while the store is locked, and must neither wait nor change documents."""
+        self._watchers.append(watcher)
 
     def create(self, kind: str, name: str, document: Mapping[str, Any]) -> bool:
         """Add a document; False, and nothing changed, when the name is taken."""
@@ -55,9 +62,11 @@ class Store:
     def delete(self, kind: str, name: str) -> bool:
         """Remove a document; False when there was none."""
         with self._lock:
-            if self._documents.get(kind, {}).pop(name, None) is None:
+            document = self._documents.get(kind, {}).pop(name, None)
+            if document is None:
                 return False
             self._path(kind, name).unlink(missing_ok=True)
+            self._tell(kind, document, None)
             return True
 
     def all(self, kind: str, where: Callable[[Document], bool] = lambda _document: True) -> list[Document]:
@@ -71,7 +80,13 @@ class Store:
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(document, indent=1))
         unfinished.replace(path)
-        self._documents.setdefault(kind, {})[name] = document
+        before = self._documents.setdefault(kind, {}).get(name)
+        self._documents[kind][name] = document
+        self._tell(kind, before, document)
+
+    def _tell(self, kind: str, before: Document | None, after: Document | None) -> None:
+        for watcher in self._watchers:
+            watcher(kind, before, after)
 
     def _path(self, kind: str, name: str) -> Path:
         return self._folder / kind / f"{name}.json"

@@ -21,16 +21,16 @@ class Tags:
 
     def add(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """AddTags: a key that is there already gets the new value."""
-        tags = {**self._of(request["ResourceArn"]), **{tag["Key"]: tag["Value"] for tag in request["Tags"]}}
+        tags = {**self.of(request["ResourceArn"]), **{tag["Key"]: tag["Value"] for tag in request["Tags"]}}
         return {"Tags": self._put(request["ResourceArn"], tags)}
 
     def list_tags(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListTags."""
-        return {"Tags": [{"Key": key, "Value": value} for key, value in self._of(request["ResourceArn"]).items()]}
+        return {"Tags": [{"Key": key, "Value": value} for key, value in self.of(request["ResourceArn"]).items()]}
 
     def delete(self, request: Mapping[str, Any]) -> None:
         """DeleteTags."""
-        tags = {key: value for key, value in self._of(request["ResourceArn"]).items() if key not in request["TagKeys"]}
+        tags = {key: value for key, value in self.of(request["ResourceArn"]).items() if key not in request["TagKeys"]}
         self._put(request["ResourceArn"], tags)
 
     def keep_given(self, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
@@ -38,7 +38,8 @@ class Tags:
         if request.get("Tags"):
             self.add({"ResourceArn": next(iter(answer.values())), "Tags": request["Tags"]})
 
-    def _of(self, arn: str) -> dict[str, str]:
+    def of(self, arn: str) -> dict[str, str]:
+        """The tags of a resource."""
         document = self._store.get(KIND, _key(arn)) or {"tags": {}}
         return dict(document["tags"])
 

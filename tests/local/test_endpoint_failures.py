@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from boto3.exceptions import RetriesExceededError
 
+from local.deployments import Alarms
+from local.endpoint_metrics import EndpointMetrics
 from local.endpoints import Endpoints
 from local.model_server import ModelServer
 from local.models import EndpointConfigs, Models
 from local.store import Store
 from tests.local.conftest import IMAGE, ROLE, archive, wait_until
 from tests.local.fakes import FakeS3, fake_tools
+from tests.local.test_deployments import FakeCloudWatch
 from tests.local.test_endpoints import SERVE
 
 
@@ -35,7 +38,8 @@ def test_an_error_that_nobody_foresaw_fails_the_endpoint(tmp_path: Path, error: 
     configs = EndpointConfigs(store, models)
     models.create({"ModelName": "m", "PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://b/model.tar.gz"}, "ExecutionRoleArn": ROLE})
     configs.create({"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1}]})
-    endpoints = Endpoints(store, configs, models, fake_tools(tmp_path, FakeS3(error)))
+    metrics = EndpointMetrics(FakeCloudWatch({}))
+    endpoints = Endpoints(store, configs, models, fake_tools(tmp_path, FakeS3(error)), Alarms(FakeCloudWatch({})), metrics)
     try:
         endpoints.create({"EndpointName": "e", "EndpointConfigName": "c"})
         endpoint = wait_until(lambda: endpoints.describe("e"), lambda seen: seen["EndpointStatus"] != "Creating", 10)
@@ -43,6 +47,7 @@ def test_an_error_that_nobody_foresaw_fails_the_endpoint(tmp_path: Path, error: 
         endpoints.delete("e")
     finally:
         endpoints.close()
+        metrics.close()
 
 
 class SomebodyElse(http.server.BaseHTTPRequestHandler):

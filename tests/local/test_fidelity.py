@@ -21,6 +21,7 @@ PARTS = {
 REQUESTS = (
     "CreateProcessingJob", "CreateTrainingJob", "CreateHyperParameterTuningJob",
     "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint",
+    "CreateModelPackageGroup", "CreateModelPackage", "UpdateModelPackage",
 )  # fmt: skip
 
 
