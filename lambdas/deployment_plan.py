@@ -18,9 +18,11 @@ BAKING_SECONDS = 300
 KEPT_SECONDS = 120
 """How long the old machines stay after the new ones have taken over."""
 LONGEST_UPDATE_SECONDS = 3600
-CANARY_PART, LINEAR_STEPS = 10, 4
-"""One machine in so many is a canary; steps of a linear update. SageMaker takes no canary larger than a half, and no step smaller than a
-tenth, of the new machines."""
+CANARY_PART = 10
+"""One machine in so many is a canary. SageMaker takes no canary larger than a half of the new machines."""
+QUARTER, HALF = 25, 50
+"""Steps of a linear update, in percent: of fewer than four machines no quarter can be made. A step is a tenth to a half of the new machines,
+of which there may be more than `instance_count` where autoscaling has added some; a number of machines could then be too small a step."""
 ALARMS = ("endpoint-errors", "endpoint-latency")
 """What the stack's alarms are called after the project's name."""
 
@@ -67,12 +69,9 @@ def deployment_config(asked: Deployment, project: str) -> dict[str, Any]:
 def traffic(update: str, machines: int) -> dict[str, Any]:
     """A lone machine has no half that could go first: it takes all traffic at once, and the alarms watch it as long."""
     if update == "canary" and machines > 1:
-        return {"Type": "CANARY", "WaitIntervalInSeconds": BAKING_SECONDS, "CanarySize": in_machines(max(1, machines // CANARY_PART))}
+        canary = {"Type": "INSTANCE_COUNT", "Value": max(1, machines // CANARY_PART)}
+        return {"Type": "CANARY", "WaitIntervalInSeconds": BAKING_SECONDS, "CanarySize": canary}
     if update == "linear" and machines > 1:
-        return {"Type": "LINEAR", "WaitIntervalInSeconds": BAKING_SECONDS, "LinearStepSize": in_machines(-(-machines // LINEAR_STEPS))}
+        step = {"Type": "CAPACITY_PERCENT", "Value": QUARTER if machines >= 100 // QUARTER else HALF}
+        return {"Type": "LINEAR", "WaitIntervalInSeconds": BAKING_SECONDS, "LinearStepSize": step}
     return {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": BAKING_SECONDS}
-
-
-def in_machines(count: int) -> dict[str, Any]:
-    """A part of the new machines."""
-    return {"Type": "INSTANCE_COUNT", "Value": count}

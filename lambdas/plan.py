@@ -65,6 +65,8 @@ class Plan:
     photo_files: str
     photo_bytes: str
     """How many objects the data prefix holds, and their bytes together: what PrepareDataset must find."""
+    photos_sha256: str
+    """Over their names, ETags and sizes; the registry keeps it, so that StartRetraining sees when they have changed."""
     prepare_image: str
     prepare_instance_types: tuple[str, ...]
     """The one asked for, then those to try where AWS has no machine of it."""
@@ -176,6 +178,7 @@ def preparation(asked: ExecutionInput, settings: Settings, photos: Photos, machi
     return {
         "photo_files": str(photos.files),
         "photo_bytes": str(photos.bytes),
+        "photos_sha256": photos.sha256,
         "prepare_image": settings.training_image(asked.prepare.instance_type),
         "prepare_instance_types": machines.instance_types,
         "prepare_volume_gb": machines.disk_gb,

@@ -87,8 +87,8 @@ def test_a_search_may_begin_with_what_earlier_ones_of_the_project_found() -> Non
         ("all_at_once", 9, "ALL_AT_ONCE", None),
         ("canary", 2, "CANARY", 1),
         ("canary", 30, "CANARY", 3),
-        ("linear", 2, "LINEAR", 1),
-        ("linear", 10, "LINEAR", 3),
+        ("linear", 2, "LINEAR", 50),
+        ("linear", 4, "LINEAR", 25),
     ],
 )
 def test_how_new_machines_take_over(update: str, machines: int, kind: str, step: int | None) -> None:
@@ -104,10 +104,13 @@ def test_no_step_is_larger_or_smaller_than_the_service_takes(update: str, machin
     if "CanarySize" in routing:
         assert routing["CanarySize"]["Value"] <= machines / 2
     if "LinearStepSize" in routing:
-        assert machines / 10 <= routing["LinearStepSize"]["Value"] <= machines / 2
-        steps = -(-machines // routing["LinearStepSize"]["Value"])
+        percent = routing["LinearStepSize"]["Value"]
+        assert routing["LinearStepSize"]["Type"] == "CAPACITY_PERCENT"
+        assert 10 <= percent <= 50
+        assert machines * percent / 100 >= 1
         policy = made["BlueGreenUpdatePolicy"]
-        assert steps * routing["WaitIntervalInSeconds"] + policy["TerminationWaitInSeconds"] < policy["MaximumExecutionTimeoutInSeconds"]
+        waits = 100 / percent * routing["WaitIntervalInSeconds"]
+        assert waits + policy["TerminationWaitInSeconds"] < policy["MaximumExecutionTimeoutInSeconds"]
 
 
 def test_a_serverless_endpoint_has_no_machines_no_isolation_and_no_steps() -> None:
