@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from local.image_environment import ImageEnvironment
 from local.mode import REPOSITORY
 from local.objects import ChannelCache
 from local.processes import ProcessBook
+from local.rehearsal import Rehearsal
+from local.role_sessions import RoleSessions
 from local.short_links import link_folder
 
 OPT_ML = "/opt/ml"
@@ -62,6 +64,17 @@ class JobTools:
     links: Path = field(default_factory=link_folder)
     programs: Path = REPOSITORY
     """Where the programs that run beside a training job, such as training.rules.evaluate, are imported from."""
+    rehearsal: Rehearsal = field(default_factory=Rehearsal)
+    """Which instance types are to be lacking."""
+    roles: RoleSessions | None = None
+    """Strict local mode's way to work with a role's permissions; without it everything is done as the user."""
+
+    def acting_as(self, role: str) -> "JobTools":
+        """The tools of a job or a model that was given the role with this ARN; ServiceError where the role cannot be assumed."""
+        if self.roles is None:
+            return self
+        acting = self.roles.acting_as(role)
+        return replace(self, s3=acting.s3, logs=acting.logs, channels=acting.channels, aws={**self.aws, **acting.variables})
 
 
 @dataclass

@@ -43,6 +43,9 @@ class ProcessingJobs:
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateProcessingJob."""
         check_processing_request(request)
+        cluster = request["ProcessingResources"]["ClusterConfig"]
+        self._tools.rehearsal.check_quota("processing", cluster["InstanceType"], cluster["InstanceCount"])
+        tools = self._tools.acting_as(request["RoleArn"])
         name = request["ProcessingJobName"]
         now = self._tools.clock()
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:processing-job/{name}"
@@ -59,7 +62,7 @@ class ProcessingJobs:
                     "ResourceInUse",
                     f"Job name must be unique within an AWS account and region, and a job with this name already exists ({arn})",
                 )
-            self._jobs.start(name, ProcessingJobRun(self._tools, document, usable_cores(), lambda: self._started(name)), self._end)
+            self._jobs.start(name, ProcessingJobRun(tools, document, usable_cores(), lambda: self._started(name)), self._end)
         return {"ProcessingJobArn": arn}
 
     def describe(self, name: str) -> Document:

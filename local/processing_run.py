@@ -37,6 +37,8 @@ class ProcessingJobRun(JobRun):
         self._started = started
 
     def _run(self, log: JobLog) -> Outcome:
+        if reason := self._tools.rehearsal.failure(self._job["ProcessingResources"]["ClusterConfig"]["InstanceType"]):
+            return self._failed(reason, log)
         self.base.mkdir(parents=True)
         with shell_safe(self.base, self._tools.links) as self.base:
             self._make_folders()

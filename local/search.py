@@ -1,6 +1,7 @@
-"""Which hyperparameters a tuning job tries next: Bayesian, Random or Grid over SageMaker's parameter ranges.
+"""Which hyperparameters a tuning job tries next: Bayesian, Random, Grid or Hyperband over SageMaker's parameter ranges.
 
 Runs in the SageMaker plane. Suggestions and results are SageMaker's: names to strings, and one objective value for each job.
+Hyperband tries what Random would: its strength is which jobs it stops, and that is `local.early_stopping`'s.
 """
 
 import itertools
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from local.shapes import invalid
 
-STRATEGIES = ("Bayesian", "Random", "Grid")
+STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
 # Automatic scaling takes the logarithm where a range spans this many times its minimum.
 LOGARITHMIC_SPAN = 100.0
 
@@ -36,6 +37,8 @@ class CategoricalRange:
 
 
 Range = NumericRange | CategoricalRange
+Known = Sequence[tuple[Mapping[str, str], float]]
+"""What earlier jobs have found: hyperparameters, and the objective that came of them."""
 
 
 def read_ranges(parameter_ranges: Mapping[str, Any]) -> list[Range]:
@@ -80,12 +83,19 @@ def _numeric(given: Mapping[str, Any], whole: bool) -> NumericRange:
 class Search(Protocol):
     """A search: `ask` for the next hyperparameters (None when there are no more), `tell` the objective (None for a failure)."""
 
+    size: int | None
+    """How many suggestions there are in all; None where there is always another."""
+
     def ask(self) -> tuple[int, dict[str, str]] | None:
         """A number to tell the result by, and the hyperparameters as strings."""
         ...
 
     def tell(self, number: int, objective: float | None) -> None:
         """The objective value that came of the suggestion `number`."""
+        ...
+
+    def learn(self, known: Known) -> None:
+        """Take over what earlier jobs have found, before the first suggestion."""
         ...
 
 
@@ -106,24 +116,27 @@ class GridSearch:
         if numeric := [each.name for each in ranges if isinstance(each, NumericRange)]:
             raise invalid(f"Strategy Grid takes categorical ranges only; {', '.join(numeric)} is numeric")
         categorical = [each for each in ranges if isinstance(each, CategoricalRange)]
-        combinations = itertools.product(*(each.values for each in categorical))
-        self._left = [dict(zip((each.name for each in categorical), values, strict=True)) for values in combinations]
-        self.size = len(self._left)
-        self._asked = 0
+        self._names = [each.name for each in categorical]
+        self._left = itertools.product(*(each.values for each in categorical))
+        self._asked = itertools.count()
+        self.size: int | None = math.prod(len(each.values) for each in categorical)
 
     def ask(self) -> tuple[int, dict[str, str]] | None:
         """The next combination."""
-        if self._asked == self.size:
-            return None
-        self._asked += 1
-        return self._asked - 1, self._left[self._asked - 1]
+        values = next(self._left, None)
+        return None if values is None else (next(self._asked), dict(zip(self._names, values, strict=True)))
 
     def tell(self, number: int, objective: float | None) -> None:
         """A grid does not learn."""
 
+    def learn(self, known: Known) -> None:
+        """A grid tries every combination, whatever is known of it."""
+
 
 class OptunaSearch:
     """Bayesian (a tree-structured Parzen estimator) and random search, by Optuna's ask and tell."""
+
+    size: int | None = None
 
     def __init__(self, strategy: str, ranges: Sequence[Range], minimize: bool, seed: int | None) -> None:
         """Search `ranges`; with the same seed and the same results told in the same order, the suggestions are the same."""
@@ -131,11 +144,11 @@ class OptunaSearch:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler: optuna.samplers.BaseSampler
-        if strategy == "Random":
-            sampler = optuna.samplers.RandomSampler(seed=seed)
-        else:
+        if strategy == "Bayesian":
             # SageMaker's tuning jobs are short, so it starts to learn after a few jobs and not after ten.
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=3)
+        else:
+            sampler = optuna.samplers.RandomSampler(seed=seed)
         self._ranges = ranges
         self._study = optuna.create_study(sampler=sampler, direction="minimize" if minimize else "maximize")
         self._failed = optuna.trial.TrialState.FAIL
@@ -151,6 +164,36 @@ class OptunaSearch:
             self._study.tell(number, state=self._failed)
         else:
             self._study.tell(number, objective)
+
+    def learn(self, known: Known) -> None:
+        """Takes over those jobs whose hyperparameters lie inside the ranges: of others the sampler would have nothing to say."""
+        for hyperparameters, objective in known:
+            if math.isfinite(objective) and all(_holds(each, hyperparameters.get(each.name)) for each in self._ranges):
+                self._study.enqueue_trial({each.name: _position(each, hyperparameters[each.name]) for each in self._ranges})
+                if (asked := self.ask()) is not None:
+                    self.tell(asked[0], objective)
+
+
+def _holds(each: Range, value: str | None) -> bool:
+    """Whether `value` lies in the range."""
+    if value is None:
+        return False
+    if isinstance(each, CategoricalRange):
+        return value in each.values
+    try:
+        number = float(value)
+    except ValueError:
+        return False
+    return each.least <= number <= each.most and (not each.whole or number.is_integer())
+
+
+def _position(each: Range, value: str) -> str | int | float:
+    """`value` as the sampler counts in this range."""
+    if isinstance(each, CategoricalRange):
+        return value
+    if each.whole:
+        return int(float(value))
+    return 1.0 - float(value) if each.scaling == "ReverseLogarithmic" else float(value)
 
 
 def _suggest(trial: Any, each: Range) -> str:

@@ -8,6 +8,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from local.fidelity import refuse_what_is_not_done
@@ -34,6 +35,17 @@ NEEDED = {
 log = logging.getLogger("training-jobs")
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of a training job while it runs, on the job's own thread: a tuning job of the jobs that it launched."""
+
+    metric: Callable[[str, float], None] = lambda _name, _value: None
+    """Told each metric and its value as soon as the job prints it."""
+
+    ended: Callable[[], None] = lambda: None
+    """Told that the job has ended, when its description says so."""
+
+
 class TrainingJobs:
     """All training jobs, the running ones each on a thread."""
 
@@ -49,9 +61,14 @@ class TrainingJobs:
                 if (statuses := ended(job.get(field, ()), RULE_INTERRUPTED, tools.clock())) != job.get(field, []):
                     self._report_rules(job["TrainingJobName"], field, statuses)
 
-    def create(self, request: Mapping[str, Any], threads: int | None = None, **members: Any) -> dict[str, Any]:
+    def create(
+        self, request: Mapping[str, Any], threads: int | None = None, listener: Listener | None = None, **members: Any
+    ) -> dict[str, Any]:
         """CreateTrainingJob; `members` (such as TuningJobArn) are added to the document, `threads` is the job's share of cores."""
+        listener = listener or Listener()
         check_training_request(request)
+        self.check_quota(request)
+        tools = self._tools.acting_as(request["RoleArn"])
         name = request["TrainingJobName"]
         now = self._tools.clock()
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}"
@@ -74,15 +91,21 @@ class TrainingJobs:
                     f"already exists ({arn})",
                 )
             run = TrainingJobRun(
-                self._tools,
+                tools,
                 document,
                 threads or usable_cores(),
                 lambda status, message: self._report(name, status, message),
                 lambda field, statuses: self._report_rules(name, field, statuses),
                 lambda rule, details: self._stop_for(name, rule, details),
+                listener.metric,
             )
-            self._jobs.start(name, run, self._end)
+            self._jobs.start(name, run, lambda _name, outcome: self._end_and_tell(name, outcome, listener))
         return {"TrainingJobArn": arn}
+
+    def check_quota(self, request: Mapping[str, Any], jobs: int = 1) -> None:
+        """Raise ResourceLimitExceeded where it is rehearsed that the account may not run so many jobs of this kind at a time."""
+        machines = request["ResourceConfig"]
+        self._tools.rehearsal.check_quota("training", machines["InstanceType"], jobs * machines["InstanceCount"])
 
     def describe(self, name: str) -> Document:
         """The job's document; AWS answers a missing one with a ValidationException."""
@@ -135,6 +158,12 @@ class TrainingJobs:
         log.info("the training job %s is stopped by its rule %s: %s", name, rule, details)
         with contextlib.suppress(ServiceError):
             self.stop(name)
+
+    def _end_and_tell(self, name: str, outcome: Outcome, listener: Listener) -> None:
+        try:
+            self._end(name, outcome)
+        finally:
+            listener.ended()
 
     def _end(self, name: str, outcome: Outcome) -> None:
         secondary = "MaxRuntimeExceeded" if outcome.reason == "MaxRuntimeExceeded" else outcome.status

@@ -26,16 +26,25 @@ class TrainingJobRun(JobRun):
     log_group = "/aws/sagemaker/TrainingJobs"
 
     def __init__(
-        self, tools: JobTools, job: Document, threads: int, report: Callable[[str, str], None], report_rules: Report, stop: Stop
+        self,
+        tools: JobTools,
+        job: Document,
+        threads: int,
+        report: Callable[[str, str], None],
+        report_rules: Report,
+        stop: Stop,
+        heard: Callable[[str, float], None] = lambda _name, _value: None,
     ) -> None:
         """Run `job` (a DescribeTrainingJob document) with `threads` cores.
 
-        `report(secondary status, message)` is told of progress, `report_rules` of rule statuses; `stop` stops the job for a rule.
+        `report(secondary status, message)` is told of progress, `report_rules` of rule statuses; `stop` stops the job for a rule;
+        `heard(metric, value)` is told of each metric as it is printed.
         """
         name = job["TrainingJobName"]
         super().__init__(tools, name, f"job-{name}", tools.home / "jobs" / name, job)
         self._threads = threads
         self._report = report
+        self._heard = heard
         self._rules = RuleJobs(tools, job, self.folder, report_rules, stop)
         self._rule_output: Mirror | None = None
         self.metrics: dict[str, tuple[float, float]] = {}
@@ -44,6 +53,8 @@ class TrainingJobRun(JobRun):
 
     def _run(self, log: JobLog) -> Outcome:
         self._report("Starting", "Preparing the instances for training")
+        if reason := self._tools.rehearsal.failure(self._job["ResourceConfig"]["InstanceType"]):
+            return self._failed(reason, log)
         self._write_configuration()
         self._report("Downloading", "Downloading input data")
         self._download()
@@ -164,6 +175,7 @@ class TrainingJobRun(JobRun):
                 except ValueError:
                     continue
                 self.metrics[name] = (value, self._tools.clock())
+                self._heard(name, value)
 
     def _upload(self, code: int, log: JobLog) -> Outcome:
         """Artefacts to S3 as SageMaker does: the output folder always, the model unless the job failed."""

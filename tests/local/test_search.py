@@ -70,6 +70,8 @@ def test_several_may_be_asked_before_one_is_told() -> None:
 def test_grid_goes_through_every_combination_once() -> None:
     ranges = read_ranges({"CategoricalParameterRanges": [{"Name": "a", "Values": ["1", "2"]}, {"Name": "b", "Values": ["x", "y"]}]})
     search = make_search("Grid", ranges, minimize=True)
+    search.learn([({"a": "1", "b": "x"}, 0.1)])
+    assert search.size == 4
     assert suggestions(search, 4) == [{"a": a, "b": b} for a in "12" for b in "xy"]
     assert search.ask() is None
 
@@ -110,8 +112,39 @@ def test_a_range_that_makes_no_sense_is_refused(given: dict[str, Any], told: str
         read_ranges(given)
 
 
+@pytest.mark.parametrize("strategy", ["Bayesian", "Random", "Hyperband"])
+def test_what_earlier_jobs_found_is_taken_over_as_far_as_it_lies_in_the_ranges(strategy: str) -> None:
+    given = {
+        **RANGES,
+        "IntegerParameterRanges": [{"Name": "layers", "MinValue": "1", "MaxValue": "3"}],
+        "ContinuousParameterRanges": [LR, {"Name": "keep", "MinValue": "0.5", "MaxValue": "0.999", "ScalingType": "ReverseLogarithmic"}],
+    }
+    inside = {"lr": "0.01", "batch_size": "32", "layers": "2", "keep": "0.9", "epochs": "20"}
+    outside = [{**inside, **each} for each in ({"lr": "0.5"}, {"batch_size": "8"}, {"layers": "2.5"}, {"lr": "quick"}, {"keep": "1"})]
+    missing = {name: value for name, value in inside.items() if name != "layers"}
+    search = make_search(strategy, read_ranges(given), minimize=True, seed=1)
+    search.learn([(inside, 0.5), (inside, math.nan), (missing, 0.1), *((each, 0.1) for each in outside)])
+    asked = search.ask()
+    assert asked is not None and asked[0] == 1, "exactly one earlier job counts"
+
+
+def test_bayesian_search_goes_on_where_its_parents_were() -> None:
+    ranges = read_ranges({"ContinuousParameterRanges": [{**LR, "MinValue": "0.0001", "MaxValue": "1"}]})
+    known = [({"lr": repr(10 ** (-4 + step / 10))}, abs(-2 + step / 10)) for step in range(41)]
+    warm = make_search("Bayesian", ranges, minimize=True, seed=3)
+    warm.learn(known)
+    cold = make_search("Bayesian", ranges, minimize=True, seed=3)
+    distance = [sum(abs(math.log10(float(each["lr"])) + 2) for each in suggestions(search, 6)) for search in (warm, cold)]
+    assert distance[0] < 0.5 * distance[1]
+
+
+def test_hyperband_tries_what_random_does() -> None:
+    first = suggestions(make_search("Hyperband", read_ranges(RANGES), minimize=True, seed=42), 12)
+    assert first == suggestions(make_search("Random", read_ranges(RANGES), minimize=True, seed=42), 12)
+
+
 def test_strategies_that_are_not_done_are_refused_by_name() -> None:
-    with pytest.raises(ServiceError, match="'Hyperband' is not done by local mode, which does Bayesian, Random, Grid"):
-        make_search("Hyperband", [CategoricalRange("a", ("1",))], minimize=True)
+    with pytest.raises(ServiceError, match="'Evolution' is not done by local mode, which does Bayesian, Random, Grid, Hyperband"):
+        make_search("Evolution", [CategoricalRange("a", ("1",))], minimize=True)
     with pytest.raises(ServiceError, match="Grid takes categorical ranges only; lr is numeric"):
         make_search("Grid", read_ranges(RANGES), minimize=True)

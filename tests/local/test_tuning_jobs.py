@@ -8,6 +8,18 @@ from botocore.exceptions import ClientError
 
 from tests.local.conftest import Local, training_fields, wait_until
 
+EPOCHS = """
+import argparse, pathlib, signal, os, sys, time
+arguments = argparse.ArgumentParser()
+for name in ("--lr", "--batch_size", "--fixed", "--epochs"):
+    arguments.add_argument(name)
+given = arguments.parse_args()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+for epoch in range(1, int(given.epochs) + 1):
+    pathlib.Path(os.environ["SM_MODEL_DIR"], "epoch").write_text(str(epoch))
+    print(f"[metric] objective:valid_loss={float(given.lr) + 1 / epoch}", flush=True)
+    time.sleep(0.4)
+"""
 SCORES = """
 import argparse, os, pathlib, time
 arguments = argparse.ArgumentParser()
@@ -88,6 +100,30 @@ def test_a_tuning_job_trains_in_parallel_and_finds_the_best(local: Local) -> Non
     assert any("fixed stays" in line for line in local.log_lines("/aws/sagemaker/TrainingJobs", "tunes-001"))
 
 
+def test_hyperband_and_a_warm_start_through_the_service(local: Local) -> None:
+    """Jobs that are not among the best third are stopped while they train, with their artefacts; a child knows what its parent found."""
+    program = local.put_program("epochs", EPOCHS)
+    request = tuning_request(local, "hyper", program, jobs=6, Strategy="Hyperband", RandomSeed=1)
+    request["TrainingJobDefinition"]["StaticHyperParameters"]["epochs"] = "9"
+    parent = tune(local, request)
+    assert parent["HyperParameterTuningJobStatus"] == "Completed", parent.get("FailureReason")
+    stopped = parent["TrainingJobStatusCounters"]["Stopped"]
+    assert stopped >= 1 and parent["TrainingJobStatusCounters"]["Completed"] == 6 - stopped
+    assert parent["ObjectiveStatusCounters"]["Succeeded"] == 6 and "TuningJobCompletionDetails" in parent
+    sagemaker = local.client("sagemaker")
+    jobs = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName="hyper", StatusEquals="Stopped")
+    early = sagemaker.describe_training_job(TrainingJobName=jobs["TrainingJobSummaries"][0]["TrainingJobName"])
+    assert local.keys(early["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{local.bucket}/"))
+
+    request = tuning_request(local, "warm", program, jobs=1, RandomSeed=1)
+    request["TrainingJobDefinition"]["StaticHyperParameters"]["epochs"] = "1"
+    start = {"WarmStartType": "IdenticalDataAndAlgorithm", "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "hyper"}]}
+    child = tune(local, {**request, "WarmStartConfig": start})
+    assert child["OverallBestTrainingJob"]["TuningJobName"] == "hyper"
+    assert child["OverallBestTrainingJob"]["TrainingJobName"] == parent["BestTrainingJob"]["TrainingJobName"]
+    assert child["WarmStartConfig"] == start
+
+
 def test_all_jobs_failed_is_a_failure_with_the_sentence_of_aws(local: Local) -> None:
     tuning = tune(local, tuning_request(local, "all-fail", "s3://no-such-bucket-at-all/x", jobs=2))
     assert tuning["HyperParameterTuningJobStatus"] == "Failed"
@@ -126,8 +162,9 @@ def test_stopping_a_tuning_job_stops_its_training_jobs(local: Local) -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"Strategy": "Hyperband"}, "Strategy 'Hyperband'"),
-        ({"TrainingJobEarlyStoppingType": "Auto"}, "TrainingJobEarlyStoppingType 'Auto'"),
+        ({"Strategy": "Hyperband"}, "HyperbandStrategyConfig.MaxResource is left out"),
+        ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, "TrainingJobEarlyStoppingType must be Off"),
+        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, "is for the Strategy Hyperband alone"),
         ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "other"}}, "none of the defined metrics"),
         (
             {"ParameterRanges": {"ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0.1", "MaxValue": "0.001"}]}},
