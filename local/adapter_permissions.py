@@ -21,7 +21,7 @@ from ministack.services import stepfunctions as sfn
 
 from local.decisions import Decision, DecisionBook
 from local.mode import ACCOUNT, REGION
-from local.permissions import Need, denied_task_error, invocation_needs, sagemaker_needs, task_needs
+from local.permissions import SCALING, Need, denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
 from local.role_sessions import ACTING_FOR
 
 SEAMS: tuple[tuple[str, str], ...] = (
@@ -65,6 +65,7 @@ class Permissions:
         """Begin to ask. Before the engine serves."""
         self._note_decisions()
         self._ask_for_tasks()
+        _ask_for_scaling()
         _let_services_assume_roles()
         _ask_for_functions_of_the_api()
         _ask_for_logs_of_functions()
@@ -77,12 +78,7 @@ class Permissions:
             needs = sagemaker_needs(operation, json.loads(body or b"{}")) if operation else invocation_needs(path)
         except ValueError:
             return None  # no request, which the plane says better
-        denial = _denial(router.extract_access_key_id(headers, query), needs)
-        if denial is None:
-            return None
-        said = {"__type": "AccessDeniedException", "message": denial, "Message": denial}
-        kind = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": "AccessDeniedException"}
-        return 400 if operation else 403, kind, json.dumps(said).encode()
+        return _denied(headers, query, needs)
 
     def denial_of_task(self, operation: str, request: Mapping[str, Any]) -> str | None:
         """Why the running execution's role may not call a SageMaker operation; None where it may."""
@@ -172,6 +168,29 @@ def _documents(role: str) -> dict[str, dict[str, Any]]:
     attached = {arn: iam_evaluator._resolve_managed_policy_document(arn, ACCOUNT) for arn in found.get("AttachedPolicies", ())}
     documents = {**(found.get("InlinePolicies") or {}), **attached}
     return {name: json.loads(each) if isinstance(each, str) else each for name, each in documents.items() if each}
+
+
+def _denied(headers: Mapping[str, str], query: Any, needs: Iterable[Need]) -> tuple[int, dict[str, str], bytes] | None:
+    """AWS's answer to a call whose caller lacks a permission; None where it has all. REST calls get the status 403."""
+    denial = _denial(router.extract_access_key_id(headers, query), needs)
+    if denial is None:
+        return None
+    said = {"__type": "AccessDeniedException", "message": denial, "Message": denial}
+    kind = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": "AccessDeniedException"}
+    return 400 if "x-amz-target" in headers else 403, kind, json.dumps(said).encode()
+
+
+def _ask_for_scaling() -> None:
+    """Application Auto Scaling, which `local.adapter_services` has added."""
+    handle = app.SERVICE_HANDLERS[SCALING]
+
+    async def handle_if_allowed(method: str, path: str, headers: dict[str, str], body: Any, query: Any) -> Any:
+        operation = headers.get("x-amz-target", "").rpartition(".")[2]
+        return _denied(headers, query, scaling_needs(operation, json.loads(body or b"{}"))) or await handle(
+            method, path, headers, body, query
+        )
+
+    app.SERVICE_HANDLERS[SCALING] = handle_if_allowed
 
 
 def _as_logs_ask(action: str, resource: str) -> str:

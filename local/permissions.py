@@ -1,7 +1,7 @@
 """Which permissions a call needs: IAM actions, the resources they are asked for, and the condition keys that come with them.
 
 Runs in the engine process, for `local.adapter_permissions`, which asks the engine's own evaluator for each of them. The engine
-knows what S3, CloudWatch Logs and its other services ask for; here is what it lacks: SageMaker, and the calls of state machines.
+knows what S3, CloudWatch Logs and its other services ask for; here is what it lacks: SageMaker, scaling, and calls of state machines.
 Actions and resources are those of AWS's Service Authorization Reference; where an action has two resource types, both are asked for.
 """
 
@@ -15,6 +15,7 @@ from local.mode import ACCOUNT, REGION
 INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 TASK = "arn:aws:states:::"
 SAGEMAKER_SERVICE = "sagemaker.amazonaws.com"
+SCALING = "application-autoscaling"
 
 # By the last words of an operation: the kind of resource in ARNs, and the request's member that names it.
 KINDS = {
@@ -59,6 +60,14 @@ def invocation_needs(path: str) -> list[Need]:
     return [Need("sagemaker", "sagemaker:InvokeEndpoint", sagemaker_arn("endpoint", match.group(1)))] if match else []
 
 
+def scaling_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
+    """What a call of Application Auto Scaling needs. A target's id is AWS's own choice; looking at targets knows no resource."""
+    target = "*" if operation.startswith("Describe") else f"arn:aws:{SCALING}:{REGION}:{ACCOUNT}:scalable-target/0"
+    keys = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+    context = {f"{SCALING}:{key}": request[member] for key, member in keys.items() if member in request}
+    return [Need(SCALING, f"{SCALING}:{operation}", target, context)]
+
+
 def task_needs(resource: str, request: Mapping[str, Any]) -> list[Need] | None:
     """What a task state's call needs; None for an integration that strict local mode does not know, and so cannot allow."""
     name = resource.removeprefix(TASK)
@@ -95,8 +104,10 @@ def _resources(operation: str, request: Mapping[str, Any]) -> Sequence[str]:
         return [_named("HyperParameterTuningJob", request)]
     if operation in ("CreateEndpoint", "UpdateEndpoint"):
         return [_named("Endpoint", request), _named("EndpointConfig", request)]
+    if operation == "CreateModelPackage" and "ModelPackageGroupName" in request:
+        return [_named("ModelPackageGroup", request), _next_version(request)]
     if operation.endswith("ModelPackage"):
-        return [_model_package(request)]
+        return [sagemaker_arn("model-package", str(request.get("ModelPackageArn") or request.get("ModelPackageName", "")))]
     if operation == "ListModelPackages" and "ModelPackageGroupName" in request:
         return [_named("ModelPackageGroup", request)]
     match = re.fullmatch(r"(?:Create|Describe|Update|Stop|Delete)(\w+)", operation)
@@ -108,13 +119,9 @@ def _named(kind: str, request: Mapping[str, Any]) -> str:
     return sagemaker_arn(label, str(request.get(member, "")))
 
 
-def _model_package(request: Mapping[str, Any]) -> str:
-    """A version that exists, by its ARN; one that is made gets its number only then, and is asked for as its group's next."""
-    name = request.get("ModelPackageArn") or request.get("ModelPackageName")
-    if name:
-        return sagemaker_arn("model-package", str(name))
-    group = str(request.get("ModelPackageGroupName", "")).rpartition("/")[2]
-    return sagemaker_arn("model-package", f"{group}/1")
+def _next_version(request: Mapping[str, Any]) -> str:
+    """A version gets its number when it is made; no policy of ours names one, so that any number stands for it."""
+    return sagemaker_arn("model-package", f"{str(request['ModelPackageGroupName']).rpartition('/')[2]}/1")
 
 
 def _roles(request: Mapping[str, Any]) -> list[str]:
