@@ -21,8 +21,8 @@ LONGEST_UPDATE_SECONDS = 3600
 CANARY_PART = 10
 """One machine in so many is a canary. SageMaker takes no canary larger than a half of the new machines."""
 QUARTER, HALF = 25, 50
-"""Steps of a linear update, in percent: of fewer than four machines no quarter can be made. A step is a tenth to a half of the new machines,
-of which there may be more than `instance_count` where autoscaling has added some; a number of machines could then be too small a step."""
+"""Steps of a linear update, in percent: of fewer than four machines no quarter can be made. A step is a tenth to a half of the new
+machines, of which there may be more than `instance_count` where autoscaling has added some: a number could then be too small a step."""
 ALARMS = ("endpoint-errors", "endpoint-latency")
 """What the stack's alarms are called after the project's name."""
 
