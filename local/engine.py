@@ -9,7 +9,7 @@ from pathlib import Path
 from ministack import app
 
 from local.adapter import install
-from local.mode import PLANE_PORT, read_ports
+from local.mode import PLANE_PORT, decisions_file, read_ports
 from local.plane_client import PlaneClient
 
 
@@ -19,7 +19,7 @@ def main() -> None:
         raise SystemExit("BIND_HOST has to be 127.0.0.1: the engine takes any credentials, so nobody else may reach it")
     home = Path(os.environ["WHIPPET_HOME"])
     client = PlaneClient(lambda: f"http://127.0.0.1:{read_ports(home).get('plane', PLANE_PORT)}")
-    install(client, home / "engine" / "sync-jobs", home / "engine" / "snapshot").start()
+    install(client, home / "engine" / "sync-jobs", home / "engine" / "snapshot", decisions_file(home)).start()
     app.main()
 
 
