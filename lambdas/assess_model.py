@@ -5,9 +5,9 @@ Runs in AWS Lambda. Called by the state machine with
     {"folder": "s3://…/training/<job>", "debugger": "embedded" | "managed" | "off", "block_deployment": [rule, …],
      "rule_statuses": […], "profiler_rule_statuses": […], "warnings": [sentence, …],
      "gate": {"least_accuracy", "champion", "tolerance", "class_tolerance"}, "group": model package group,
-     "run", "project", "tuning_job", "dataset"}
+     "run", "project", "tuning_job", "dataset", "photos_sha256"}
 
-where the last four are kept for the registry, and the rule statuses are DescribeTrainingJob's, of a managed job. Answers
+where the last five are kept for the registry, and the rule statuses are DescribeTrainingJob's, of a managed job. Answers
 
     {"deploy": true | false, "reasons": [sentence, …], "warnings": [sentence, …], "rule_statuses": […], "profiler_rule_statuses": […],
      "accuracy": test accuracy or null, "metrics": {name: number}, "metrics_uri": "s3://…/evaluation.json",

@@ -13,8 +13,9 @@ Why a schedule: SageMaker neither updates nor deletes an endpoint that is being 
 Lambda's own retries come after one and two minutes. So this function never waits and never raises for it: what must wait is said in `left`,
 and the next time, a quarter of an hour later, finishes it. The schedule also makes good for an event that was lost.
 
-An execution that runs again, because somebody redrove it, is left alone. One that is redriven after this function has come by finds its
-models and endpoint configs gone and says so; start a new one instead.
+An execution that runs again, because somebody redrove it, is left alone. One that is redriven after this function has come by makes its
+model and endpoint config anew where it had failed; where it was stopped while it moved the endpoint, it finds them gone, fails, and a
+second redrive makes them anew.
 
 Answers {run: {"stopped": […], "deleted": […], "left": […]}}.
 """
@@ -47,39 +48,41 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Answer]:
     """Entry point of the Lambda function."""
     stepfunctions, state_machine_arn = client("stepfunctions"), os.environ["STATE_MACHINE_ARN"]
     ended = executions_of(event, stepfunctions, state_machine_arn, lambda: datetime.now(UTC))
-    return reap(ended, os.environ["PROJECT"], client("sagemaker"), client("application-autoscaling"))
+    return reap(ended, os.environ["PROJECT"], stepfunctions, client("sagemaker"), client("application-autoscaling"))
 
 
 def executions_of(event: Mapping[str, Any], stepfunctions: Any, state_machine_arn: str, clock: Clock) -> list[Execution]:
-    """The one that the event is about, unless it goes on again; without one, all that ended badly a short time ago."""
+    """The one that the event is about; without one, all that ended badly a short time ago."""
     detail = event.get("detail") or {}
     if "executionArn" not in detail:
         return list(ended_badly(stepfunctions, state_machine_arn, clock(), WITHIN))
-    start = datetime.fromtimestamp(detail["startDate"] / 1000, UTC)
-    execution = Execution(detail["executionArn"], start, status_now(stepfunctions, detail))
-    return [execution] if execution.status in ENDED_BADLY else []
+    return [Execution(detail["executionArn"], datetime.fromtimestamp(detail["startDate"] / 1000, UTC), detail["status"])]
 
 
-def status_now(stepfunctions: Any, detail: Mapping[str, Any]) -> str:
-    """An event may be late; where the state machine is gone with all its executions, the event alone says how this one ended."""
-    try:
-        return str(stepfunctions.describe_execution(executionArn=detail["executionArn"], includedData="METADATA_ONLY")["status"])
-    except ClientError as error:
-        if code_of(error) != "ExecutionDoesNotExist":
-            raise
-    return str(detail["status"])
-
-
-def reap(ended: Iterable[Execution], project: str, sagemaker: Any, autoscaling: Any) -> dict[str, Answer]:
-    """What was done for each run."""
+def reap(ended: Iterable[Execution], project: str, stepfunctions: Any, sagemaker: Any, autoscaling: Any) -> dict[str, Answer]:
+    """What was done for each run; one whose execution goes on again is not touched."""
     answers: dict[str, Answer] = {}
     for execution in ended:
         run = execution.run(project)
+        if goes_on(execution, stepfunctions):
+            log("NotReaped", execution=run, reason="it was redriven and runs again")
+            continue
         left = release_endpoint(run, project, sagemaker, autoscaling)
         answers[run] = clean_up(run, project, sagemaker)
         answers[run]["left"] += left
         log("Reaped", execution=run, status=execution.status, **answers[run])
     return answers
+
+
+def goes_on(execution: Execution, stepfunctions: Any) -> bool:
+    """Asked again just before anything is ended, since an event may be late; what is gone with its state machine runs no more."""
+    try:
+        now = stepfunctions.describe_execution(executionArn=execution.arn, includedData="METADATA_ONLY")["status"]
+    except ClientError as error:
+        if code_of(error) != "ExecutionDoesNotExist":
+            raise
+        return False
+    return now not in ENDED_BADLY
 
 
 def release_endpoint(run: str, project: str, sagemaker: Any, autoscaling: Any) -> list[str]:

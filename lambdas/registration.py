@@ -14,7 +14,7 @@ from lambdas.evaluation import Evaluation
 MOST_VALUE = 256
 MOST_DESCRIPTION = 1024
 MARKS = "_.:/=+-@"
-GIVEN = ("run", "project", "tuning_job", "dataset")
+GIVEN = ("run", "project", "tuning_job", "dataset", "photos_sha256")
 """Keys of AssessModel's event that are kept as they are; what the event leaves out is left out."""
 
 

@@ -210,6 +210,7 @@ def assess_model() -> State:
             "project": "${Project}",
             "tuning_job": jsonata("$tuning_job"),
             "dataset": jsonata("$dataset & '/'"),
+            "photos_sha256": jsonata("$plan.photos_sha256"),
         },
         assign={
             "assessment": jsonata("$states.result.Payload"),

@@ -1,5 +1,7 @@
 """What lies under the data prefix, counted page by page, and each way in which nothing could be trained on it."""
 
+from datetime import timedelta
+
 import pytest
 
 from lambdas.input_values import shown
@@ -130,3 +132,10 @@ def test_a_class_without_train_photos_is_refused() -> None:
 
 def test_split_folders_that_are_complete_may_hold_single_photos() -> None:
     require_usable(photos("train/a/1.jpg", "train/b/1.jpg", "valid/a/1.jpg", "test/a/1.jpg"))
+
+
+def test_the_newest_object_is_known_whatever_it_is() -> None:
+    s3 = FakeS3({f"data/{key}": b"x" for key in class_of("rook", 9)})
+    s3.modified_at["data/rook/4.jpg"] = s3.modified + timedelta(days=1)
+    assert count_photos(s3, "bucket", "data/").newest == s3.modified + timedelta(days=1)
+    assert count_photos(s3, "bucket", "nothing/").newest is None

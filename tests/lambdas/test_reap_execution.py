@@ -25,7 +25,7 @@ class Account:
         self.new = self.sagemaker.version(RUN)
 
     def reap(self) -> dict[str, list[str]]:
-        return reap([ABORTED], PROJECT, self.sagemaker, self.autoscaling)[RUN]
+        return reap([ABORTED], PROJECT, FakeStepFunctions(), self.sagemaker, self.autoscaling)[RUN]
 
 
 def test_jobs_models_and_configs_go() -> None:
@@ -141,16 +141,21 @@ def test_an_event_names_one_execution_and_its_run() -> None:
     one = stepfunctions.execution("tuesday", "ABORTED", START, NOW)
     stepfunctions.execution("other", "ABORTED", START, NOW)
     (found,) = executions_of(event(one), stepfunctions, FakeStepFunctions.MACHINE, lambda: NOW)
-    assert (found.arn, found.run(PROJECT)) == (one, RUN)
+    assert (found.arn, found.run(PROJECT), found.status) == (one, RUN, "ABORTED")
 
 
 def test_an_execution_that_was_redriven_meanwhile_is_left_alone() -> None:
-    stepfunctions = FakeStepFunctions()
-    assert ended(stepfunctions, event(stepfunctions.execution("tuesday", "RUNNING", START))) == []
+    account, stepfunctions = Account(), FakeStepFunctions()
+    stepfunctions.execution("tuesday", "RUNNING", START)
+    account.sagemaker.train(f"{RUN}-train-00000001")
+    assert reap([ABORTED], PROJECT, stepfunctions, account.sagemaker, account.autoscaling) == {}
+    assert account.sagemaker.calls == []
 
 
-def test_an_execution_that_is_gone_with_its_state_machine_is_taken_at_its_event() -> None:
-    assert ended(FakeStepFunctions(), event(ABORTED.arn, "TIMED_OUT")) == [ABORTED.arn]
+def test_an_execution_that_is_still_ended_is_reaped() -> None:
+    account, stepfunctions = Account(), FakeStepFunctions()
+    stepfunctions.execution("tuesday", "ABORTED", START, NOW)
+    assert RUN in reap([ABORTED], PROJECT, stepfunctions, account.sagemaker, account.autoscaling)
 
 
 @pytest.mark.parametrize("schedule", [{}, {"detail": {}}, {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}])
