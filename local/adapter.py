@@ -65,6 +65,7 @@ SEAMS: tuple[tuple[str, str], ...] = (
     ("ministack.services.stepfunctions", "_apply_output_path"),
     ("ministack.services.stepfunctions", "_emit_execution_status_event"),
     ("ministack.services.stepfunctions", "_error_matches"),
+    ("ministack.services.stepfunctions", "_evaluate_jsonata"),
     ("ministack.services.stepfunctions", "_executions"),
     ("ministack.services.stepfunctions", "_fail_execution"),
     ("ministack.services.stepfunctions", "_find_matching_retrier"),
@@ -153,9 +154,10 @@ def _wants_to_stop() -> str | None:
 
 
 def _guard_executions() -> None:
-    """Timeouts of state machines and tasks, no life after an abort, `Output` of Succeed, and what States.ALL does not catch."""
+    """Timeouts of state machines and tasks, no life after an abort, `Output` of Succeed, RedriveCount, what States.ALL does not catch."""
     sfn._run_execution = _with_timeout(sfn._run_execution)
     sfn._invoke_resource_with_timeout = _telling_the_task(sfn._invoke_resource_with_timeout)
+    evaluate = sfn._evaluate_jsonata
     fail, find_retrier, matches, output_path = sfn._fail_execution, sfn._find_matching_retrier, sfn._error_matches, sfn._apply_output_path
 
     def fail_while_running(execution: dict[str, Any], error: str, cause: str) -> None:
@@ -175,6 +177,12 @@ def _guard_executions() -> None:
             return sfn._apply_jsonata_output(state, data, ctx, default=data)
         return output_path(state, data, ctx)
 
+    def evaluate_with_redrives(expression: str, data: Any, ctx: Any = None, *rest: Any, **named: Any) -> Any:
+        if ctx and "Execution" in ctx:
+            ctx["Execution"].setdefault("RedriveCount", 0)  # the engine redrives nothing
+        return evaluate(expression, data, ctx, *rest, **named)
+
+    sfn._evaluate_jsonata = evaluate_with_redrives
     sfn._fail_execution = fail_while_running
     sfn._find_matching_retrier = retry_while_running
     sfn._error_matches = match_as_documented

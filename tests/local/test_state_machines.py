@@ -152,6 +152,11 @@ def test_output_of_a_succeed_state_is_evaluated(local: Local) -> None:
     assert json.loads(execution["output"]) == {"twice": 8}
 
 
+def test_an_execution_knows_that_it_was_never_redriven(local: Local) -> None:
+    told = {"Type": "Pass", "Output": "{% {'redrives': $states.context.Execution.RedriveCount} %}", "End": True}
+    assert json.loads(ended(local, run_machine(local, {"Tell": told}))["output"]) == {"redrives": 0}
+
+
 def test_an_unsigned_call_is_taken_and_a_body_beyond_the_limits_of_api_gateway_answered_413(local: Local) -> None:
     gateway = local.client("apigateway")
     api = gateway.create_rest_api(name="limits", binaryMediaTypes=["image/jpeg"])["id"]
