@@ -4,7 +4,7 @@ The Lambda functions are the real ones, on an S3 in memory. Waiting is cut to LO
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,7 +44,7 @@ def shortened(security: Security) -> dict[str, Any]:
     )
 
 
-MACHINE = shortened(Security())
+MACHINE, SECURED_MACHINE = (shortened(each) for each in (Security(), Security(kms=True, vpc=True, subnets=2)))
 SETTINGS = Settings(
     "whippet-data",
     "whippet",
@@ -56,6 +56,8 @@ SETTINGS = Settings(
     "us-east-1",
 )
 IN_PROGRESS = TaskError("SageMaker.SageMakerException", 'Cannot update in-progress endpoint "arn:aws:sagemaker:…:endpoint/whippet".')
+OLDER = "an-older-one"
+"""Endpoint config that the endpoint serves before an execution comes to it."""
 ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
 
 
@@ -79,13 +81,18 @@ NAMES = {SUBSTITUTED[f"{state}Arn"]: state[0].lower() + state[1:] for state in F
 PACKAGE = "arn:aws:sagemaker:us-east-1:000000000000:model-package/whippet/1"
 
 
+USUAL = object()
+"""Stands in a script for the usual answer."""
+
+
 class FakeSageMaker:
-    """SageMaker as one execution sees it. `script[action]` holds answers or errors to give before the usual answer."""
+    """SageMaker as one execution sees it. `script[action]` holds answers, functions of the request or errors that come before the usual
+    answers."""
 
     def __init__(self, verdicts: Sequence[dict[str, str]] = HEALTHY, **script: list[Any]) -> None:
         self.script, self.verdicts = script, verdicts
         self.training_output = ""
-        self.endpoint_config = "none"
+        self.endpoint_serves = OLDER
         self.endpoint_status = "InService"
 
     def __call__(self, action: str, arguments: dict[str, Any]) -> Any:
@@ -93,7 +100,8 @@ class FakeSageMaker:
         if action == "invoke":
             name = NAMES[arguments["FunctionName"]]
         queue = self.script.get(name, [])
-        answer = queue.pop(0) if queue else getattr(self, name)(arguments)
+        answer = queue.pop(0) if queue else USUAL
+        answer = getattr(self, name)(arguments) if answer is USUAL else answer(arguments) if callable(answer) else answer
         if isinstance(answer, Exception):
             raise answer
         if action == "describeTrainingJob":
@@ -101,7 +109,9 @@ class FakeSageMaker:
             return {key: value for key, value in described.items() if value is not None}
         if action == "describeEndpoint":
             self.endpoint_status = answer["EndpointStatus"]
-        return answer(arguments) if isinstance(answer, Callable) else answer  # type: ignore[arg-type]
+            if self.endpoint_status == "InService":
+                self.endpoint_serves = answer["EndpointConfigName"]
+        return answer
 
     def prepareExecution(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - after the action's names
         return {"Payload": planned(arguments["Payload"]["input"]), "StatusCode": 200}
@@ -136,17 +146,16 @@ class FakeSageMaker:
         return {"ModelArn": f"arn:aws:sagemaker:us-east-1:000000000000:model/{arguments['ModelName']}"}
 
     def createEndpointConfig(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        self.endpoint_config = arguments["EndpointConfigName"]
-        return {"EndpointConfigArn": f"arn:aws:sagemaker:us-east-1:000000000000:endpoint-config/{self.endpoint_config}"}
+        return {"EndpointConfigArn": f"arn:aws:sagemaker:us-east-1:000000000000:endpoint-config/{arguments['EndpointConfigName']}"}
 
-    def createEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        self.endpoint_status = "Creating"
+    def createEndpoint(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        self.endpoint_status, self.endpoint_serves = "Creating", arguments["EndpointConfigName"]
         return {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet"}
 
     updateEndpoint = createEndpoint  # noqa: N815
 
     def describeEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return {"EndpointStatus": "InService", "EndpointConfigName": self.endpoint_config}
+        return {"EndpointStatus": "InService", "EndpointConfigName": self.endpoint_serves}
 
     def deleteEndpoint(self, _arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         if self.endpoint_status in ("Creating", "Updating"):
@@ -203,8 +212,8 @@ def run(asked: Any = None, /, *, machine: dict[str, Any] = MACHINE, **script: An
     return Execution(machine, FakeSageMaker(**script), asked or {}).run()
 
 
-def status(now: str, **more: str) -> dict[str, str]:
-    return {"EndpointStatus": now, "EndpointConfigName": "an-older-one", **more}
+def status(now: str, **more: Any) -> dict[str, Any]:
+    return {"EndpointStatus": now, "EndpointConfigName": OLDER, **more}
 
 
 def asked_for(execution: Execution, action: str) -> list[dict[str, Any]]:

@@ -1,34 +1,47 @@
-"""Every way through the state machine, run in memory: what is asked of SageMaker, where it ends, and what it says when it fails."""
+"""The state machine as a whole, run in memory: what is asked of SageMaker, and what must hold of every state."""
 
 import json
 import re
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stacks.endpoint_states import CHECK_SECONDS, MOST_CHECKS, MOST_REMOVALS
+from stacks.endpoint_states import CHECK_SECONDS, LATER_CHECK_SECONDS, MOST_CHECKS, SHORT_CHECKS
+from stacks.registry_states import MOST_APPROVAL_LOOKS
 from stacks.state_machine import definition
 from stacks.training_states import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS, TRAINING_SECONDS
-from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
-from tests.stacks.fake_sagemaker import ABSENT, IN_PROGRESS, MACHINE, PREPARED, FakeSageMaker, asked_for, planned, run, status, verdict
+from stacks.undo_states import MOST_UNDOS, UNDO_SECONDS
+from tests.stacks.execution import SECURED, SUBSTITUTED, Execution
+from tests.stacks.fake_sagemaker import (
+    ABSENT,
+    MACHINE,
+    PACKAGE,
+    PREPARED,
+    SECURED_MACHINE,
+    FakeSageMaker,
+    asked_for,
+    planned,
+    run,
+    status,
+    verdict,
+)
 from tests.stacks.request_shapes import faults_in
+from tests.stacks.ways import ways
 from training import contract
 
 
 def test_the_first_execution_creates_the_endpoint() -> None:
     done = run(describeEndpoint=[ABSENT, status("Creating")])
     assert done.error == ""
-    assert [name for name in done.visited if name.startswith(("Prepare", "Create", "Update", "Train", "Tune"))] == [
-        "PrepareExecution",
-        "PrepareDataset",
-        "TuneHyperparameters",
-        "TrainModel",
-        "CreateModel",
-        "CreateEndpointConfig",
-        "CreateEndpoint",
+    tasks = [name for name in done.visited if MACHINE["States"][name]["Type"] == "Task"]
+    assert tasks == [
+        *["PrepareExecution", "PrepareDataset", "TuneHyperparameters", "TrainModel", "AssessModel", "RegisterModel"],
+        *["CreateModel", "CreateEndpointConfig", "DescribeEndpoint", "CreateEndpoint", "CheckEndpoint", "CheckEndpoint"],
+        *["VerifyEndpoint", "RecordDeployment", "PruneModels", "PublishReport", "NotifyDone"],
     ]
 
 
@@ -43,15 +56,21 @@ def test_the_output_says_what_was_made_and_where() -> None:
         "training_job": job,
         "best": {"lr": 0.0123, "batch_size": 64, "objective": 0.51},
         "model_artifact": f"{folder}/model.tar.gz",
+        "model_package": PACKAGE,
         "report": f"{folder}/report/",
         "debug_output": f"{folder}/debug-output/",
         "profiler_output": f"{folder}/profiler-output/",
         "rule_output": f"{folder}/rule-output/",
         "deployed": True,
+        "accuracy": 0.9,
+        "metrics": output["metrics"],
+        "champion": {},
         "reasons": [],
         "warnings": [],
         "rule_statuses": [verdict("LossNotDecreasing"), verdict("ExplodingTensor"), verdict("UnchangedTensor")],
         "profiler_rule_statuses": [verdict("CPUBottleneck")],
+        "bill": {"total_usd": 0.31},
+        "execution_report": f"s3://whippet-data/executions/{run_name}/execution.json",
         "model": output["model"],
         "endpoint": "whippet",
         "endpoint_config": output["endpoint_config"],
@@ -64,18 +83,68 @@ def test_the_output_says_what_was_made_and_where() -> None:
     "asked",
     [
         {},
-        {"instance_type": "ml.g5.xlarge", "endpoint": {"instance_type": "ml.g5.xlarge", "instance_count": 2}},
+        {"instance_type": "ml.g5.xlarge", "deployment": {"instance_type": "ml.g5.xlarge", "instance_count": 2, "max_instance_count": 4}},
         {"tuning": {"lr": [0.00001, 0.5], "batch_size": [32], "max_jobs": 1, "strategy": "Random"}, "debugger": "off"},
+        {"tuning": {"lr": [0.01, 0.02], "strategy": "Grid"}, "deployment": {"kind": "serverless"}, "approval": "manual"},
+        {"tuning": {"strategy": "Hyperband"}, "deployment": {"update": "linear", "instance_count": 4, "max_instance_count": 8}},
+        {"tuning": {"strategy": "Bayesian", "warm_start": ["whippet-261101000000-0a1b2c3d"], "completion": {"target_loss": 0.1}}},
         {"trainable": "last_stage", "spot": True, "instance_count": 2, "input_mode": "FastFile", "class_weights": "none"},
         {"trainable": "all", "debugger": "managed", "rules": {"stop_training": ["ExplodingTensor"]}},
         {"debugger": "managed", "rules": {"evaluate": []}},
     ],
 )
-def test_every_request_is_what_the_api_demands(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("machine", [MACHINE, SECURED_MACHINE], ids=["plain", "secured"])
+def test_every_request_is_what_the_api_demands(asked: dict[str, Any], machine: dict[str, Any]) -> None:
     """With all expressions evaluated, so nothing is taken on trust."""
-    requests = [each for way in (run(asked), run(asked, describeEndpoint=[ABSENT])) for each in way.requests if each[0] != "invoke"]
-    faults = [fault for action, arguments in requests for fault in faults_in(action.removesuffix(".sync"), arguments)]
-    assert faults == []
+    ways = (run(asked, machine=machine), run(asked, machine=machine, describeEndpoint=[ABSENT]))
+    assert [way.error for way in ways] == ["", ""]
+    assert [fault for way in ways for fault in faults_of_requests(way)] == []
+
+
+def faults_of_requests(way: Execution) -> list[str]:
+    """Of all that it asked of AWS's services, Lambda functions left out."""
+    sent = [each for each in way.requests if each[0] != "invoke"]
+    service = {"publish": "sns", "sendTaskFailure": "sfn", "deregisterScalableTarget": "applicationautoscaling"}
+    return [fault for action, asked in sent for fault in faults_in(action.removesuffix(".sync"), asked, service.get(action, "sagemaker"))]
+
+
+KEY, NETWORK = SECURED["KmsKeyArn"], {"Subnets": ["subnet-0a", "subnet-0b"], "SecurityGroupIds": ["sg-0c"]}
+
+
+@pytest.mark.parametrize(
+    "instance_type", ["ml.m5.2xlarge", "ml.g5.xlarge", "ml.g4dn.xlarge", "ml.p3.2xlarge", "ml.c6id.xlarge", "ml.c6i.xlarge"]
+)
+def test_a_deployment_with_a_key_and_a_network_uses_them_everywhere(instance_type: str) -> None:
+    """But for the volumes of machines whose own disks hardware encrypts, which take no key."""
+    done = run({"instance_type": "ml.m5.xlarge", "deployment": {"instance_type": instance_type}}, machine=SECURED_MACHINE)
+    sent = dict(done.requests)
+    tuned, final = sent["createHyperParameterTuningJob.sync"]["TrainingJobDefinition"], sent["createTrainingJob.sync"]
+    prepared, config = sent["createProcessingJob.sync"], sent["createEndpointConfig"]
+    for job in (tuned, final):
+        assert (job["OutputDataConfig"]["KmsKeyId"], job["ResourceConfig"]["VolumeKmsKeyId"], job["VpcConfig"]) == (KEY, KEY, NETWORK)
+    assert prepared["ProcessingOutputConfig"]["KmsKeyId"] == KEY
+    assert prepared["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == KEY
+    assert prepared["NetworkConfig"]["VpcConfig"] == sent["createModel"]["VpcConfig"] == NETWORK
+    assert config.get("KmsKeyId") == (None if instance_type in ("ml.g5.xlarge", "ml.g4dn.xlarge", "ml.c6id.xlarge") else KEY)
+
+
+def test_a_training_machine_with_its_own_disks_gets_no_key() -> None:
+    sent = dict(run({"instance_type": "ml.g5.xlarge"}, machine=SECURED_MACHINE).requests)
+    assert "VolumeKmsKeyId" not in sent["createTrainingJob.sync"]["ResourceConfig"]
+    assert sent["createTrainingJob.sync"]["OutputDataConfig"]["KmsKeyId"] == KEY
+
+
+def test_a_serverless_model_is_in_no_network_of_ours() -> None:
+    sent = dict(run({"deployment": {"kind": "serverless"}}, machine=SECURED_MACHINE, describeEndpoint=[ABSENT]).requests)
+    assert "VpcConfig" not in sent["createModel"]
+    assert sent["createModel"]["EnableNetworkIsolation"] is False
+    assert "KmsKeyId" not in sent["createEndpointConfig"]
+
+
+def test_a_deployment_without_them_asks_for_none() -> None:
+    text = json.dumps(run().requests)
+    assert "Kms" not in text
+    assert "VpcConfig" not in text
 
 
 def test_the_hyperparameters_sent_are_those_the_program_accepts() -> None:
@@ -238,69 +307,6 @@ def test_a_job_on_spare_machines_waits_so_long_and_keeps_its_checkpoints(spot: b
     assert final["CheckpointConfig"]["LocalPath"] == contract.CHECKPOINTS_FOLDER
 
 
-def test_a_processing_job_that_refuses_its_photos_is_quoted() -> None:
-    described = {
-        "ProcessingJobStatus": "Failed",
-        "FailureReason": "AlgorithmError: See job logs for more information",
-        "ExitMessage": "12 of 20 files are no photos.",
-    }
-    failed = run(createProcessingJob=[TaskError("States.TaskFailed", json.dumps(described))])
-    (request,) = asked_for(failed, "createProcessingJob.sync")
-    name = request["ProcessingJobName"]
-    assert failed.cause == (
-        f"PrepareDataset failed (processing job {name}): 12 of 20 files are no photos. "
-        f"Log: CloudWatch log group /aws/sagemaker/ProcessingJobs, log streams {name}*."
-    )
-    assert asked_for(failed, "createHyperParameterTuningJob.sync") == []
-
-
-@pytest.mark.parametrize(
-    ("described", "reason"),
-    [
-        ({"FailureReason": "AlgorithmError: out of memory"}, "AlgorithmError: out of memory. Log:"),
-        ({}, "it ended as Stopped, by its time limit or by somebody. Log:"),
-    ],
-)
-def test_a_processing_job_without_a_message_still_gives_a_reason(described: dict[str, str], reason: str) -> None:
-    cause = json.dumps({"ProcessingJobStatus": "Stopped", **described})
-    assert reason in run(createProcessingJob=[TaskError("States.TaskFailed", cause)]).cause
-
-
-def test_a_gpu_endpoint_names_its_host_image() -> None:
-    (config,) = asked_for(run({"endpoint": {"instance_type": "ml.g5.xlarge"}}), "createEndpointConfig")
-    assert config["ProductionVariants"][0]["InferenceAmiVersion"] == "al2-ami-sagemaker-inference-gpu-3-1"
-    (config,) = asked_for(run(), "createEndpointConfig")
-    assert "InferenceAmiVersion" not in config["ProductionVariants"][0]
-
-
-def test_a_retried_request_has_a_new_name() -> None:
-    throttled = [TaskError("SageMaker.AmazonSageMakerException", "Rate exceeded") for _ in range(2)]
-    names = [each["TrainingJobName"] for each in asked_for(run(createTrainingJob=throttled), "createTrainingJob.sync")]
-    assert len(set(names)) == 3
-
-
-def test_a_redriven_execution_uses_no_name_twice() -> None:
-    """Redriven, the same execution goes through the same states again, and a state may keep the time of its first entry."""
-    ways = [Execution(MACHINE, FakeSageMaker(), {}, redrives=redrives).run() for redrives in range(2)]
-    first, second = ({name for _, asked in way.requests for name in new_names(asked)} for way in ways)
-    assert len(first) == len(second) == 5
-    assert first & second == set()
-
-
-@pytest.mark.parametrize("redrives", [0, 1])
-def test_no_two_jobs_write_the_same_data_set(redrives: int) -> None:
-    """Neither a second try, nor a redriven execution, whose first job may still be uploading."""
-    throttled = [TaskError("SageMaker.AmazonSageMakerException", "Rate exceeded")]
-    tries = [Execution(MACHINE, FakeSageMaker(createProcessingJob=[*throttled]), {}, redrives=each).run() for each in {0, redrives}]
-    jobs = [job for each in tries for job in asked_for(each, "createProcessingJob.sync")]
-    assert len({job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] for job in jobs}) == len(jobs) == 2 * len(tries)
-
-
-def new_names(asked: dict[str, Any]) -> list[str]:
-    made = ("ProcessingJobName", "HyperParameterTuningJobName", "TrainingJobName", "ModelName")
-    return [asked[each] for each in made if each in asked] + ([asked["EndpointConfigName"]] if "ProductionVariants" in asked else [])
-
-
 def test_the_names_fit() -> None:
     fake = FakeSageMaker(
         prepareExecution=[
@@ -313,254 +319,51 @@ def test_the_names_fit() -> None:
     assert len(requests["createTrainingJob.sync"]["TrainingJobName"]) <= 63
 
 
-def test_a_refusal_of_the_first_state_is_the_cause() -> None:
-    told = json.dumps({"errorType": "NoUsableData", "errorMessage": "there are no photos under s3://b/data/", "stackTrace": ["x"]})
-    failed = run(prepareExecution=[TaskError("NoUsableData", told)])
-    assert failed.error == "NoUsableData"
-    assert failed.cause == (
-        "PrepareExecution failed: there are no photos under s3://b/data/. Log: CloudWatch log group /aws/lambda/whippet-prepare-execution."
-    )
-    assert len(failed.requests) == 1, "a refusal is not tried again"
-
-
-def test_a_broken_download_is_tried_again() -> None:
-    assert run(prepareExecution=[TaskError("WeightsDownloadInterrupted", "{}")]).error == ""
-
-
-def test_a_failed_training_job_gives_its_reason_and_log() -> None:
-    described = json.dumps({"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: out of memory."})
-    failed = run(createTrainingJob=[TaskError("States.TaskFailed", described)])
-    (request,) = asked_for(failed, "createTrainingJob.sync")
-    name = request["TrainingJobName"]
-    assert failed.error == "TrainModel.TaskFailed"
-    assert failed.cause == (
-        f"TrainModel failed (training job {name}): AlgorithmError: out of memory. "
-        f"Log: CloudWatch log group /aws/sagemaker/TrainingJobs, log streams {name}*."
-    )
-
-
-def test_a_stopped_training_job_says_so() -> None:
-    described = json.dumps({"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"})
-    assert "it ended as Stopped (MaxRuntimeExceeded)." in run(createTrainingJob=[TaskError("States.TaskFailed", described)]).cause
-
-
-def test_a_refused_request_has_no_log_to_look_at() -> None:
-    refused = [TaskError("SageMaker.ResourceLimitExceededException", "The account-level service limit 'ml.m5.2xlarge' is 0 Instances.")]
-    assert run(createTrainingJob=refused).cause.endswith("is 0 Instances.")
-
-
-def test_a_failed_tuning_job_gives_the_reason_of_one_training_job() -> None:
-    described = json.dumps({"HyperParameterTuningJobStatus": "Failed", "FailureReason": "All training jobs failed."})
-    summaries = {"TrainingJobSummaries": [{"TrainingJobName": "whippet-1-001", "FailureReason": "the photos are unreadable"}]}
-    failed = run(
-        createHyperParameterTuningJob=[TaskError("States.TaskFailed", described)], listTrainingJobsForHyperParameterTuningJob=[summaries]
-    )
-    (request,) = asked_for(failed, "createHyperParameterTuningJob.sync")
-    assert (
-        asked_for(failed, "listTrainingJobsForHyperParameterTuningJob")[0]["HyperParameterTuningJobName"]
-        == request["HyperParameterTuningJobName"]
-    )
-    assert "All training jobs failed; training job whippet-1-001: the photos are unreadable. Log:" in failed.cause
-
-
-@pytest.mark.parametrize("listing", [{"TrainingJobSummaries": []}, TaskError("SageMaker.SageMakerException", "no such job")])
-def test_a_tuning_job_without_a_failed_training_job_keeps_its_own_reason(listing: Any) -> None:
-    described = json.dumps({"HyperParameterTuningJobStatus": "Failed", "FailureReason": "no capacity"})
-    failed = run(
-        createHyperParameterTuningJob=[TaskError("States.TaskFailed", described)], listTrainingJobsForHyperParameterTuningJob=[listing]
-    )
-    assert failed.cause.startswith("TuneHyperparameters failed (tuning job whippet-261122160000-")
-    assert ": no capacity. Log:" in failed.cause
-
-
-@pytest.mark.parametrize("best", [{}, {"BestTrainingJob": {}}])
-def test_a_tuning_job_without_a_best_training_job_is_a_failure(best: dict[str, Any]) -> None:
-    failed = run(createHyperParameterTuningJob=[{"HyperParameterTuningJobName": "whippet-1", **best}])
-    assert failed.error == "TuneHyperparameters.NoBestTrainingJob"
-    assert "TrainModel" not in failed.visited
-    assert "none of its training jobs printed the objective" in failed.cause
-
-
-@pytest.mark.parametrize(("state", "action", "stop"), [
-    ("PrepareDataset", "createProcessingJob", "stopProcessingJob"),
-    ("TuneHyperparameters", "createHyperParameterTuningJob", "stopHyperParameterTuningJob"),
-    ("TrainModel", "createTrainingJob", "stopTrainingJob"),
-])  # fmt: skip
-@pytest.mark.parametrize("stopped", [{}, TaskError("SageMaker.SageMakerException", "already stopped")])
-def test_a_job_that_takes_too_long_is_stopped(state: str, action: str, stop: str, stopped: Any) -> None:
-    failed = run(**{action: [TaskError("States.Timeout")], stop: [stopped]})
-    ((_, created),) = [each for each in failed.requests if each[0] == f"{action}.sync"]
-    (name,) = asked_for(failed, stop)[0].values()
-    assert name in created.values()
-    assert failed.error == f"{state}.Timeout"
-
-
-def test_an_endpoint_in_service_is_updated() -> None:
-    done = run(describeEndpoint=[status("InService"), status("Updating")])
-    assert done.error == ""
-    assert "UpdateEndpoint" in done.visited
-    assert "CreateEndpoint" not in done.visited
-
-
-def test_an_endpoint_in_transition_is_waited_for() -> None:
-    done = run(describeEndpoint=[status("Creating"), status("Updating"), status("InService")])
-    assert done.error == ""
-    assert done.visited.count("WaitForTurn") == 2
-
-
-def test_a_failed_endpoint_is_removed_first() -> None:
-    done = run(describeEndpoint=[status("Failed"), status("Deleting"), ABSENT])
-    assert done.error == ""
-    assert [each for each, _ in done.requests if each in ("deleteEndpoint", "createEndpoint")] == ["deleteEndpoint", "createEndpoint"]
-
-
-def test_a_failed_endpoint_that_another_execution_removed_is_created() -> None:
-    assert "CreateEndpoint" in run(describeEndpoint=[status("Failed")], deleteEndpoint=[ABSENT]).visited
-
-
-def test_an_endpoint_that_stays_busy_is_given_up() -> None:
-    failed = run(describeEndpoint=[status("Updating")] * 9)
-    assert failed.error == "DescribeEndpoint.EndpointBusy"
-    assert "it has been Updating at each of 4 looks" in failed.cause
-
-
-@pytest.mark.parametrize("said", ["Cannot create already existing endpoint", "Cannot update in-progress endpoint"])
-def test_another_execution_may_be_quicker(said: str) -> None:
-    refused = [TaskError("SageMaker.SageMakerException", said)] * 4
-    done = run(describeEndpoint=[ABSENT, status("Creating"), status("InService")], createEndpoint=refused)
-    assert done.error == ""
-    assert "UpdateEndpoint" in done.visited
-
-
-def test_another_error_of_describe_is_not_taken_for_absence() -> None:
-    failed = run(
-        describeEndpoint=[TaskError("SageMaker.SageMakerException", "User is not authorized to perform: sagemaker:DescribeEndpoint")]
-    )
-    assert "CreateEndpoint" not in failed.visited
-    assert "not authorized" in failed.cause
-
-
-def test_a_new_endpoint_that_fails_is_removed_again() -> None:
-    failed = run(describeEndpoint=[ABSENT, status("Creating"), status("Failed", FailureReason="The container did not answer /ping.")])
-    assert failed.requests[-1] == ("deleteEndpoint", {"EndpointName": "whippet"})
-    assert failed.error == "WaitForEndpoint.EndpointNotInService"
-    assert failed.cause == (
-        "WaitForEndpoint failed (endpoint whippet): The container did not answer /ping. "
-        "Log: CloudWatch log group /aws/sagemaker/Endpoints/whippet."
-    )
-
-
-def test_an_endpoint_that_was_there_before_is_left() -> None:
-    failed = run(describeEndpoint=[status("InService"), status("Failed", FailureReason="no memory")])
-    assert "RemoveEndpoint" not in failed.visited
-    assert "no memory" in failed.cause
-
-
-def test_a_rollback_is_detected() -> None:
-    failed = run(describeEndpoint=[status("InService"), status("Updating"), status("RollingBack"), status("InService")])
-    assert "the update to whippet-261122160000-" in failed.cause
-    assert "was rolled back to an-older-one: no reason was given. Log:" in failed.cause
-
-
-def test_being_overtaken_by_another_execution_is_told_from_a_rollback() -> None:
-    overtaken = {"EndpointStatus": "InService", "EndpointConfigName": "a-newer-one"}
-    failed = run(describeEndpoint=[status("InService"), status("Updating"), overtaken])
-    assert "another execution replaced whippet-261122160000-" in failed.cause
-    assert "by a-newer-one while this one waited. Log:" in failed.cause
-
-
-def test_a_failed_endpoint_that_another_execution_replaced_is_waited_for() -> None:
-    done = run(describeEndpoint=[status("Failed"), status("Creating"), status("InService")], deleteEndpoint=[IN_PROGRESS])
-    assert done.error == ""
-    assert "UpdateEndpoint" in done.visited
-
-
-def test_waiting_for_the_endpoint_ends() -> None:
-    failed = run(describeEndpoint=[ABSENT] + [status("Creating")] * 9, deleteEndpoint=[IN_PROGRESS, IN_PROGRESS, {}])
-    assert "it is still Creating after 4 looks. Log:" in failed.cause
-    assert [name for name in failed.visited if "Remov" in name] == ["RemoveEndpoint", "WaitForRemoval"] * 2 + ["RemoveEndpoint"]
-
-
-def test_an_endpoint_that_cannot_be_removed_is_told() -> None:
-    failed = run(describeEndpoint=[ABSENT] + [status("Creating")] * 9)
-    assert len(asked_for(failed, "deleteEndpoint")) == MOST_REMOVALS
-    assert "after 4 looks; the endpoint is still there and costs money, remove it: Cannot update in-progress endpoint" in failed.cause
-
-
-def test_an_endpoint_that_somebody_else_removed_is_not_looked_for() -> None:
-    failed = run(describeEndpoint=[ABSENT, status("Failed", FailureReason="no memory")], deleteEndpoint=[ABSENT])
-    assert len(asked_for(failed, "deleteEndpoint")) == 1
-    assert "no memory. Log:" in failed.cause
-
-
-def test_a_new_endpoint_that_cannot_be_looked_at_is_removed_too() -> None:
-    blind = [TaskError("SageMaker.SageMakerException", "Rate exceeded")] * 4
-    failed = run(describeEndpoint=[ABSENT, *blind], deleteEndpoint=[IN_PROGRESS, {}])
-    assert failed.visited[-5:] == ["RemoveEndpoint", "IsEndpointStillMoving", "WaitForRemoval", "RemoveEndpoint", "ExecutionFailed"]
-    assert failed.cause.startswith("CheckEndpoint failed (endpoint whippet): Rate exceeded.")
-
-
 def test_waiting_outlasts_sagemaker_and_fits_into_the_history_of_an_execution() -> None:
-    """SageMaker gives up after an hour for the container, and some minutes for the model; a history ends at 25,000 events."""
-    assert CHECK_SECONDS * MOST_CHECKS > 75 * 60
+    """SageMaker gives up after an hour for the container, and an hour for a guarded update; a history ends at 25,000 events."""
+    assert SHORT_CHECKS * CHECK_SECONDS + (MOST_CHECKS - SHORT_CHECKS) * LATER_CHECK_SECONDS > 2 * 3600 + 15 * 60
+    assert UNDO_SECONDS * MOST_UNDOS > 75 * 60
     events_of_a_look = 9
-    assert (2 * MOST_CHECKS + MOST_REMOVALS + MOST_LOOKS + MOST_RULE_LOOKS) * events_of_a_look < 24_000
-
-
-def test_a_stutter_while_waiting_is_forgiven() -> None:
-    stutter = TaskError("SageMaker.SageMakerException", "Rate exceeded")
-    assert run(describeEndpoint=[ABSENT, stutter, stutter]).error == ""
-
-
-def test_throttled_looks_at_the_endpoint_are_repeated() -> None:
-    assert run(describeEndpoint=[TaskError("SageMaker.SageMakerException", "Rate exceeded (Status Code: 400)"), ABSENT]).error == ""
-
-
-@pytest.mark.parametrize("state", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"])
-def test_every_refused_request_is_told(state: str) -> None:
-    action = state[0].lower() + state[1:]
-    first = [ABSENT] if state == "CreateEndpoint" else []
-    failed = run(**{action: [TaskError("SageMaker.SageMakerException", "no such role")] * 4}, describeEndpoint=first)
-    assert failed.error == "SageMaker.SageMakerException"
-    assert failed.cause.startswith(f"{state} failed")
-    assert failed.cause.endswith("no such role.")
+    looks = 2 * MOST_CHECKS + MOST_UNDOS + MOST_LOOKS + MOST_RULE_LOOKS + MOST_APPROVAL_LOOKS
+    assert looks * events_of_a_look < 24_000
 
 
 def test_the_bounds_of_waiting_are_in_the_machine() -> None:
     """The tests above shorten them, which must not hide that there are any."""
-    assert json.dumps(definition()).count(f"$checks < {MOST_CHECKS}") == 4
-    assert [json.dumps(definition()).count(f"$looks < {bound}") for bound in (SHORT_LOOKS, MOST_LOOKS)] == [1, 1]
-    assert json.dumps(definition()).count(f"$rule_looks < {MOST_RULE_LOOKS}") == 1
+    written = json.dumps(definition())
+    assert written.count(f"$checks < {MOST_CHECKS}") == 5
+    assert [written.count(f"$looks < {bound}") for bound in (SHORT_LOOKS, MOST_LOOKS)] == [1, 1]
+    assert written.count(f"$rule_looks < {MOST_RULE_LOOKS}") == 1
+    assert written.count(f"$approval_looks < {MOST_APPROVAL_LOOKS}") == 1
+    assert [written.count(f"$undos {bound} {MOST_UNDOS}") for bound in ("<", ">=")] == [2, 1]
 
 
 def test_every_task_is_guarded() -> None:
     tasks = {name: state for name, state in MACHINE["States"].items() if state["Type"] == "Task"}
     assert [name for name, state in tasks.items() if not state["Retry"] or not state["TimeoutSeconds"]] == []
-    assert [name for name, state in tasks.items() if state["Catch"][-1]["ErrorEquals"] != ["States.ALL"]] == []
+    assert [name for name, state in tasks.items() if state["Catch"][-1]["ErrorEquals"] != ["States.ALL"]] == ["ExecutionFailed"]
+    assert [
+        name for name, state in tasks.items() for each in state["Retry"] if each["JitterStrategy"] != "FULL" or each["BackoffRate"] < 2
+    ] == []
 
 
-def ways() -> list[Execution]:
-    """Executions that together go through every state."""
-    described = TaskError("States.TaskFailed", "{}")
-    return [
-        run(describeEndpoint=[ABSENT, status("Creating")]),
-        run(describeEndpoint=[ABSENT] + [status("Creating")] * 9),
-        run(describeEndpoint=[status("Failed"), ABSENT, status("Failed")]),
-        run(describeEndpoint=[status("Updating")] * 9),
-        run(createEndpoint=[TaskError("x")], describeEndpoint=[ABSENT]),
-        run(createHyperParameterTuningJob=[{"HyperParameterTuningJobName": "whippet-1"}]),
-        run(createHyperParameterTuningJob=[TaskError("States.Timeout")]),
-        run(createProcessingJob=[TaskError("States.Timeout")]),
-        run(createTrainingJob=[TaskError("States.Timeout")]),
-        run(createTrainingJob=[described]),
-        run({"debugger": "managed"}, verdicts=[verdict("ExplodingTensor", "InProgress")]),
-        run({"debugger": "managed"}, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9),
-        run({"debugger": "managed"}, describeTrainingJob=[{"TrainingJobStatus": "Stopped"}]),
-        run({"debugger": "managed"}, describeTrainingJob=[{}, *[TaskError("States.Timeout")] * 11], verdicts=[verdict("A", "InProgress")]),
-        run({"debugger": "managed"}, createTrainingJob=[TaskError("SageMaker.ResourceInUseException", "it is there")]),
-        run(verdicts=[verdict("ExplodingTensor", "IssuesFound")]),
-        run(),
-    ]
+def test_every_variable_is_assigned_before_it_is_used() -> None:
+    """By some state; that it is on every way is what the executions of these tests show."""
+    written = json.dumps(definition())
+    assigned = {name for each in assignments(definition()["States"]) for name in each}
+    within = set(re.findall(r"\$(\w+) :=", written))
+    used = set(re.findall(r"\$([a-z_]+)\b(?!\()", written)) - {"states"}
+    assert used - within == assigned
+
+
+def assignments(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value.get("Assign", {})
+        for each in value.values():
+            yield from assignments(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from assignments(each)
 
 
 def test_every_state_is_run_by_some_test() -> None:

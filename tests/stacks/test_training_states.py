@@ -25,9 +25,9 @@ DEBUGGER_FIELDS = {"DebugHookConfig", "DebugRuleConfigurations", "ProfilerConfig
 
 
 def states_of_training(execution: Execution) -> list[str]:
-    """Those that were visited from the choice of the debugger to the decision over the model, and the next one."""
-    start, end = (execution.visited.index(name) for name in ("IsDebuggerManaged", "IsModelAccepted"))
-    return execution.visited[start : end + 2]
+    """Those that were visited from the choice of the debugger to the decision over the model, and its registration."""
+    start, end = (execution.visited.index(name) for name in ("IsDebuggerManaged", "RegisterModel"))
+    return execution.visited[start : end + 1]
 
 
 def training_request(execution: Execution) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def looks(**statuses: str) -> dict[str, Any]:
 @pytest.mark.parametrize("debugger", ["embedded", "off"])
 def test_a_job_that_judges_itself_asks_for_nothing_of_the_service(debugger: str) -> None:
     done = run({"debugger": debugger})
-    assert states_of_training(done) == ["IsDebuggerManaged", "TrainModel", "AssessModel", "IsModelAccepted", "CreateModel"]
+    assert states_of_training(done) == ["IsDebuggerManaged", "TrainModel", "AssessModel", "RegisterModel"]
     request = training_request(done)
     assert DEBUGGER_FIELDS & set(request) == set()
     assert request["HyperParameters"]["debugger"] == debugger
@@ -65,7 +65,7 @@ def test_a_managed_job_is_waited_for_until_all_its_rules_have_ended() -> None:
     look = ["DescribeTraining", "IsTrainingDone"]
     assert states_of_training(done) == [
         *["IsDebuggerManaged", "TrainModelManaged", "WaitForTraining", *look, "WaitForRules", *look, "WaitForRules", *look],
-        *["AssessModel", "IsModelAccepted", "CreateModel"],
+        *["AssessModel", "RegisterModel"],
     ]
     assert {each["TrainingJobName"] for each in asked_for(done, "describeTrainingJob")} == {done.output["training_job"]}
     assert done.output["rule_statuses"] == [verdict("Overfit", "IssuesFound"), verdict("ExplodingTensor")]
@@ -110,7 +110,17 @@ def test_a_finding_of_a_blocking_rule_keeps_the_model_back(debugger: str) -> Non
     found = verdict("UnchangedTensor", "IssuesFound", "fc.weight stayed the same over 3 steps")
     done = run({"debugger": debugger}, verdicts=[HEALTHY[1], found])
     assert done.error == ""
-    assert done.visited[-3:] == ["AssessModel", "IsModelAccepted", "NotDeployed"]
+    after = done.visited[done.visited.index("AssessModel") :]
+    assert after == [
+        "AssessModel",
+        "RegisterModel",
+        "ChooseDeployment",
+        "SumUp",
+        "PublishReport",
+        "NotifyDone",
+        "IsDeployed",
+        "NotDeployed",
+    ]
     assert done.output["deployed"] is False
     assert done.output["reasons"] == [
         "rule UnchangedTensor found an issue, and rules.block_deployment names it: fc.weight stayed the same over 3 steps"
@@ -118,7 +128,7 @@ def test_a_finding_of_a_blocking_rule_keeps_the_model_back(debugger: str) -> Non
     assert {"model", "endpoint", "endpoint_config"} & set(done.output) == set()
     for made in ("run", "dataset", "tuning_job", "training_job", "best", "model_artifact", "report", "debug_output", "rule_output"):
         assert done.output[made]
-    assert not any(action.startswith(("createModel", "createEndpoint", "updateEndpoint")) for action, _ in done.requests)
+    assert {"createModel", "createEndpointConfig", "createEndpoint", "updateEndpoint"} & set(dict(done.requests)) == set()
 
 
 def test_the_two_ends_tell_the_same_but_for_what_was_deployed() -> None:
@@ -220,7 +230,7 @@ def test_a_managed_job_is_waited_for_until_it_has_ended() -> None:
     going = [{"TrainingJobStatus": "InProgress", "ModelArtifacts": None, **looks(Overfit="InProgress")} for _ in range(3)]
     done = run(MANAGED, describeTrainingJob=[*going, {}])
     look = ["DescribeTraining", "IsTrainingDone"]
-    assert states_of_training(done)[2:-3] == [*["WaitForTraining", *look] * FEW_LOOKS, *["WaitForLongTraining", *look] * 2]
+    assert states_of_training(done)[2:-2] == [*["WaitForTraining", *look] * FEW_LOOKS, *["WaitForLongTraining", *look] * 2]
     assert done.output["model_artifact"] == done.output["report"].replace("report/", "model.tar.gz")
 
 
@@ -237,11 +247,10 @@ def test_waiting_for_a_managed_job_outlasts_it_and_a_short_one_is_not_waited_for
     assert LOOK_SECONDS < LATER_LOOK_SECONDS
 
 
-@pytest.mark.parametrize("stopped", [{}, TaskError("SageMaker.SageMakerException", "already stopped")])
-def test_a_managed_job_that_takes_too_long_is_stopped(stopped: Any) -> None:
-    failed = run(MANAGED, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9, stopTrainingJob=[stopped])
+def test_a_managed_job_that_takes_too_long_is_stopped() -> None:
+    failed = run(MANAGED, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9)
     name = training_request(failed)["TrainingJobName"]
-    assert asked_for(failed, "stopTrainingJob")[0] == {"TrainingJobName": name}
+    assert failed.visited[-3:] == ["CleanUp", "NotifyFailed", "ExecutionFailed"]
     assert failed.error == "TrainModelManaged.Timeout"
     assert failed.cause.startswith(f"TrainModelManaged failed (training job {name}): it is still InProgress after {LOOKS} looks. Log:")
 
@@ -263,13 +272,12 @@ def test_a_managed_job_that_fails_gives_its_reason() -> None:
     failed = run(MANAGED, describeTrainingJob=[described])
     assert failed.error == "TrainModelManaged.TaskFailed"
     assert "AlgorithmError: out of memory. Log: CloudWatch log group /aws/sagemaker/TrainingJobs" in failed.cause
-    assert "StopTrainingJob" not in failed.visited
 
 
 def test_a_managed_job_whose_start_was_not_answered_is_stopped() -> None:
     failed = run(MANAGED, createTrainingJob=[TaskError("States.Timeout")])
     assert failed.error == "TrainModelManaged.Timeout"
-    assert asked_for(failed, "stopTrainingJob") == [{"TrainingJobName": training_request(failed)["TrainingJobName"]}]
+    assert "CleanUp" in failed.visited, "it may be running"
 
 
 def test_an_account_without_the_debugger_is_told_so() -> None:
@@ -294,11 +302,12 @@ def test_a_managed_job_whose_start_was_answered_to_nobody_is_found_by_the_next_t
     assert (done.error, done.output["deployed"]) == ("", True)
 
 
-def test_a_managed_job_is_stopped_by_the_name_that_every_try_has() -> None:
+def test_a_managed_job_has_the_same_name_in_every_try() -> None:
     failed = run(MANAGED, createTrainingJob=[LOST] * 4)
     asked = asked_for(failed, "createTrainingJob")
     assert len(asked) == 4
-    assert [{"TrainingJobName": name} for name in {each["TrainingJobName"] for each in asked}] == asked_for(failed, "stopTrainingJob")
+    assert len({each["TrainingJobName"] for each in asked}) == 1
+    assert "CleanUp" in failed.visited
     assert {each["CheckpointConfig"]["S3Uri"].rpartition("/")[2] for each in asked} == {each["TrainingJobName"] for each in asked}
 
 
@@ -323,20 +332,20 @@ def test_a_managed_job_that_cannot_be_looked_at_is_stopped_and_told() -> None:
     assert failed.error == "SageMaker.SageMakerException"
     assert failed.cause.startswith("DescribeTraining failed (training job whippet-")
     assert failed.cause.endswith("not authorized to perform: sagemaker:DescribeTrainingJob.")
-    assert asked_for(failed, "stopTrainingJob") == [{"TrainingJobName": training_request(failed)["TrainingJobName"]}], "it may be running"
+    assert "CleanUp" in failed.visited, "it may be running"
 
 
 def test_a_managed_job_that_was_seen_completed_goes_on_without_its_late_verdicts() -> None:
     late = looks(Overfit="InProgress", ExplodingTensor="NoIssuesFound", UnchangedTensor="NoIssuesFound")
     done = run(MANAGED, describeTrainingJob=[late, *[REFUSED] * MANY])
-    assert done.visited[done.visited.index("RulesNotSeen") :][:4] == ["RulesNotSeen", "AssessModel", "IsModelAccepted", "CreateModel"]
+    assert done.visited[done.visited.index("RulesNotSeen") :][:3] == ["RulesNotSeen", "AssessModel", "RegisterModel"]
     assert done.output["rule_statuses"] == late["DebugRuleEvaluationStatuses"]
     assert done.output["warnings"] == [
         "the rules could not be looked at to their end (User is not authorized to perform: sagemaker:DescribeTrainingJob): "
         "the verdicts are those seen last",
         "rule Overfit was still InProgress when the execution went on without its verdict",
     ]
-    assert asked_for(done, "stopTrainingJob") == []
+    assert "CleanUp" not in done.visited
 
 
 def test_verdicts_that_cannot_be_read_are_told() -> None:
