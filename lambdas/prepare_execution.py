@@ -20,6 +20,7 @@ import boto3
 
 from lambdas.execution_input import ExecutionInput
 from lambdas.input_values import InvalidExecutionInput
+from lambdas.log import log
 from lambdas.photos import NoUsableData, Photos, count_photos, require_usable
 from lambdas.plan import Plan, Prepared, data_prefix, plan, volume_gb
 from lambdas.prepared import Ingredients, find_prepared
@@ -37,7 +38,9 @@ OpenUrl = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Entry point of the Lambda function."""
-    return asdict(prepare(event, Settings.read(os.environ), s3_client(), open_url))
+    planned = prepare(event, Settings.read(os.environ), s3_client(), open_url)
+    log("ExecutionPlanned", execution=planned.run, execution_arn=str(event["execution_arn"]), prepared=planned.prepared)
+    return asdict(planned)
 
 
 def prepare(event: Mapping[str, Any], settings: Settings, s3: Any, open_url: OpenUrl) -> Plan:

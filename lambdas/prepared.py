@@ -15,6 +15,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from lambdas.log import log
+
 PREFIX = "prepared-data-sets/"
 DESCRIPTION = "dataset.json"
 """{"files": {name: {"bytes": …}, …}, …}; training jobs check each file's digest too."""
@@ -71,7 +73,7 @@ def described_files(s3: Any, bucket: str, folder: str) -> Mapping[str, int]:
     try:
         return {name: file["bytes"] for name, file in json.loads(written.decode("utf-8"))["files"].items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        print(f"s3://{bucket}/{folder}{DESCRIPTION} is damaged ({error!r}), so this data set is not used")
+        log("DataSetNotUsed", reason=f"s3://{bucket}/{folder}{DESCRIPTION} is damaged ({error!r})")
         return {}
 
 

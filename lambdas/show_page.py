@@ -12,12 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lambdas.log import log
+
 PAGE = Path(__file__).with_name("page.html")
 
 
 def handler(_event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Entry point of the Lambda function."""
     page, policy = read_page()
+    log("PageShown")
     headers = {
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": policy,

@@ -1,14 +1,18 @@
 """SageMaker as the functions use it that look after an account: jobs, models, endpoint configs, one endpoint, and a registry, in memory.
 
 Names and errors are boto3's; listings come in pages of two, look for a part of a name as SageMaker does, and tell no more than SageMaker's.
+Every request is held against AWS's own model of it.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+import botocore.session
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
 
 from tests.lambdas.fake_registry import FakeRegistry
 
@@ -38,6 +42,20 @@ def fault(code: str, message: str, status: int = 400) -> ClientError:
 
 def invalid(message: str) -> ClientError:
     return fault("ValidationException", message)
+
+
+@cache
+def service_model(service: str) -> Any:
+    return botocore.session.get_session().get_service_model(service)
+
+
+def hold_against_model(service: str, operation: str, asked: dict[str, Any]) -> None:
+    """Raises ParamValidationError's report for a request that boto3 would not send."""
+    model = service_model(service)
+    name = "".join(part.capitalize() for part in operation.split("_"))
+    shape = model.operation_model(name).input_shape
+    report = ParamValidator().validate({key: value for key, value in asked.items() if key != "PaginationConfig"}, shape)
+    assert not report.has_errors(), f"{name}: {report.generate_report()}"
 
 
 def arn(kind: str, name: str) -> str:
@@ -115,6 +133,7 @@ class FakeSageMaker:
         return Pages(lambda **asked: self.pages(operation, **asked))
 
     def pages(self, operation: str, **asked: Any) -> Iterator[dict[str, Any]]:
+        hold_against_model("sagemaker", operation, asked)
         self.refuse(operation)
         if operation == "list_model_packages":
             yield from self.registry.paginate(**asked)
@@ -185,23 +204,23 @@ class FakeSageMaker:
         self.stop("stop_hyper_parameter_tuning_job", self.tuning_jobs, HyperParameterTuningJobName, "HyperParameterTuningJobStatus")
 
     def stop(self, operation: str, jobs: dict[str, dict[str, Any]], name: str, status_of: str) -> None:
-        self.change(operation, name)
+        self.change(operation, name, **{status_of.removesuffix("Status") + "Name": name})
         if jobs[name][status_of] != "InProgress":
             raise invalid(f"The request was rejected because the job is in status {jobs[name][status_of]}.")
         jobs[name][status_of] = "Stopping"
 
     def delete_model(self, ModelName: str) -> None:  # noqa: N803
-        self.change("delete_model", ModelName)
+        self.change("delete_model", ModelName, ModelName=ModelName)
         if self.models.pop(ModelName, None) is None:
             raise invalid(f'Could not find model "{arn("model", ModelName)}".')
 
     def delete_endpoint_config(self, EndpointConfigName: str) -> None:  # noqa: N803
-        self.change("delete_endpoint_config", EndpointConfigName)
+        self.change("delete_endpoint_config", EndpointConfigName, EndpointConfigName=EndpointConfigName)
         if self.configs.pop(EndpointConfigName, None) is None:
             raise invalid(f'Could not find endpoint configuration "{arn("endpoint-config", EndpointConfigName)}".')
 
     def create_endpoint(self, EndpointName: str, EndpointConfigName: str, Tags: list[dict[str, str]]) -> None:  # noqa: N803
-        self.change("create_endpoint", EndpointName)
+        self.change("create_endpoint", EndpointName, EndpointName=EndpointName, EndpointConfigName=EndpointConfigName, Tags=Tags)
         if self.endpoint is not None:
             raise invalid(f'Cannot create already existing endpoint "{arn("endpoint", EndpointName)}".')
         self.describe_endpoint_config(EndpointConfigName)
@@ -209,7 +228,7 @@ class FakeSageMaker:
         self.tags[arn("endpoint", EndpointName)] = {tag["Key"]: tag["Value"] for tag in Tags}
 
     def update_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:  # noqa: N803
-        self.change("update_endpoint", EndpointName)
+        self.change("update_endpoint", EndpointName, EndpointName=EndpointName, EndpointConfigName=EndpointConfigName)
         endpoint = self.describe_endpoint(EndpointName)
         if endpoint["EndpointStatus"] not in ("InService", "OutOfService", "UpdateRollbackFailed"):
             raise invalid(f"Cannot update in-progress endpoint, which is {endpoint['EndpointStatus']}.")
@@ -217,13 +236,14 @@ class FakeSageMaker:
         self.serve(endpoint["EndpointConfigName"], "Updating", PendingDeploymentSummary=pending)
 
     def delete_endpoint(self, EndpointName: str) -> None:  # noqa: N803
-        self.change("delete_endpoint", EndpointName)
+        self.change("delete_endpoint", EndpointName, EndpointName=EndpointName)
         endpoint = self.describe_endpoint(EndpointName)
         if endpoint["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
             raise invalid(f"Cannot update in-progress endpoint, which is {endpoint['EndpointStatus']}.")
         self.serve(endpoint["EndpointConfigName"], "Deleting")
 
-    def change(self, operation: str, name: str) -> None:
+    def change(self, operation: str, name: str, **asked: Any) -> None:
+        hold_against_model("sagemaker", operation, asked)
         self.calls.append(f"{operation} {name}")
         self.refuse(operation, f"{operation} {name}")
 
@@ -253,14 +273,18 @@ class FakeAutoscaling:
         self.policies: dict[str, dict[str, Any]] = {}
 
     def register_scalable_target(self, *, ResourceId: str, **target: Any) -> None:  # noqa: N803
+        hold_against_model("application-autoscaling", "register_scalable_target", {"ResourceId": ResourceId, **target})
         self.targets[ResourceId] = target
 
     def put_scaling_policy(self, *, ResourceId: str, PolicyName: str, **policy: Any) -> None:  # noqa: N803
+        asked = {"ResourceId": ResourceId, "PolicyName": PolicyName, **policy}
+        hold_against_model("application-autoscaling", "put_scaling_policy", asked)
         if ResourceId not in self.targets:
             raise fault("ObjectNotFoundException", "No scalable target registered")
         self.policies[PolicyName] = policy
 
-    def deregister_scalable_target(self, *, ResourceId: str, **_: Any) -> None:  # noqa: N803
+    def deregister_scalable_target(self, *, ResourceId: str, **target: Any) -> None:  # noqa: N803
+        hold_against_model("application-autoscaling", "deregister_scalable_target", {"ResourceId": ResourceId, **target})
         if self.targets.pop(ResourceId, None) is None:
             raise fault("ObjectNotFoundException", "No scalable target found")
         self.policies.clear()
@@ -299,6 +323,7 @@ class FakeStepFunctions:
 
     def start_execution(self, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803
         assert stateMachineArn == self.MACHINE
+        hold_against_model("stepfunctions", "start_execution", {"stateMachineArn": stateMachineArn, "name": name, "input": input})
         if any(each["name"] == name for each in self.executions):
             raise fault("ExecutionAlreadyExists", "Execution Already Exists")
         self.started.append({"name": name, "input": input})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lambdas.stop_idle_endpoint import stop_idle
-from tests.lambdas.fake_sagemaker import NOW, OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault
+from tests.lambdas.fake_sagemaker import NOW, OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault, hold_against_model
 
 IDLE = timedelta(hours=24)
 LONG_AGO = NOW - timedelta(days=3)
@@ -25,6 +25,7 @@ class FakeCloudWatch:
         return self
 
     def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+        hold_against_model("cloudwatch", "get_metric_data", asked)
         self.asked = asked
         for start in range(0, max(1, len(self.counts)), 2):
             yield {"MetricDataResults": [{"Id": "invocations", "Values": list(self.counts[start : start + 2])}]}
