@@ -45,6 +45,7 @@ class JobRun(ABC):
         self._job = job
         self._stop_reason = ""
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._mirrors: list[Mirror] = []
         self.folder = folder
         self.base = folder / "ml"
@@ -58,6 +59,7 @@ class JobRun(ABC):
         """Ask the job to end, for `reason` Stopped or MaxRuntimeExceeded: SIGTERM, and SIGKILL to what is left after the grace time."""
         self._stop_reason = self._stop_reason or reason
         self._stopping.set()
+        self._wake.set()
 
     def run(self) -> Outcome:
         """Run it to its end. Every way a job can fail ends in the outcome, not in an exception."""
@@ -112,6 +114,7 @@ class JobRun(ABC):
                 return code if code >= 0 else 128 - code
             finally:
                 ended.set()
+                self._wake.set()
                 watcher.join()
                 end_processes(lambda: session_of(process.pid), 0.0)
                 self._tools.processes.forget(self._record)
@@ -120,7 +123,10 @@ class JobRun(ABC):
     def _watch(self, process: subprocess.Popen[str], ended: threading.Event) -> None:
         """End the job when it is told to stop or its time is up."""
         began = time.monotonic()
-        while not ended.wait(0.1):
+        while True:
+            self._wake.wait(0.1)
+            if ended.is_set():
+                return
             if time.monotonic() - began > self.limit_s:
                 self.stop("MaxRuntimeExceeded")
             if self._stopping.is_set():
