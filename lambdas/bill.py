@@ -13,6 +13,7 @@ failed are paid here as they are on AWS's bill.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -96,7 +97,8 @@ def processing_seconds(job: Mapping[str, Any]) -> int:
     """None of a job that never got a machine."""
     if "ProcessingStartTime" not in job or "ProcessingEndTime" not in job:
         return 0
-    return round((job["ProcessingEndTime"] - job["ProcessingStartTime"]).total_seconds())
+    ran: timedelta = job["ProcessingEndTime"] - job["ProcessingStartTime"]
+    return round(ran.total_seconds())
 
 
 def tuning_lines(run: str, sagemaker: Any, price_of: PriceOf) -> Iterator[Line]:

@@ -70,7 +70,7 @@ def run_of(name: str) -> str:
 def is_ours(name: str, project: str) -> bool:
     """Whether an execution of exactly this project made it."""
     found = MADE.fullmatch(name)
-    return bool(found) and found["project"] == project
+    return found is not None and found["project"] == project
 
 
 def tuning_job_prefix(run: str) -> str:

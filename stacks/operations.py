@@ -135,6 +135,9 @@ class Operations(Construct):
         endpoint = resource_arn(role, "sagemaker", f"endpoint/{self.config.project}")
         why = "Scaling asks about the endpoint in the caller's name."
         allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"], endpoint, why=why)
+        alarms = resource_arn(role, "cloudwatch", f"alarm:TargetTracking-endpoint/{self.config.project}/variant/*")
+        watch = [f"cloudwatch:{each}" for each in ("PutMetricAlarm", "DescribeAlarms", "DeleteAlarms")]
+        allow(role, watch, alarms, why="A policy makes alarms in its caller's name.", why_wildcard="AWS puts ids at their names' ends.")
         by_scaling = {"StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}}
         aws_role = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{SCALING_ROLE}"
         why = "The first scaled endpoint of an account makes AWS's own role for it."

@@ -122,7 +122,7 @@ def test_a_price_that_nobody_knows_is_said_and_the_rest_is_added_up() -> None:
     assert bill["notes"][1].startswith("no price of ml.p9.large is known, so what ran on it is not in the total; prices.json")
 
 
-EVENT = {
+EVENT: dict[str, Any] = {
     "run": RUN,
     "outcome": {"deployed": True, "report": f"s3://bucket/executions/{RUN}/training/job/report/", "reasons": ["größer"]},
     "plan": {"cost": {"currency": "USD", "estimate": {"total": 0.3}, "endpoint_per_hour": 0.115}},

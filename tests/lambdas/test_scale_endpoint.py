@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lambdas import scale_endpoint
+from lambdas import endpoint, scale_endpoint
 from lambdas.scale_endpoint import deregister, scale
 from stacks.sagemaker_requests import VARIANT
 from tests.lambdas.fake_sagemaker import PROJECT, RUN, FakeAutoscaling, FakeSageMaker, fault
@@ -83,4 +83,4 @@ def test_only_absence_is_let_pass_when_it_is_turned_off() -> None:
 
 
 def test_the_variant_is_the_one_of_the_requests() -> None:
-    assert VARIANT == scale_endpoint.VARIANT
+    assert VARIANT == endpoint.VARIANT
