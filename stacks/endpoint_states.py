@@ -5,8 +5,8 @@ failed, or being moved by another execution. `$endpoint_served` is what it serve
 fails goes to undo_states.py, which brings that back.
 """
 
-from stacks import sagemaker_requests as requests
-from stacks.sagemaker_requests import jsonata
+from stacks import hosting_requests as requests
+from stacks.sagemaker_requests import Request, jsonata
 from stacks.states_language import (
     API_CALL_SECONDS,
     SDK_UNNAMED,
@@ -155,7 +155,7 @@ def create_endpoint() -> State:
     )
 
 
-def update_endpoint(state: str, request: requests.Request) -> State:
+def update_endpoint(state: str, request: Request) -> State:
     """Moves the project's endpoint to the new model, watched by alarms where it runs on instances."""
     return api_call(
         "updateEndpoint",

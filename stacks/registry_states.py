@@ -4,7 +4,7 @@ Runs at synth; standard library only. Every assessed model becomes a version in 
 model is compared with, is told by RecordDeployment alone, once the endpoint has answered as the training job promised.
 """
 
-from stacks import sagemaker_requests as requests
+from stacks import hosting_requests as requests
 from stacks.sagemaker_requests import jsonata, written
 from stacks.states_language import (
     REASON,

@@ -1,4 +1,4 @@
-"""The bodies of the SageMaker requests that the state machine makes: AWS's field names, JSONata where a value is known only at run time.
+"""The bodies of the requests that start jobs, and what all requests are made of: AWS's field names, JSONata for what is known only later.
 
 Runs at synth; standard library only. A value `{% … %}` is a JSONata expression: `$plan` is what PrepareExecution answered, the other
 variables are assigned by the states in state_machine.py. `${Name}` is filled in by CloudFormation when the stack is deployed.
@@ -68,6 +68,7 @@ LONGEST_TRAINING_SECONDS = 24 * 3600
 LONGEST_SPOT_SECONDS = LONGEST_TRAINING_SECONDS + 6 * 3600
 """Training and waiting for spare machines together."""
 VARIANT = "AllTraffic"
+"""The endpoint's one production variant."""
 
 PROCESSING = "/opt/ml/processing"
 """Where a processing job's inputs and outputs lie in the container."""
@@ -80,10 +81,6 @@ PROFILING_MILLISECONDS = 500
 UNUSED_FOLDER = "/opt/ml/unused"
 """Nothing is ever written there, so mirroring it costs nothing. To leave CheckpointConfig out where no job needs it, all that stands around
 it would have to be one expression: only a whole object can be computed, and no check of the requests reads into an expression."""
-
-
-PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
-"""What a model takes; it answers JSON."""
 
 
 def jsonata(expression: str) -> str:
@@ -295,106 +292,6 @@ def written(value: Any) -> str:
 def with_extra(request: Request, extra: str) -> str:
     """The request with members that only some executions have; `extra` is an expression for an object."""
     return jsonata(f"$merge([{written(request)}, {extra}])")
-
-
-def create_model_package() -> Request:
-    """CreateModelPackage: the next version of the project's group, with what was measured of it and what it was made from.
-
-    The token is the same in every try, so that one whose answer was lost is not registered twice; SageMaker takes 36 characters, and a run
-    has up to 28. Versions of a group take no tags.
-    """
-    container = {"Image": jsonata("$plan.serving_image"), "ModelDataUrl": jsonata("$training.model_artifact")}
-    return {
-        "ModelPackageGroupName": jsonata("$plan.model_package_group"),
-        "ModelPackageDescription": jsonata("$assessment.description"),
-        "ModelApprovalStatus": jsonata("$assessment.deploy ? 'PendingManualApproval' : 'Rejected'"),
-        "InferenceSpecification": {
-            "Containers": [container],
-            "SupportedContentTypes": list(PHOTO_TYPES),
-            "SupportedResponseMIMETypes": ["application/json"],
-        },
-        "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": jsonata("$assessment.metrics_uri")}}},
-        "CustomerMetadataProperties": jsonata("$assessment.metadata"),
-        "ClientToken": jsonata(f"$plan.run & {attempt(retries=False)}"),
-    }
-
-
-def record_deployment() -> Request:
-    """UpdateModelPackage: approved, and what the endpoint was given; these properties are added to those of the registration."""
-    return {
-        "ModelPackageArn": jsonata("$package"),
-        "ModelApprovalStatus": "Approved",
-        "CustomerMetadataProperties": {"endpoint_config": jsonata("$endpoint_config"), "model": jsonata("$model")},
-    }
-
-
-def create_model(security: Security = OPEN) -> Request | str:
-    """CreateModel: the artefact in the serving image; SageMaker puts a serverless endpoint's model into no network of ours."""
-    name = f"$plan.run & '-' & {ATTEMPT}"
-    request = {
-        "ModelName": jsonata(name),
-        "PrimaryContainer": {
-            "Image": jsonata("$plan.serving_image"),
-            "ModelDataUrl": jsonata("$training.model_artifact"),
-            "Environment": {"MODEL_NAME": jsonata(name)},
-        },
-        "ExecutionRoleArn": "${HostingRoleArn}",
-        "EnableNetworkIsolation": jsonata("$plan.network_isolation"),
-        "Tags": tags(),
-    }
-    return with_extra(request, f"$plan.deployment_kind = 'serverless' ? {{}} : {written(security.network)}") if security.vpc else request
-
-
-def create_endpoint_config(security: Security = OPEN) -> Request | str:
-    """CreateEndpointConfig: all traffic to the new model; the tag is what scaling reads once the endpoint is in service."""
-    variant = f"{{'VariantName': '{VARIANT}', 'ModelName': $model, 'InitialVariantWeight': 1}}"
-    request = {
-        "EndpointConfigName": jsonata(f"$plan.run & '-' & {ATTEMPT}"),
-        "ProductionVariants": [jsonata(f"$merge([{variant}, $plan.variant])")],
-        "Tags": [*tags(), {"Key": "max_instance_count", "Value": jsonata("$string($plan.max_instance_count)")}],
-    }
-    unkeyed = f"$plan.deployment_kind = 'serverless' or $contains($plan.variant.InstanceType, {LOCAL_DISKS})"
-    return with_extra(request, f"({unkeyed}) ? {{}} : {{'KmsKeyId': '{KEY}'}}") if security.kms else request
-
-
-def endpoint() -> Request:
-    """DescribeEndpoint and DeleteEndpoint: the project's endpoint."""
-    return {"EndpointName": jsonata("$plan.endpoint")}
-
-
-def create_endpoint() -> Request:
-    """CreateEndpoint: the project's first, or its first after the last was removed."""
-    return {**update_serverless_endpoint(), "Tags": tags()}
-
-
-def update_endpoint() -> Request:
-    """UpdateEndpoint: the old model answers until the new one does, watched by alarms; as many machines as autoscaling has now."""
-    scaled_out = "$endpoint_instances > $plan.variant.InitialInstanceCount and $endpoint_instances <= $plan.max_instance_count"
-    return {
-        **update_serverless_endpoint(),
-        "RetainAllVariantProperties": jsonata(scaled_out),
-        "DeploymentConfig": jsonata("$plan.deployment_config"),
-    }
-
-
-def update_serverless_endpoint() -> Request:
-    """UpdateEndpoint: the old model answers until the new one does; there are no machines that one could move the traffic over step by
-    step."""
-    return {**endpoint(), "EndpointConfigName": jsonata("$endpoint_config")}
-
-
-def restore_endpoint() -> Request:
-    """UpdateEndpoint: back to what the endpoint served before."""
-    return {**endpoint(), "EndpointConfigName": jsonata("$endpoint_served")}
-
-
-def scalable_target() -> Request:
-    """DeregisterScalableTarget: the endpoint's one variant, as autoscaling names it."""
-    return {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": jsonata(f"'endpoint/' & $plan.endpoint & '/variant/{VARIANT}'"),
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-    }
 
 
 def tags() -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ that as one sentence.
     a redrive → ExecutionFailed → ResumeExecution → the state that failed
 """
 
+from stacks import hosting_requests as hosting
 from stacks import sagemaker_requests as requests
 from stacks.endpoint_states import endpoint_states
 from stacks.failure_states import failure_states, fresh_counters
@@ -45,8 +46,10 @@ from training import contract
 PREPARATION_SECONDS = requests.LONGEST_PREPARATION_SECONDS + 6 * 3600
 """The job's own limit, and six hours of waiting for a machine."""
 TUNING_SECONDS = 7 * 24 * 3600
+READING_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + RULES_SECONDS + 24 * 3600
+"""As long as an execution may need its prepared data set; the last day is for what the jobs' limits leave out."""
 APPROVAL_SECONDS = 7 * 24 * 3600
-EXECUTION_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + RULES_SECONDS + APPROVAL_SECONDS + 24 * 3600
+EXECUTION_SECONDS = READING_SECONDS + APPROVAL_SECONDS
 
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 
@@ -187,7 +190,7 @@ def create_model(security: Security) -> State:
     """Names the artefact as a model."""
     return api_call(
         "createModel",
-        requests.create_model(security),
+        hosting.create_model(security),
         caught=catch(failure("CreateModel")),
         to="CreateEndpointConfig",
         retried=SDK_UNNAMED,
@@ -199,7 +202,7 @@ def create_endpoint_config(security: Security) -> State:
     """Says on which machines the model answers."""
     return api_call(
         "createEndpointConfig",
-        requests.create_endpoint_config(security),
+        hosting.create_endpoint_config(security),
         caught=catch(failure("CreateEndpointConfig")),
         to="DescribeEndpoint",
         retried=SDK_UNNAMED,

@@ -4,7 +4,7 @@ Runs at synth; standard library only. Every act is preceded by a look, since ano
 only an endpoint that serves, or is about to serve, this execution's own config is touched.
 """
 
-from stacks import sagemaker_requests as requests
+from stacks import hosting_requests as requests
 from stacks.endpoint_states import SERVED, SETTLED
 from stacks.sagemaker_requests import jsonata
 from stacks.states_language import REASON, SDK_TRANSIENT, SDK_UNNAMED, State, api_call, choice, with_more, without_stop

@@ -56,7 +56,7 @@ SETTINGS = Settings(
     "us-east-1",
 )
 IN_PROGRESS = TaskError("SageMaker.SageMakerException", 'Cannot update in-progress endpoint "arn:aws:sagemaker:…:endpoint/whippet".')
-OLDER = "an-older-one"
+OLDER = "whippet-an-older-one"
 """Endpoint config that the endpoint serves before an execution comes to it."""
 ABSENT = TaskError("SageMaker.SageMakerException", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:000000000000:endpoint/whippet".')
 

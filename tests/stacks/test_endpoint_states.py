@@ -61,7 +61,7 @@ def test_another_error_of_describe_is_not_taken_for_absence() -> None:
 def test_a_rollback_is_detected() -> None:
     failed = run(describeEndpoint=[status("InService"), status("Updating"), status("RollingBack"), status("InService")])
     assert "the update to whippet-261122160000-" in failed.cause
-    assert "was rolled back to an-older-one: no reason was given. Log:" in failed.cause
+    assert "was rolled back to whippet-an-older-one: no reason was given. Log:" in failed.cause
 
 
 def test_being_overtaken_by_another_execution_is_told_from_a_rollback() -> None:
@@ -261,7 +261,7 @@ def test_an_endpoint_that_another_execution_moved_meanwhile_is_not_brought_back(
 
 
 def test_a_config_that_cannot_be_restored_is_told() -> None:
-    gone = TaskError("SageMaker.SageMakerException", 'Could not find endpoint configuration "arn:…:endpoint-config/an-older-one".')
+    gone = TaskError("SageMaker.SageMakerException", 'Could not find endpoint configuration "arn:…:endpoint-config/whippet-an-older-one".')
     failed = run(verifyEndpoint=[UNVERIFIED], updateEndpoint=[USUAL, *[gone] * 4])
     assert "EndpointRestored" not in failed.visited
     assert "look after it: Could not find endpoint configuration" in failed.cause

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
-from tests.stacks.fake_sagemaker import ABSENT, MACHINE, FakeSageMaker, asked_for, planned, run, status
+from tests.stacks.fake_sagemaker import ABSENT, MACHINE, FakeSageMaker, asked_for, run, status
 
 BROKEN = TaskError("States.TaskFailed", json.dumps({"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: out of memory."}))
 
@@ -246,7 +246,7 @@ def test_an_execution_can_be_redriven_more_than_once() -> None:
 def test_a_redrive_after_a_failed_update_brings_the_endpoint_on() -> None:
     """What is known of the endpoint from the first time is forgotten."""
     failed = run(describeEndpoint=[status("InService"), status("Updating"), status("InService")])
-    assert "was rolled back to an-older-one" in failed.cause
+    assert "was rolled back to whippet-an-older-one" in failed.cause
     done = failed.redrive()
     assert done.error == ""
     assert [each["EndpointConfigName"] for each in asked_for(done, "updateEndpoint")][-1] == done.output["endpoint_config"]

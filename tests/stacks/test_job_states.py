@@ -1,4 +1,4 @@
-"""Jobs for which there is no machine, and jobs whose start nobody answered: what is tried next, under which name, and when it is given up."""
+"""Jobs for which there is no machine, and jobs whose start nobody answered: what is tried next, and when it is given up."""
 
 import json
 from typing import Any

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from lambdas.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
+from lambdas.invoke_endpoint import PHOTO_TYPES
 from lambdas.prepared import DESCRIPTION
+from stacks import hosting_requests, inference_api
 from stacks import sagemaker_requests as requests
 from stacks.state_machine import definition
 from tests.stacks.request_shapes import faults_of
@@ -104,3 +106,7 @@ def test_the_defaults_of_the_execution_input_are_those_of_the_training_job() -> 
     assert TRAINABLE == contract.TRAINABLE
     assert CLASS_WEIGHTS == contract.CLASS_WEIGHTS
     assert DESCRIPTION == contract.DATASET_DESCRIPTION
+
+
+def test_a_model_is_registered_for_the_photos_that_the_route_takes() -> None:
+    assert list(hosting_requests.PHOTO_TYPES) == list(PHOTO_TYPES) == list(inference_api.PHOTO_TYPES)

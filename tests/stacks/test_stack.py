@@ -16,10 +16,10 @@ from lambdas import rule_images
 from lambdas.invoke_endpoint import PHOTO_TYPES
 from lambdas.prepared import MOST_AGE, PREFIX
 from lambdas.settings import Settings
-from stacks.state_machine import EXECUTION_SECONDS, definition
+from stacks.state_machine import READING_SECONDS, definition
 from tests.stacks.conftest import REPOSITORY, Synthesis, synthesise
 from tests.stacks.execution import SUBSTITUTED, filled_in
-from tests.stacks.test_state_machine import ways
+from tests.stacks.ways import ways
 
 BIN = Path(sys.executable).parent
 
@@ -143,9 +143,25 @@ SAGEMAKER = "arn:aws:sagemaker:us-east-1:000000000000"
 JOB_VERBS = ("Create", "Describe", "Stop")
 
 
+ELSEWHERE = {
+    "publish": ("sns:Publish", "NotificationsTopicAE679CBD"),
+    "sendTaskFailure": ("states:SendTaskFailure", "arn:aws:states:us-east-1:000000000000:stateMachine:whippet"),
+    "deregisterScalableTarget": (
+        "application-autoscaling:DeregisterScalableTarget",
+        "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-target/0a1b",
+    ),
+}
+"""What is asked of other services than SageMaker."""
+
+
 def needed(action: str, asked: dict[str, Any]) -> list[tuple[str, str]]:
     """The permissions that one request takes, as the service authorisation reference lists them, each on the resource that it names."""
+    if action in ELSEWHERE:
+        return [ELSEWHERE[action]]
     call = f"sagemaker:{action[0].upper()}{action[1:].removesuffix('.sync')}"
+    if "ModelPackage" in call:
+        group = [(call, f"{SAGEMAKER}:model-package-group/whippet")] if "ModelPackageGroupName" in asked else []
+        return [(call, f"{SAGEMAKER}:model-package/whippet/1"), *group]
     endpoint = f"{SAGEMAKER}:endpoint/{asked.get('EndpointName')}"
     config = f"{SAGEMAKER}:endpoint-config/{asked.get('EndpointConfigName')}"
     if "ProcessingJobName" in asked:
@@ -172,7 +188,8 @@ def test_the_state_machine_may_do_what_its_tasks_do(synthesis: Synthesis) -> Non
     """Every request of every way through the machine, on the resource that it names, by a statement of the machine's own role."""
     policy = statements_of(synthesis, "WorkflowStateMachineRole")
     requests = [each for way in ways() for each in way.requests if each[0] != "invoke"]
-    tasks = {state["Resource"].rpartition(":")[2] for state in definition()["States"].values() if "Resource" in state}
+    resources = [state["Resource"] for state in definition()["States"].values() if "Resource" in state]
+    tasks = {each.rpartition(":")[2].removesuffix(".waitForTaskToken") for each in resources}
     assert {action for action, _ in requests} == tasks - {"invoke"}
     wanted = {pair for action, asked in requests for pair in needed(action, asked)}
     assert {pair for pair in wanted if not is_allowed(policy, *pair)} == set()
@@ -283,10 +300,11 @@ def test_only_jobs_that_aws_judges_may_be_stopped_by_their_own_role(synthesis: S
 
 
 def test_prepared_data_sets_go_in_the_end_and_are_not_begun_with_shortly_before(synthesis: Synthesis) -> None:
-    """An execution may take as long as its state machine lets it; failed, it may be redriven within 14 days, and takes as long again."""
+    """An execution's jobs may take as long as its state machine lets them; failed, it may be redriven within 14 days, and takes as long
+    again."""
     rules = synthesis.resource("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
     (kept,) = [rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == PREFIX]
-    assert timedelta(days=kept) - MOST_AGE > timedelta(days=14, seconds=2 * EXECUTION_SECONDS)
+    assert timedelta(days=kept) - MOST_AGE > timedelta(days=14, seconds=2 * READING_SECONDS)
 
 
 def test_the_log_role_of_the_account_stays_with_all_it_may_do(synthesis: Synthesis) -> None:
@@ -318,7 +336,11 @@ def test_statelint_has_no_objection(tmp_path: Path) -> None:
     file = tmp_path / "machine.asl.json"
     file.write_text(json.dumps(filled_in(definition())))
     done = subprocess.run([BIN / "statelint", file], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines()[1:] if not EXPRESSION_FOR_SECONDS.search(line)] == [], done.stdout + done.stderr
+
+
+EXPRESSION_FOR_SECONDS = re.compile(r'\.Seconds is "\{% .* %\}" but should be an Integer$')
+"""The one thing that statelint 3.1 does not know of JSONata: a Wait state's Seconds may be an expression."""
 
 
 def test_cfn_lint_has_no_objection(synthesis: Synthesis, tmp_path: Path) -> None:
