@@ -4,7 +4,7 @@ Runs in the engine process, for `local.adapter`. A group belongs to a stack by t
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from local.plane_client import PlaneClient, PlaneUnreachableError
@@ -57,16 +57,18 @@ class ModelPackageGroupResource:
             if "does not exist" not in str(error):
                 raise
 
-    def drop_ownerless(self, stacks: Callable[[], set[str]]) -> None:
+    def drop_ownerless(self, stacks: set[str]) -> None:
         """Delete empty groups of stacks that are no more: an engine killed in the middle of a deployment leaves them behind."""
         try:
-            for group in self._call("ListModelPackageGroups", {"MaxResults": 100})["ModelPackageGroupSummaryList"]:
-                tags = self._call("ListTags", {"ResourceArn": group["ModelPackageGroupArn"]})["Tags"]
+            groups = self._call("ListModelPackageGroups", {"MaxResults": 100})["ModelPackageGroupSummaryList"]
+            for arn in [group["ModelPackageGroupArn"] for group in groups]:
+                tags = self._call("ListTags", {"ResourceArn": arn})["Tags"]
                 owners = {tag["Value"] for tag in tags if tag["Key"] == STACK_TAG}
-                if owners and not owners & stacks():
-                    self.delete(group["ModelPackageGroupArn"], {})
+                if owners and not owners & stacks:
+                    # What holds versions was kept on purpose; the plane does not delete it.
+                    self._client.call("DeleteModelPackageGroup", {"ModelPackageGroupName": arn.rpartition("/")[2]})
         except (ValueError, PlaneUnreachableError) as error:
-            log.warning("a model package group of a stack that is no more stays: %s", error)
+            log.warning("whether a model package group belongs to no stack could not be found out: %s", error)
 
     def _made(self, name: str) -> tuple[str, Attributes]:
         group = self._call("DescribeModelPackageGroup", {"ModelPackageGroupName": name})

@@ -78,14 +78,15 @@ def test_a_killed_engine_keeps_objects_and_control_plane_and_stops_its_jobs(fres
 
 
 def test_an_engine_killed_right_after_a_bootstrap_can_be_bootstrapped_again(fresh_local: Local) -> None:
-    """The bucket lies on disk at once, its stack only in the next snapshot: the bucket must not stand in the way."""
+    """The bucket lies on disk at once, as the registry's group does, their stack only in the next snapshot: neither may be in the way."""
     local = fresh_local
     bucket = {
         "Type": "AWS::S3::Bucket",
         "Properties": {"BucketName": "cdk-tests-assets-000000000000-us-east-1"},
         "DeletionPolicy": "Retain",
     }
-    template = json.dumps({"Resources": {"StagingBucket": bucket}})
+    group = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": "of-a-lost-stack"}}
+    template = json.dumps({"Resources": {"StagingBucket": bucket, "Registry": group}})
 
     def bootstrap(change_set_name: str) -> str:
         formation = local.client("cloudformation")
@@ -113,6 +114,8 @@ def test_an_engine_killed_right_after_a_bootstrap_can_be_bootstrapped_again(fres
     (local.mode.home / "engine" / "snapshot" / "cloudformation.json").unlink(missing_ok=True)
     local.mode.start()
     assert local.client("cloudformation").list_stacks()["StackSummaries"] == []
+    groups = local.client("sagemaker").list_model_package_groups
+    wait_until(lambda: groups()["ModelPackageGroupSummaryList"], lambda seen: seen == [], 10)
     assert bootstrap("second") == "CREATE_COMPLETE"
     assert local.bucket in [each["Name"] for each in local.client("s3").list_buckets()["Buckets"]]
 
