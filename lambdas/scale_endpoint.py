@@ -30,9 +30,9 @@ from lambdas.resources import run_of, tags_of
 POLICY = "invocations-per-instance"
 
 INVOCATIONS_PER_MINUTE = 120
-"""Of one instance, which the policy holds the average at. A photo takes the two cores of an ml.m5.large some 0.2 seconds, so 300 a minute
-are all that it can answer; at 120 there is room for the minutes that another instance takes to start. INVOCATIONS_PER_MINUTE in the
-function's environment says it better for who has measured the own model on the own machine."""
+"""Of one instance, which the policy holds the average at. A cautious guess for the two cores of an ml.m5.large, which nobody has measured
+there: if a photo takes it 0.2 seconds, 300 a minute are all that it can answer, and at 120 there is room for the minutes that another
+instance takes to start. INVOCATIONS_PER_MINUTE in the function's environment says it better for who has measured."""
 
 SCALE_OUT_SECONDS = 120
 SCALE_IN_SECONDS = 600
