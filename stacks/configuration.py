@@ -118,7 +118,7 @@ class Config:
     """When to look whether the photos have changed and to start an execution if so: `none`, or a schedule such as `rate(7 days)`."""
 
     retrain_on_new_data: bool = False
-    """Look every hour instead: new photos start an execution soon after the last one has arrived."""
+    """Look every quarter of an hour instead: new photos start an execution soon after the last one has arrived."""
 
     retraining_input: str = "{}"
     """Execution input of executions that start so, as JSON."""
@@ -175,7 +175,7 @@ class Config:
         require(self.retraining == "none" or SCHEDULE.fullmatch(self.retraining), "retraining", self.retraining, SCHEDULE_RULE)
         require(is_json_object(self.retraining_input), "retraining_input", self.retraining_input, 'a JSON object such as {"seed": 7}')
         twice = self.retrain_on_new_data and self.retraining != "none"
-        require(not twice, "retraining", self.retraining, '"none" where retrain_on_new_data is true, which looks every hour')
+        require(not twice, "retraining", self.retraining, '"none" where retrain_on_new_data is true, which looks every quarter of an hour')
 
     @property
     def subnets(self) -> list[str]:

@@ -25,7 +25,11 @@ NO_SHARE = (
     "A share of its own would be taken from the account's other functions, and a new account has ten at once in all;"
     " the API's stage limits what callers can ask for, and executions call one after another."
 )
-NO_NETWORK = "It speaks to AWS's own services only, over TLS and by its role; nothing of it could be reached, and nothing in a VPC is."
+NO_NETWORK = (
+    "Nothing that it needs is in a VPC: it speaks to AWS's services by its role - PrepareExecution also to where weights are published -"
+    " over TLS, and nothing can reach it but a call that IAM allows."
+)
+NO_SECRETS = "Its variables are names of things of this deployment and no secrets; Lambda encrypts them with a key of its own."
 
 
 class Function(Construct):
@@ -84,6 +88,7 @@ class Function(Construct):
             acknowledge(self.function, "NIST.800.53.R5-LambdaDLQ", ANSWERED)
         acknowledge(self.function, "NIST.800.53.R5-LambdaConcurrency", NO_SHARE)
         acknowledge(self.function, "NIST.800.53.R5-LambdaInsideVPC", NO_NETWORK)
+        acknowledge(self.function, "CKV_AWS_173", NO_SECRETS)
 
 
 def add_log_group(

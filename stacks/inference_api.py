@@ -28,7 +28,9 @@ GATEWAY_SENTENCES = {
     apigateway.ResponseType.THROTTLED: '"too many requests; try again in a moment"',
 }
 
-NO_WEB_ACL = "The stage throttles, and callers sign their requests; the knob `web_acl=true` puts a firewall before it, at a fixed price."
+NO_WEB_ACL = (
+    "The stage limits what all callers together can ask for; the knob `web_acl=true` puts a firewall before it, at a monthly price."
+)
 STAGE_FINDINGS = {
     "NIST.800.53.R5-APIGWCacheEnabledAndEncrypted": "Every photo is another one: no answer could be given twice, and none is kept.",
     "NIST.800.53.R5-APIGWSSLEnabled": "Behind the stage are Lambda functions, which API Gateway calls by its own signature; no HTTP server"
@@ -87,6 +89,7 @@ class InferenceApi(Construct):
         allow(role, ["sagemaker:CreateEndpoint"], endpoint, configs, why=why, why_wildcard=NEW_NAMES)
         allow(role, ["sagemaker:AddTags"], endpoint, why="The woken endpoint is tagged as the first one was.")
         allow_looking_at_deployments(role, project, why="It wakes the endpoint with the newest deployed model.")
+        self.encryption.allow_storage(role)
 
     def add_show_page(self) -> Function:
         """Answers with one file."""

@@ -23,8 +23,8 @@ from stacks.tidying import (
     ENDPOINTS_ONLY,
     NEW_NAMES,
     allow_deleting_endpoint,
+    allow_listing_executions,
     allow_looking_at_deployments,
-    allow_looking_at_executions,
     allow_reading_model_packages,
     allow_removing,
     allow_stopping_jobs,
@@ -33,7 +33,7 @@ from stacks.workflow import Workflow
 
 REAP_AGAIN = "rate(15 minutes)"
 IDLE_LOOK = "rate(1 hour)"
-NEW_DATA_LOOK = "rate(1 hour)"
+NEW_DATA_LOOK = "rate(15 minutes)"
 QUIET_MINUTES = 30
 """Photos are still being uploaded while the newest is younger than that."""
 
@@ -84,7 +84,10 @@ class Operations(Construct):
         machine = self.workflow.state_machine.state_machine_arn
         function = self.add("ReapExecution", "reap_execution", Duration.minutes(15), PROJECT=project, STATE_MACHINE_ARN=machine)
         role, why = function.role, "What an execution that was stopped from outside left behind is stopped and deleted."
-        allow_looking_at_executions(role, project, why="It looks which executions ended, and whether one runs again.")
+        allow_listing_executions(role, project, why="It looks which executions ended.")
+        executions = resource_arn(self, "states", f"execution:{project}:*")
+        why_look, names = "It looks whether one runs again.", "Executions get a new name each time."
+        allow(role, ["states:DescribeExecution"], executions, why=why_look, why_wildcard=names)
         allow_stopping_jobs(role, project, why=why)
         allow_looking_at_deployments(role, project, why="What is or would next be served is spared.")
         allow_removing(role, project, why=why)
@@ -93,6 +96,7 @@ class Operations(Construct):
         configs = resource_arn(self, "sagemaker", f"endpoint-config/{project}-*")
         why = "An endpoint that it moved and nobody verified is taken back."
         allow(role, ["sagemaker:UpdateEndpoint"], endpoint, configs, why=why, why_wildcard=NEW_NAMES)
+        self.encryption.allow_storage(role)
         ended = events.EventPattern(
             source=["aws.states"],
             detail_type=["Step Functions Execution Status Change"],
@@ -125,13 +129,10 @@ class Operations(Construct):
     def allow_scaling(self, role: iam.Role) -> None:
         """Application Auto Scaling moves the number of machines in the name of a role of its own, which the first caller makes."""
         why = "It sets between which numbers of machines the endpoint moves, and by what."
-        register = [f"application-autoscaling:{verb}ScalableTarget" for verb in ("Register", "Deregister")]
-        policies = [f"application-autoscaling:{verb}ScalingPolicy" for verb in ("Put", "Delete")]
+        changes = [f"application-autoscaling:{each}" for each in ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy")]
         targets_of_ours = resource_arn(role, "application-autoscaling", "scalable-target/*")
         named_by_aws = "Its id is chosen by AWS; the condition leaves endpoints only."
-        allow(role, [*register, *policies], targets_of_ours, why=why, why_wildcard=named_by_aws, conditions=ENDPOINTS_ONLY)
-        looks = [f"application-autoscaling:Describe{each}" for each in ("ScalableTargets", "ScalingPolicies")]
-        allow(role, looks, "*", why="It looks at the limits as they are.", why_wildcard="Describing knows no resource.")
+        allow(role, changes, targets_of_ours, why=why, why_wildcard=named_by_aws, conditions=ENDPOINTS_ONLY)
         endpoint = resource_arn(role, "sagemaker", f"endpoint/{self.config.project}")
         why = "Scaling asks about the endpoint in the caller's name."
         allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"], endpoint, why=why)
@@ -171,7 +172,7 @@ class Operations(Construct):
         role = function.role
         allow(role, ["s3:ListBucket"], bucket.bucket_arn, why="It looks through the photos' names and dates.")
         allow(role, ["states:StartExecution"], machine, why="It starts an execution where none runs.")
-        allow_looking_at_executions(role, project, why="It looks whether one runs.")
+        allow_listing_executions(role, project, why="It looks whether one runs.")
         allow_reading_model_packages(role, project, why="It looks from which photos the newest model was made.")
         schedule = events.Schedule.expression(NEW_DATA_LOOK if self.config.retrain_on_new_data else self.config.retraining)
         self.call(function, "start-retraining", "Looks whether the photos have changed", schedule=schedule)

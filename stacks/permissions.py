@@ -8,7 +8,7 @@ security_page.py makes the table of docs/security.md of them.
 import re
 from typing import Any
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Acknowledgment, CfnResource, Stack, Validations
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -16,6 +16,17 @@ PERMISSION = "whippet:permission"
 """Kind of the metadata that says what a statement is for."""
 ACCEPTED = "whippet:accepted"
 """Kind of the metadata that says why a finding is meant to be so."""
+
+SAME_IN_CHECKOV = {
+    "NIST.800.53.R5-APIGWCacheEnabledAndEncrypted": "CKV_AWS_120",
+    "NIST.800.53.R5-CloudWatchLogGroupEncrypted": "CKV_AWS_158",
+    "NIST.800.53.R5-LambdaConcurrency": "CKV_AWS_115",
+    "NIST.800.53.R5-LambdaDLQ": "CKV_AWS_116",
+    "NIST.800.53.R5-LambdaInsideVPC": "CKV_AWS_117",
+    "NIST.800.53.R5-S3BucketLoggingEnabled": "CKV_AWS_18",
+    "NIST.800.53.R5-SNSEncryptedKMS": "CKV_AWS_26",
+}
+"""Finding of cdk-nag -> checkov's name for it."""
 
 
 def allow(
@@ -55,9 +66,16 @@ def single(role: iam.Role) -> iam.Role:
 
 
 def acknowledge(construct: Construct, finding: str, reason: str) -> None:
-    """Says why a finding of the security checks is meant to be so."""
-    Validations.of(construct).acknowledge(Acknowledgment(id=finding, reason=reason))
+    """Says why a finding of the security checks is meant to be so: to cdk-nag in its own way, to checkov in the template."""
     construct.node.add_metadata(ACCEPTED, {"finding": finding, "why": reason})
+    if not finding.startswith("CKV_"):
+        Validations.of(construct).acknowledge(Acknowledgment(id=finding, reason=reason))
+    check = finding if finding.startswith("CKV_") else SAME_IN_CHECKOV.get(finding)
+    if check:
+        resource = construct.node.default_child
+        assert isinstance(resource, CfnResource), f"{construct.node.path} is no resource of the template"
+        skipped = (resource.get_metadata("checkov") or {"skip": []})["skip"]
+        resource.add_metadata("checkov", {"skip": [*skipped, {"id": check, "comment": reason}]})
 
 
 def resource_arn(scope: Construct, service: str, resource: str) -> str:

@@ -17,8 +17,9 @@ from stacks.source_archive import preparation_code
 from stacks.storage import Storage
 from stacks.tidying import (
     NEW_NAMES,
+    allow_listing_executions,
     allow_looking_at_deployments,
-    allow_looking_at_executions,
+    allow_reading_model_packages,
     allow_removing,
     allow_stopping_jobs,
     state_machine_arn,
@@ -98,7 +99,7 @@ class StateFunctions(Construct):
         allow(role, ["s3:ListBucket"], bucket.bucket_arn, why="Only who may list is told that a report is missing.")
         reports = bucket.arn_for_objects(f"executions/*/{contract.REPORT}/*.json")
         allow(role, ["s3:GetObject"], reports, why="It reads reports: the new model's and the deployed one's.", why_wildcard=JOB_FOLDERS)
-        allow_looking_at_deployments(role, self.config.project, why="The new model is compared with the deployed one.")
+        allow_reading_model_packages(role, self.config.project, why="The new model is compared with the deployed one.")
         self.encryption.allow_use(role, "The reports are encrypted with the deployment's key.")
         return function
 
@@ -123,7 +124,7 @@ class StateFunctions(Construct):
         """The function deletes models and endpoint configs beyond the newest."""
         machine = state_machine_arn(self, self.config.project)
         function = self.add("PruneModels", "prune_models", 256, Duration.minutes(10), STATE_MACHINE_ARN=machine)
-        allow_looking_at_executions(function.role, self.config.project, why="What an execution that still runs has made is spared.")
+        allow_listing_executions(function.role, self.config.project, why="What an execution that still runs has made is spared.")
         allow_looking_at_deployments(function.role, self.config.project, why="What is or would next be served is spared.")
         allow_removing(function.role, self.config.project, why="It deletes old models and endpoint configs.")
         return function
@@ -148,7 +149,7 @@ class StateFunctions(Construct):
             why = "It asks how long each job took, and on which machine."
             allow(role, [f"sagemaker:Describe{noun}"], jobs, why=why, why_wildcard="Jobs get a new name each time.")
         tuning = resource_arn(role, "sagemaker", f"hyper-parameter-tuning-job/{project}-*")
-        asked = ["sagemaker:DescribeHyperParameterTuningJob", "sagemaker:ListTrainingJobsForHyperParameterTuningJob", "sagemaker:ListTags"]
+        asked = ["sagemaker:ListTrainingJobsForHyperParameterTuningJob", "sagemaker:ListTags"]
         allow(role, asked, tuning, why="It asks for each tuning job's own jobs.", why_wildcard="Jobs get a new name each time.")
         self.encryption.allow_use(role, "What it writes is encrypted with the deployment's key.")
         return function

@@ -11,7 +11,7 @@ from constructs import Construct
 from stacks.encryption import Encryption
 from stacks.permissions import allow, explain, resource_arn, service_role
 from stacks.roles import JobRoles, allow_rollback_alarms
-from stacks.tidying import NEW_NAMES, allow_deleting_endpoint, allow_reading_model_packages, state_machine_arn
+from stacks.tidying import NEW_NAMES, allow_deleting_endpoint, state_machine_arn
 
 LOG_DELIVERY = [
     "logs:CreateLogDelivery",
@@ -100,7 +100,8 @@ def allow_registration(role: iam.Role, project: str) -> None:
     allow(role, ["sagemaker:CreateModelPackage"], group, versions, why=why, why_wildcard=numbered)
     why = "It records that the model was deployed."
     allow(role, ["sagemaker:UpdateModelPackage"], versions, why=why, why_wildcard=numbered)
-    allow_reading_model_packages(role, project, why="It waits for the version's approval.")
+    why = "It waits for the version's approval."
+    allow(role, ["sagemaker:DescribeModelPackage"], versions, why=why, why_wildcard=numbered)
 
 
 def allow_waiting_for_jobs(role: iam.Role) -> None:

@@ -10,7 +10,12 @@ from stacks.permissions import allow, resource_arn
 
 NEW_NAMES = "Jobs, models and endpoint configs get a new name each time; all begin with the project's."
 NO_RESOURCE = "Listing knows no resource."
-ENDPOINTS_ONLY = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}
+ENDPOINTS_ONLY = {
+    "StringEquals": {
+        "application-autoscaling:service-namespace": "sagemaker",
+        "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+}
 
 
 def allow_stopping_jobs(role: iam.Role, project: str, *, why: str) -> None:
@@ -24,7 +29,7 @@ def allow_stopping_jobs(role: iam.Role, project: str, *, why: str) -> None:
     )
     for kind, noun in kinds:
         jobs = resource_arn(role, "sagemaker", f"{kind}/{project}-*")
-        allow(role, [f"sagemaker:Describe{noun}", f"sagemaker:Stop{noun}"], jobs, why=why, why_wildcard=NEW_NAMES)
+        allow(role, [f"sagemaker:Stop{noun}"], jobs, why=why, why_wildcard=NEW_NAMES)
     tuning_jobs = resource_arn(role, "sagemaker", f"hyper-parameter-tuning-job/{project}-*")
     tagged = "The name of a tuning job has no room for the run; a tag says it."
     allow(role, ["sagemaker:ListTags"], tuning_jobs, why=tagged, why_wildcard=NEW_NAMES)
@@ -49,10 +54,11 @@ def allow_looking_at_deployments(role: iam.Role, project: str, *, why: str) -> N
 
 def allow_reading_model_packages(role: iam.Role, project: str, *, why: str) -> None:
     """The versions of the project's model package group."""
-    group = resource_arn(role, "sagemaker", f"model-package-group/{project}")
-    allow(role, ["sagemaker:ListModelPackages"], group, why=why)
     versions = resource_arn(role, "sagemaker", f"model-package/{project}/*")
     allow(role, ["sagemaker:DescribeModelPackage"], versions, why=why, why_wildcard="Versions are numbered.")
+    # AWS's reference has the versions, AWS's examples have the group too.
+    group = resource_arn(role, "sagemaker", f"model-package-group/{project}")
+    allow(role, ["sagemaker:ListModelPackages"], group, versions, why=why, why_wildcard="Versions are numbered.")
 
 
 def allow_deleting_endpoint(role: iam.Role, project: str, *, why: str) -> None:
@@ -70,11 +76,9 @@ def allow_deleting_endpoint(role: iam.Role, project: str, *, why: str) -> None:
     )
 
 
-def allow_looking_at_executions(role: iam.Role, project: str, *, why: str) -> None:
+def allow_listing_executions(role: iam.Role, project: str, *, why: str) -> None:
     """The machine is named, not referred to: it calls some of the functions that look at it."""
     allow(role, ["states:ListExecutions"], state_machine_arn(role, project), why=why)
-    executions = resource_arn(role, "states", f"execution:{project}:*")
-    allow(role, ["states:DescribeExecution"], executions, why=why, why_wildcard="Executions get a new name each time.")
 
 
 def state_machine_arn(scope: Construct, project: str) -> str:

@@ -1,9 +1,11 @@
-"""One synthesis for all tests of the stack, with cdk-nag's AwsSolutions checks in it. Node is the one of the virtual environment."""
+"""One synthesis of each configuration for all tests, with three of cdk-nag's packs in it. Node is that of the virtual environment."""
 
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,26 @@ import pytest
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 import aws_cdk as cdk
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks, ServerlessChecks
 
 from stacks.configuration import Config
 from stacks.image_classifier_stack import ImageClassifierStack
+from stacks.security_page import EVERYTHING
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+VPC = {"vpc_id": "vpc-0123456789abcdef0", "subnet_ids": "subnet-0123456789abcdef0,subnet-0123456789abcdef1"}
+VARIATIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "kms": {"encryption": "kms"},
+    "vpc": VPC,
+    "own security group": {**VPC, "security_group_id": "sg-0123456789abcdef0", "retraining": "rate(7 days)"},
+    "API key": {"api_authorization": "api_key"},
+    "open": {"api_authorization": "none", "web_acl": True},
+    "told": {"notify_email": "somebody@example.com", "monthly_budget_usd": 50, "endpoint_idle_hours": 0},
+    "everything": EVERYTHING,
+}
+"""Between them every knob is turned once."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +45,13 @@ class Synthesis:
     findings: list[str]
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        found = {name: each for name, each in self.template["Resources"].items() if each["Type"] == kind}
+        found = self.some(kind)
         assert found, f"the template has no {kind}"
         return found
+
+    def some(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The same, where there may be none."""
+        return {name: each for name, each in self.template["Resources"].items() if each["Type"] == kind}
 
     def resource(self, kind: str) -> dict[str, Any]:
         (only,) = self.resources(kind).values()
@@ -43,7 +63,7 @@ def synthesise(folder: Path, checked: bool = False, **knobs: Any) -> Synthesis:
     context = {**json.loads((REPOSITORY / "cdk.json").read_text())["context"], **knobs}
     app = cdk.App(outdir=str(folder), context=context)
     if checked:
-        cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+        cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app), NIST80053R5Checks(app))
     config = Config.from_context(app.node.get_all_context())
     ImageClassifierStack(app, config.project, config=config)
     findings: list[str] = []
@@ -58,9 +78,20 @@ def synthesise(folder: Path, checked: bool = False, **knobs: Any) -> Synthesis:
 
 def violations(report: Path) -> list[str]:
     written = json.loads(report.read_text())
-    return [violation["ruleName"] for plugin in written["pluginReports"] for violation in plugin["violations"]]
+    return [
+        f"{violation['ruleName']} {construct['constructPath']}"
+        for plugin in written["pluginReports"]
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    ]
 
 
 @pytest.fixture(scope="session")
-def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    return synthesise(tmp_path_factory.mktemp("cdk.out"), checked=True)
+def variation(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Synthesis]:
+    """Name in VARIATIONS -> the stack so configured, synthesised when it is first asked for."""
+    return cache(lambda name: synthesise(tmp_path_factory.mktemp("cdk.out"), checked=True, **VARIATIONS[name]))
+
+
+@pytest.fixture(scope="session")
+def synthesis(variation: Callable[[str], Synthesis]) -> Synthesis:
+    return variation("default")
