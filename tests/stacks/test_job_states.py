@@ -142,8 +142,11 @@ def test_starts_that_nobody_answers_are_given_up() -> None:
     assert "connection reset" in ended.cause
 
 
-def test_a_job_is_asked_for_again_although_the_lost_one_could_not_be_looked_for() -> None:
-    assert run(createTrainingJob=[LOST], cleanUp=[TaskError("ClientError", "no")]).error == ""
+@pytest.mark.parametrize("answer", [TaskError("ClientError", "no"), {"Payload": {"left": ["training job a still runs"]}}])
+def test_no_job_is_started_beside_one_that_may_still_run(answer: Any) -> None:
+    ended = run(createTrainingJob=[LOST], cleanUp=[answer])
+    assert len(asked_for(ended, "createTrainingJob.sync")) == 1
+    assert "connection reset" in ended.cause
 
 
 def test_each_try_after_a_lost_one_waits_longer() -> None:
