@@ -111,10 +111,12 @@ def cdk_commands(target: Target, further: Sequence[str]) -> list[list[str]]:
     context, further = split_context(further)
     asked = any(argument.startswith("--require-approval") for argument in further)
     approval = [] if asked else ["--require-approval", "never" if target.local else "broadening"]
+    # The model package group outlives `cdk destroy` under its fixed name; a later deployment takes it over.
+    existing = [] if target.local else ["--import-existing-resources"]
     return [
         ["synth", "--quiet", "--output", assembly, "--context", f"project={target.project}", *context],
         ["bootstrap", f"aws://{account}/{target.region}"],
-        ["deploy", "--all", "--app", assembly, *approval, *further],
+        ["deploy", "--all", "--app", assembly, *existing, *approval, *further],
     ]
 
 

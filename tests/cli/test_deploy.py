@@ -39,6 +39,8 @@ def test_the_assembly_is_made_once_and_deployed() -> None:
 
 def test_aws_asks_before_it_broadens_permissions_unless_told_otherwise() -> None:
     assert commands()["deploy"][-2:] == ["--require-approval", "broadening"]
+    assert "--import-existing-resources" in commands()["deploy"]
+    assert "--import-existing-resources" not in commands(machine=FakeMachine())["deploy"]
     assert commands(machine=FakeMachine())["deploy"][-2:] == ["--require-approval", "never"]
     assert commands("--require-approval=never", "--verbose")["deploy"][-2:] == ["--require-approval=never", "--verbose"]
 
