@@ -123,14 +123,8 @@ def resume_execution() -> State:
 def fresh_counters() -> State:
     """What is counted, and what is known of the endpoint: nothing."""
     counters = ("prepare_choice", "training_choice", "lost_jobs", "looks", "rule_looks", "approval_looks", "checks", "undos")
-    return {
-        **dict.fromkeys(counters, 0),
-        "training_status": "",
-        "endpoint_served": "nothing",
-        "endpoint_config": "",
-        "undo_refused": "",
-        "undo_error": "",
-    }
+    unknown = ("training_status", "endpoint_served", "endpoint_config", "undo_refused", "undo_error")
+    return {**dict.fromkeys(counters, 0), **dict.fromkeys(unknown, "nothing")}
 
 
 def where_to_resume() -> State:

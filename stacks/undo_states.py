@@ -108,6 +108,6 @@ def endpoint_restored() -> State:
 
 def endpoint_remains() -> State:
     """The failure says what it may have left behind, since that costs money or gives wrong answers."""
-    why = f"({MOVING} or $undo_refused in ['', '{UNDONE}'] ? 'it is still ' & $endpoint_status : {without_stop('$undo_refused')})"
+    why = f"({MOVING} or $undo_refused in ['nothing', '{UNDONE}'] ? 'it is still ' & $endpoint_status : {without_stop('$undo_refused')})"
     told = with_more(f"'; the endpoint may be left with ' & $endpoint_config & ', look after it: ' & {why}")
     return {"Type": "Pass", "Assign": told, "Next": "CleanUp"}

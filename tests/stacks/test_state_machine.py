@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import pytest
 
 from stacks.endpoint_states import CHECK_SECONDS, LATER_CHECK_SECONDS, MOST_CHECKS, SHORT_CHECKS
 from stacks.registry_states import MOST_APPROVAL_LOOKS
+from stacks.sagemaker_requests import Security
 from stacks.state_machine import definition
 from stacks.training_states import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS, TRAINING_SECONDS
 from stacks.undo_states import MOST_UNDOS, UNDO_SECONDS
-from tests.stacks.execution import SECURED, SUBSTITUTED, Execution
+from tests.stacks.execution import SECURED, SUBSTITUTED, Execution, filled_in
 from tests.stacks.fake_sagemaker import (
     ABSENT,
     MACHINE,
@@ -29,6 +29,7 @@ from tests.stacks.fake_sagemaker import (
     status,
     verdict,
 )
+from tests.stacks.invariants import broken
 from tests.stacks.request_shapes import faults_in
 from tests.stacks.ways import ways
 from training import contract
@@ -338,32 +339,9 @@ def test_the_bounds_of_waiting_are_in_the_machine() -> None:
     assert [written.count(f"$undos {bound} {MOST_UNDOS}") for bound in ("<", ">=")] == [2, 1]
 
 
-def test_every_task_is_guarded() -> None:
-    tasks = {name: state for name, state in MACHINE["States"].items() if state["Type"] == "Task"}
-    assert [name for name, state in tasks.items() if not state["Retry"] or not state["TimeoutSeconds"]] == []
-    assert [name for name, state in tasks.items() if state["Catch"][-1]["ErrorEquals"] != ["States.ALL"]] == ["ExecutionFailed"]
-    assert [
-        name for name, state in tasks.items() for each in state["Retry"] if each["JitterStrategy"] != "FULL" or each["BackoffRate"] < 2
-    ] == []
-
-
-def test_every_variable_is_assigned_before_it_is_used() -> None:
-    """By some state; that it is on every way is what the executions of these tests show."""
-    written = json.dumps(definition())
-    assigned = {name for each in assignments(definition()["States"]) for name in each}
-    within = set(re.findall(r"\$(\w+) :=", written))
-    used = set(re.findall(r"\$([a-z_]+)\b(?!\()", written)) - {"states"}
-    assert used - within == assigned
-
-
-def assignments(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value.get("Assign", {})
-        for each in value.values():
-            yield from assignments(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from assignments(each)
+@pytest.mark.parametrize("security", [Security(), Security(kms=True), Security(kms=True, vpc=True, subnets=2)])
+def test_every_rule_of_ours_holds(security: Security) -> None:
+    assert broken(filled_in(definition(security))) == []
 
 
 def test_every_state_is_run_by_some_test() -> None:
