@@ -12,7 +12,7 @@ export TORCH_INDEX
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check synth bench down
+.PHONY: help demo test check synth audit bench down
 
 help:
 	@echo "make demo    the main job, end to end, on this machine (DATA=folder-or-zip for your own photos)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make check   lint, format, types"
 	@echo "make synth   the CloudFormation template, in cdk.out"
+	@echo "make audit   checkov's opinion of the template, without and with a key of the account (its own environment, in .local)"
 	@echo "make bench   the measurements, into benchmarks/results"
 
 demo: .venv/installed node_modules/installed
@@ -38,6 +39,19 @@ check: .venv/developing
 
 synth: .venv/installed node_modules/installed
 	node_modules/.bin/cdk synth --quiet
+
+# Checkov pins another boto3 than the product, so it has an environment of its own. What it must not fail on is said in the template.
+CHECKOV := .local/checkov
+audit: .venv/installed node_modules/installed $(CHECKOV)/installed
+	node_modules/.bin/cdk synth --quiet --output .local/audit/default
+	node_modules/.bin/cdk synth --quiet --output .local/audit/kms --context encryption=kms
+	$(CHECKOV)/bin/checkov --config-file .checkov.yaml -f .local/audit/default/whippet.template.json
+	$(CHECKOV)/bin/checkov --config-file .checkov.yaml -f .local/audit/kms/whippet.template.json
+
+$(CHECKOV)/installed: | .venv/bin/python
+	$(BIN)/python -m venv $(CHECKOV)
+	$(CHECKOV)/bin/pip install --disable-pip-version-check -qq checkov==3.3.30
+	@touch $@
 
 bench: .venv/developing node_modules/installed
 	$(BIN)/python -m benchmarks.accuracy

@@ -22,7 +22,7 @@ DESCRIPTION = "dataset.json"
 """{"files": {name: {"bytes": …}, …}, …}; training jobs check each file's digest too."""
 
 MOST_AGE = timedelta(days=50)
-"""The bucket forgets data sets after 90 days; an older one than this could go while the execution, redriven perhaps, still needs it."""
+"""The bucket forgets data sets after 100 days; an older one than this could go while the execution, redriven perhaps, still needs it."""
 
 Files = Mapping[str, Mapping[str, Any]]
 """Name below a folder -> what the listing says of the object."""

@@ -30,6 +30,7 @@ SCHEDULE_RULE = '"none", or a schedule of EventBridge such as "rate(7 days)" or 
 MAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 ENCRYPTIONS = ("s3", "kms")
+GROUPS = ("new", "existing")
 AUTHORIZATIONS = ("iam", "api_key", "cognito", "none")
 MOST_IDLE_HOURS = 14 * 24
 """CloudWatch keeps sums over five minutes for 63 days; two weeks are more than any pause that an endpoint is kept for."""
@@ -63,6 +64,10 @@ class Config:
 
     project: str = "whippet"
     """Name of the stack and of the endpoint, and what every job's name begins with."""
+
+    model_package_group: str = "new"
+    """`new`: the stack makes the model registry's group for the project. `existing`: it is there, left by an earlier stack of this name; a
+    group that holds models cannot be deleted, so it outlives `cdk destroy`."""
 
     training_image_cpu: str = ""
     """Image of training jobs on CPU instances; empty takes AWS's PyTorch training image of the stack's region."""
@@ -144,6 +149,7 @@ class Config:
             image = getattr(self, knob)
             known = not image or PRIVATE_IMAGE.fullmatch(image) or PUBLIC_IMAGE.fullmatch(image)
             require(known, knob, image, IMAGE_RULE)
+        require(self.model_package_group in GROUPS, "model_package_group", self.model_package_group, one_of(GROUPS))
         require(self.encryption in ENCRYPTIONS, "encryption", self.encryption, one_of(ENCRYPTIONS))
         require(self.api_authorization in AUTHORIZATIONS, "api_authorization", self.api_authorization, one_of(AUTHORIZATIONS))
         require(1 <= self.api_rate_limit <= 10_000, "api_rate_limit", self.api_rate_limit, "1 to 10000 requests a second")

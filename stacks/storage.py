@@ -13,7 +13,7 @@ from stacks.configuration import Config
 from stacks.encryption import Encryption
 from stacks.permissions import acknowledge
 
-PREPARED_DAYS = 90
+PREPARED_DAYS = 100
 """How long a prepared data set is kept: an execution that needs it later makes it again, and none begins with one that is near its end."""
 
 NO_ACCESS_LOGS = "Server access logs would need a second bucket; who wants a trail turns on CloudTrail data events."
@@ -27,10 +27,11 @@ class Storage(Construct):
     """The bucket: encrypted, over TLS only, closed to the public, versioned. It and the list are kept when the stack goes."""
 
     def __init__(self, scope: Construct, id: str, *, config: Config, encryption: Encryption) -> None:  # noqa: A002 - CDK's own name for it
-        """Adds the bucket and the model package group."""
+        """Adds the bucket, and the model package group unless an earlier deployment has left it."""
         super().__init__(scope, id)
         self.bucket = self.add_bucket(encryption)
-        self.model_packages = self.add_model_package_group(config)
+        if config.model_package_group == "new":
+            self.add_model_package_group(config.project)
 
     def add_bucket(self, encryption: Encryption) -> s3.Bucket:
         """One key's worth of requests to KMS a day, not one for each photo: that is what `bucket_key_enabled` does."""
@@ -66,16 +67,16 @@ class Storage(Construct):
             acknowledge(bucket, "NIST.800.53.R5-S3DefaultEncryptionKMS", s3_keys)
         return bucket
 
-    def add_model_package_group(self, config: Config) -> sagemaker.CfnModelPackageGroup:
+    def add_model_package_group(self, project: str) -> None:
         """Kept when the stack goes: SageMaker deletes no group that holds versions, and they say where the models in the bucket are from.
 
-        Its name is fixed, so a later deployment takes it over: `cdk deploy --import-existing-resources`.
+        Its name is fixed and it is identified by its ARN, so no later deployment can make it again, nor take it over by itself as
+        CloudFormation takes over things that are identified by their names: the next one must be told `model_package_group=existing`.
         """
         group = sagemaker.CfnModelPackageGroup(
             self,
             "ModelPackages",
-            model_package_group_name=config.project,
-            model_package_group_description=f"Every model that executions of {config.project} have trained, with what is known of it",
+            model_package_group_name=project,
+            model_package_group_description="Every model that executions have trained, with what is known of it",
         )
         group.apply_removal_policy(RemovalPolicy.RETAIN)
-        return group

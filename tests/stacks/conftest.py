@@ -30,7 +30,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "own security group": {**VPC, "security_group_id": "sg-0123456789abcdef0", "retraining": "rate(7 days)"},
     "API key": {"api_authorization": "api_key"},
     "open": {"api_authorization": "none", "web_acl": True},
-    "told": {"notify_email": "somebody@example.com", "monthly_budget_usd": 50, "endpoint_idle_hours": 0},
+    "told": {"notify_email": "somebody@example.com", "monthly_budget_usd": 50, "endpoint_idle_hours": 0, "model_package_group": "existing"},
     "everything": EVERYTHING,
 }
 """Between them every knob is turned once."""
