@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from xml.sax.saxutils import escape
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
@@ -66,6 +67,7 @@ class Permissions:
         self._note_decisions()
         self._ask_for_tasks()
         _ask_for_scaling()
+        _tell_who_may_list()
         _let_services_assume_roles()
         _ask_for_functions_of_the_api()
         _ask_for_logs_of_functions()
@@ -191,6 +193,24 @@ def _ask_for_scaling() -> None:
         )
 
     app.SERVICE_HANDLERS[SCALING] = handle_if_allowed
+
+
+def _tell_who_may_list() -> None:
+    """S3 says that there is no such object to those who may list its bucket; others get AccessDenied, whether there is one or not."""
+    handle = app.SERVICE_HANDLERS["s3"]
+
+    async def handle_and_hide(method: str, path: str, headers: dict[str, str], body: Any, query: Any) -> Any:
+        answer = await handle(method, path, headers, body, query)
+        bucket, _, key = path.lstrip("/").partition("/")
+        if answer[0] != 404 or method not in ("GET", "HEAD") or not key or b"NoSuchBucket" in bytes(answer[2] or b""):
+            return answer
+        denial = _denial(router.extract_access_key_id(headers, query), [Need("s3", "s3:ListBucket", f"arn:aws:s3:::{bucket}")])
+        if denial is None:
+            return answer
+        said = f"<Error><Code>AccessDenied</Code><Message>{escape(denial)}</Message></Error>"
+        return 403, {"Content-Type": "application/xml"}, b"" if method == "HEAD" else said.encode()
+
+    app.SERVICE_HANDLERS["s3"] = handle_and_hide
 
 
 def _as_logs_ask(action: str, resource: str) -> str:

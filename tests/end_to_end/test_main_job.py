@@ -1,113 +1,16 @@
-"""The main job as a user runs it: `python -m cli.demo` on a tiny set of real photos, and what it leaves behind.
+"""The main job as a user runs it, in strict local mode: what the demo said, and what it left behind.
 
-Takes about two minutes. Run: `make test`, or `pytest tests/end_to_end`. Needs what `make demo` needs: the package registries, once.
+Run: `make test`, or `pytest tests/end_to_end`.
 """
 
 import json
-import os
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from cli.demo_photos import chess_photos
-from cli.target import Target, local_target
 from lambdas.rules import PROFILER_RULES, default_rules
-from local.image_environment import ImageEnvironment
-from local.mode import LocalMode
-from tests.local.conftest import lives
-
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-USERS_HOME = Path(os.environ.get("WHIPPET_HOME") or REPOSITORY / ".local").resolve()
-CLASSES = ("bishop", "knight", "rook")
-PHOTOS_A_CLASS = 14
-DEMO_SECONDS = 540
-
-
-@dataclass(frozen=True)
-class Demo:
-    """A demo that has run and still runs: its record, its home, its output."""
-
-    home: Path
-    environment: dict[str, str]
-    record: dict[str, Any]
-    output: str
-    pids: tuple[int, ...]
-
-    @property
-    def target(self) -> Target:
-        """Local mode as the verbs see it."""
-        return local_target("whippet", LocalMode(self.home))
-
-    def whippet(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb."""
-        return run(["-c", "from cli.main import app; app()", *arguments], self.environment)
-
-
-def run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=DEMO_SECONDS, check=False
-    )
-
-
-def few_photos(folder: Path) -> Path:
-    """Three classes of real photos, and one file that only says that it is a photo."""
-    everything = chess_photos(USERS_HOME / "cache", lambda _line: None).folder.photos
-    for name in CLASSES:
-        (folder / name).mkdir(parents=True)
-        for number, key in enumerate(sorted(each for each in everything if each.split("/")[-2].lower().startswith(name))[:PHOTOS_A_CLASS]):
-            (folder / name / f"{number:02} photo{everything[key].suffix}").write_bytes(everything[key].read_bytes())
-    (folder / "rook" / "99 not a photo.jpg").write_text("these are words")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo in a home of its own, which shares only the image environment and the downloads with the user's."""
-    home = tmp_path_factory.mktemp("home")
-    USERS_HOME.joinpath("cache").mkdir(parents=True, exist_ok=True)
-    ImageEnvironment(USERS_HOME / "image").ensure(print, home / "image.log")
-    (home / "image").symlink_to(USERS_HOME / "image")
-    (home / "cache").symlink_to(USERS_HOME / "cache")
-    environment = {**os.environ, "WHIPPET_HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    try:
-        photos = few_photos(tmp_path_factory.mktemp("photos"))
-        done = run(["-m", "cli.demo", "--data", str(photos), "--jobs", "2", "--epochs", "12", "--project", "whippet"], environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-        pids = tuple(process.pid for process in processes_of(home))
-        yield Demo(home, environment, json.loads((home / "demo.json").read_text()), done.stdout, pids)
-    finally:
-        LocalMode(home).stop()
-
-
-def processes_of(home: Path) -> list[psutil.Process]:
-    """The processes that work in this home, by what they were started with."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-        if process.pid != os.getpid() and environment.get("WHIPPET_HOME") == str(home):
-            found.append(process)
-    return found
-
-
-def post(url: str, body: bytes, content_type: str) -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(url, body, {"Content-Type": content_type}, method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+from tests.end_to_end.conftest import CLASSES, PHOTOS_A_CLASS, Demo, call, post, run
 
 
 def test_the_record_says_what_happened(demo: Demo) -> None:
@@ -206,18 +109,24 @@ def test_the_report_is_one_page_that_needs_no_network(demo: Demo) -> None:
 
 
 def test_the_page_is_served(demo: Demo) -> None:
-    with urllib.request.urlopen(demo.target.page_url(), timeout=60) as answer:
-        assert answer.headers["Content-Type"].startswith("text/html")
-        assert b"predict" in answer.read()
+    status, kind, page = call(demo, demo.target.page_url())
+    assert status == 200
+    assert kind.startswith("text/html")
+    assert b"predict" in page
+
+
+def test_who_does_not_sign_is_not_answered(demo: Demo) -> None:
+    for url, body in ((demo.target.page_url(), None), (demo.record["api_url"], b"photo")):
+        status, _kind, answer = call(demo, url, body, signed=False)
+        assert (status, list(json.loads(answer))) == (403, ["error"])
 
 
 def test_what_is_no_photo_is_refused_with_a_sentence(demo: Demo) -> None:
-    url = demo.record["api_url"]
-    assert post(url, b"%PDF-1.7 words", "application/pdf")[0] == 415
-    status, answer = post(url, b"%PDF-1.7 words", "image/jpeg")
+    assert post(demo, b"%PDF-1.7 words", "application/pdf")[0] == 415
+    status, answer = post(demo, b"%PDF-1.7 words", "image/jpeg")
     assert (status, list(answer)) == (400, ["error"])
-    assert post(url, b"", "image/jpeg")[0] == 400
-    assert post(url, bytes(20_000_000), "image/jpeg")[0] == 413
+    assert post(demo, b"", "image/jpeg")[0] == 400
+    assert post(demo, bytes(20_000_000), "image/jpeg")[0] == 413
 
 
 @pytest.mark.parametrize(
@@ -241,12 +150,3 @@ def test_what_cannot_work_fails_in_the_first_state_and_starts_nothing(demo: Demo
     assert (execution["status"], execution["error"]) == ("FAILED", error)
     assert sentence in execution["cause"]
     assert demo.target.client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == jobs
-
-
-def test_down_leaves_no_process(demo: Demo) -> None:
-    """Last, for it takes the demo away."""
-    assert demo.pids
-    done = demo.whippet("down", "--local")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert [pid for pid in demo.pids if lives(pid)] == []
-    assert processes_of(demo.home) == []

@@ -149,6 +149,15 @@ def test_what_the_role_may_not_read_or_write_fails_the_job_in_awss_words(strict:
     assert mute["FailureReason"].startswith("ClientError: ") and "AccessDenied" in mute["FailureReason"]
 
 
+def test_only_who_may_list_is_told_that_an_object_is_missing(strict: StrictMode) -> None:
+    reads, lists = {"Action": "s3:GetObject", "Resource": f"{S3}/*"}, {"Action": "s3:ListBucket", "Resource": S3}
+    for statements, code in (((reads,), "AccessDenied"), ((reads, lists), "NoSuchKey")):
+        role = strict.role("lambda", *statements)
+        source = f"import boto3\n\ndef handler(event, context):\n    boto3.client('s3').get_object(Bucket='{BUCKET}', Key='absent')\n"
+        answer = strict.client("lambda").invoke(FunctionName=strict.function(source, role))
+        assert f"({code})" in answer["Payload"].read().decode()
+
+
 def test_what_one_role_has_read_another_may_not_read_from_its_cache(strict: StrictMode) -> None:
     lists, reads = {"Action": "s3:ListBucket", "Resource": S3}, {"Action": "s3:GetObject", "Resource": f"{S3}/inputs/*"}
     assert strict.process(strict.role("sagemaker", lists, reads), "pass")["ProcessingJobStatus"] == "Completed"

@@ -1,0 +1,160 @@
+"""What the main job alone does not do and the stack's roles are for: a second model, an abort, left-overs, an endpoint that nobody asks.
+
+Each exercise makes calls in the deployed stack's own functions and state machine, for strict local mode to note.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from lambdas.run_names import run_name, tuning_job_prefix
+from tests.end_to_end.conftest import Demo, call, post
+from tests.local.conftest import archive, training_fields, wait_until
+
+SECOND_MODEL = {
+    "debugger": "managed",
+    "epochs": 12,
+    "tuning": {"max_jobs": 1, "max_parallel_jobs": 1, "epochs": 6},
+    "gate": {"tolerance": 1, "class_tolerance": 1},
+    "deployment": {"keep_versions": 1, "max_instance_count": 1, "update": "all_at_once"},
+}
+ENDED = ("Completed", "Stopped", "Failed")
+
+
+def update_the_endpoint(demo: Demo) -> None:
+    """A second model, judged by AWS's Debugger, takes the endpoint over; the first one is forgotten, and nothing scales any more."""
+    execution = finished(demo, started(demo, SECOND_MODEL))
+    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    assert json.loads(execution["output"])["deployed"], execution["output"]
+
+
+def fail_at_once(demo: Demo) -> None:
+    """An execution that fails in its first state is cleaned up after, and its failure told."""
+    assert finished(demo, started(demo, {"epochs": 0}))["status"] == "FAILED"
+
+
+def abort_while_tuning(demo: Demo) -> None:
+    """Step Functions stops the job that it waits for, and the reaper comes for whatever else there is."""
+    sagemaker, before = demo.target.client("sagemaker"), tuning_jobs(demo)
+    arn = started(demo, {"tuning": {"max_jobs": 50, "max_parallel_jobs": 1}})
+    (name,) = wait_until(lambda: tuning_jobs(demo) - before, bool, 90)
+    demo.target.client("stepfunctions").stop_execution(executionArn=arn, error="ByHand", cause="enough")
+    wait_until(
+        lambda: sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)["HyperParameterTuningJobStatus"],
+        lambda status: status in ENDED,
+        60,
+    )
+
+
+def tidy_up(demo: Demo, function: str) -> None:
+    """The function ends jobs of every kind, a model and an endpoint config of a run whose execution is over."""
+    start = datetime.now(UTC).replace(microsecond=0)
+    arn = f"{demo.target.outputs().state_machine.replace(':stateMachine:', ':execution:')}:{function}-{time.monotonic_ns()}"
+    run = run_name("whippet", arn, start)
+    left = leave_behind(demo, run, f"{tuning_job_prefix('whippet', start)}{time.monotonic_ns() % 16**8:08x}")
+    detail = {"executionArn": arn, "startDate": int(start.timestamp() * 1000), "status": "ABORTED"}
+    event = {"execution_arn": arn, "start_time": start.isoformat(), "detail": detail}
+    answer = invoked(demo, function, event)
+    done = answer.get(run, answer)
+    assert set(done["stopped"]) | set(done["deleted"]) >= left, answer
+    assert done["left"] == []
+
+
+def leave_behind(demo: Demo, run: str, tuning_job: str) -> set[str]:
+    """A processing, a tuning and a training job that run, a model and an endpoint config; the names."""
+    sagemaker, bucket = demo.target.client("sagemaker"), demo.target.outputs().bucket
+    program = f"s3://{bucket}/code/endless/sourcedir.tar.gz"
+    body = archive({"train.py": "import time\ntime.sleep(600)"})
+    demo.target.client("s3").put_object(Bucket=bucket, Key="code/endless/sourcedir.tar.gz", Body=body)
+    roles = {each["RoleName"]: each["Arn"] for each in demo.target.client("iam").get_paginator("list_roles").paginate().search("Roles[]")}
+    role = {
+        kind: next(arn for name, arn in roles.items() if kind in name) for kind in ("RolesTraining", "RolesPreparation", "RolesHosting")
+    }
+    fields = {**training_fields(bucket, program), "RoleArn": role["RolesTraining"]}
+    fields["OutputDataConfig"] = {"S3OutputPath": f"s3://{bucket}/executions/{run}"}
+    values = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code/sourcedir.tar.gz"}
+    processing, training, model = f"{run}-prepare-00000000", f"{run}-train-00000000", f"{run}-00000000"
+    sagemaker.create_training_job(TrainingJobName=training, HyperParameters=values, **fields)
+    sagemaker.create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=tuning_job,
+        HyperParameterTuningJobConfig={
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "objective:valid_loss"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0.1", "MaxValue": "0.2"}]},
+        },
+        TrainingJobDefinition={"StaticHyperParameters": values, **fields},
+        Tags=[{"Key": "execution", "Value": run}],
+    )
+    sagemaker.create_processing_job(
+        ProcessingJobName=processing,
+        RoleArn=role["RolesPreparation"],
+        AppSpecification={"ImageUri": "image", "ContainerEntrypoint": ["sleep", "600"]},
+        ProcessingResources={"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5}},
+    )
+    artefact = f"s3://{bucket}/executions/none/model.tar.gz"
+    sagemaker.create_model(
+        ModelName=model, PrimaryContainer={"Image": "image", "ModelDataUrl": artefact}, ExecutionRoleArn=role["RolesHosting"]
+    )
+    variant = {"VariantName": "AllTraffic", "ModelName": model, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=model, ProductionVariants=[variant])
+    return {processing, tuning_job, training, model}
+
+
+def look_at_all_executions(demo: Demo) -> None:
+    """The reaper's round every quarter of an hour."""
+    invoked(demo, "reap-execution", {})
+
+
+def sleep_and_wake(demo: Demo) -> None:
+    """An endpoint that nobody asks is deleted, and the next photo brings it back."""
+    functions, name = demo.target.client("lambda"), "whippet-stop-idle-endpoint"
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, "IDLE_HOURS": "0.0005"}})
+    answer = wait_until(lambda: invoked(demo, "stop-idle-endpoint", {}), lambda seen: seen["deleted"], 60)
+    assert "nobody asked it anything" in answer["reason"]
+    status, answer = post(demo, photo(demo), "image/jpeg")
+    assert (status, list(answer)) == (503, ["error"])
+    wait_until(lambda: post(demo, photo(demo), "image/jpeg"), lambda seen: seen[0] == 200, 90)
+
+
+def look_at_the_page(demo: Demo) -> None:
+    """GET /."""
+    assert call(demo, demo.target.page_url())[0] == 200
+
+
+def photo(demo: Demo) -> bytes:
+    """One of the uploaded photos."""
+    bucket, s3 = demo.target.outputs().bucket, demo.target.client("s3")
+    key = next(each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix="data/rook/")["Contents"])
+    return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def invoked(demo: Demo, function: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The answer of one of the stack's functions."""
+    answer = demo.target.client("lambda").invoke(FunctionName=f"whippet-{function}", Payload=json.dumps(event))
+    body: dict[str, Any] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, body
+    return body
+
+
+def started(demo: Demo, value: dict[str, Any]) -> str:
+    """The ARN of a new execution."""
+    machine = demo.target.outputs().state_machine
+    return str(demo.target.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(value))["executionArn"])
+
+
+def finished(demo: Demo, arn: str) -> dict[str, Any]:
+    """An execution, once it has ended."""
+    states = demo.target.client("stepfunctions")
+    execution: dict[str, Any] = wait_until(
+        lambda: states.describe_execution(executionArn=arn), lambda seen: seen["status"] != "RUNNING", 240
+    )
+    return execution
+
+
+def tuning_jobs(demo: Demo) -> set[str]:
+    """The names of all tuning jobs."""
+    listed = demo.target.client("sagemaker").list_hyper_parameter_tuning_jobs(MaxResults=100)
+    return {each["HyperParameterTuningJobName"] for each in listed["HyperParameterTuningJobSummaries"]}
