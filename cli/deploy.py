@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from botocore.exceptions import ClientError
 
 from cli.errors import RefusedError
 from cli.options import Local, Project
@@ -22,6 +23,7 @@ from cli.target import REPOSITORY, Target, home, open_target
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
 CONTEXT_OPTIONS = ("-c", "--context")
+GROUP = "AWS::SageMaker::ModelPackageGroup"
 TAIL = 25
 """Lines of the log shown when a command fails."""
 
@@ -111,13 +113,27 @@ def cdk_commands(target: Target, further: Sequence[str]) -> list[list[str]]:
     context, further = split_context(further)
     asked = any(argument.startswith("--require-approval") for argument in further)
     approval = [] if asked else ["--require-approval", "never" if target.local else "broadening"]
-    # The model package group outlives `cdk destroy` under its fixed name; a later deployment takes it over.
-    existing = [] if target.local else ["--import-existing-resources"]
+    named = ["--context", f"project={target.project}", *(["--context", "model_package_group=existing"] if is_group_left(target) else [])]
     return [
-        ["synth", "--quiet", "--output", assembly, "--context", f"project={target.project}", *context],
+        ["synth", "--quiet", "--output", assembly, *named, *context],
         ["bootstrap", f"aws://{account}/{target.region}"],
-        ["deploy", "--all", "--app", assembly, *existing, *approval, *further],
+        ["deploy", "--all", "--app", assembly, *approval, *further],
     ]
+
+
+def is_group_left(target: Target) -> bool:
+    """Whether the project's model package group is there and no resource of its stack: it outlives `cdk destroy`, and cannot be made twice.
+
+    CloudFormation's own `--import-existing-resources` takes over only what is identified by its name, and a group is by its ARN.
+    """
+    try:
+        target.client("sagemaker").describe_model_package_group(ModelPackageGroupName=target.project)
+    except ClientError:
+        return False  # it is not there; one that we may not see, the deployment itself finds
+    if target.stack() is None:
+        return True
+    pages = target.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=target.project)
+    return GROUP not in {resource["ResourceType"] for page in pages for resource in page["StackResourceSummaries"]}
 
 
 def split_context(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """The CDK command line as `whippet deploy` starts it: a small program of our own in its place. Run: `make test`."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from cli.deploy import CdkCommandLine, cdk_command_line, cdk_commands
 from cli.errors import RefusedError
-from tests.cli.fakes import FakeMachine, target
+from tests.cli.fakes import FakeCloudFormation, FakeMachine, Pages, client_error, target
 
 
 class FakeSts:
@@ -25,8 +26,34 @@ def program(folder: Path, script: str) -> Path:
     return file
 
 
-def commands(*further: str, machine: FakeMachine | None = None) -> dict[str, list[str]]:
-    return {command[0]: command[1:] for command in cdk_commands(target(machine, sts=FakeSts()), further)}
+@dataclass
+class FakeRegistry:
+    """SageMaker with the project's model package group, or without."""
+
+    group: bool = False
+
+    def describe_model_package_group(self, ModelPackageGroupName: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+        if not self.group:
+            raise client_error("ValidationException", f"Model Package Group {ModelPackageGroupName} does not exist.")
+        return {"ModelPackageGroupName": ModelPackageGroupName}
+
+
+@dataclass
+class FakeStacks(FakeCloudFormation):
+    """One stack of these types of resources, or none."""
+
+    types: tuple[str, ...] = ()
+
+    def get_paginator(self, operation: str) -> Pages:
+        assert operation == "list_stack_resources"
+        return Pages(lambda StackName: [{"StackResourceSummaries": [{"ResourceType": each} for each in self.types]}])  # noqa: N803
+
+
+def commands(
+    *further: str, machine: FakeMachine | None = None, group: bool = False, stacks: FakeStacks | None = None
+) -> dict[str, list[str]]:
+    clients = {"sts": FakeSts(), "sagemaker": FakeRegistry(group), "cloudformation": stacks or FakeStacks(None)}
+    return {command[0]: command[1:] for command in cdk_commands(target(machine, **clients), further)}
 
 
 def test_the_assembly_is_made_once_and_deployed() -> None:
@@ -39,10 +66,26 @@ def test_the_assembly_is_made_once_and_deployed() -> None:
 
 def test_aws_asks_before_it_broadens_permissions_unless_told_otherwise() -> None:
     assert commands()["deploy"][-2:] == ["--require-approval", "broadening"]
-    assert "--import-existing-resources" in commands()["deploy"]
-    assert "--import-existing-resources" not in commands(machine=FakeMachine())["deploy"]
     assert commands(machine=FakeMachine())["deploy"][-2:] == ["--require-approval", "never"]
     assert commands("--require-approval=never", "--verbose")["deploy"][-2:] == ["--require-approval=never", "--verbose"]
+
+
+BUCKET, GROUP = "AWS::S3::Bucket", "AWS::SageMaker::ModelPackageGroup"
+
+
+@pytest.mark.parametrize(
+    ("group", "stacks", "left"),
+    [
+        (False, FakeStacks(None), False),
+        (True, FakeStacks(None), True),
+        (True, FakeStacks({"StackName": "whippet"}, (BUCKET, GROUP)), False),
+        (True, FakeStacks({"StackName": "whippet"}, (BUCKET,)), True),
+    ],
+    ids=["a first deployment", "one after cdk destroy", "the second of a stack", "the second of one after cdk destroy"],
+)
+def test_a_model_package_group_that_an_earlier_stack_left_is_not_made_again(group: bool, stacks: FakeStacks, left: bool) -> None:
+    for machine in (None, FakeMachine()):
+        assert ("model_package_group=existing" in commands(machine=machine, group=group, stacks=stacks)["synth"]) is left
 
 
 @pytest.mark.parametrize(
