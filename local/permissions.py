@@ -51,7 +51,9 @@ def sagemaker_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
         needs.append(Need("sagemaker", "sagemaker:AddTags", arns[0], context))
     if operation.startswith("Create"):
         needs += [_passed(role, arns[0]) for role in _roles(request)]
-    return needs
+    # "Your IAM execution role" needs it, says AWS of deployments that alarms take back: here it is the caller's.
+    alarms = request.get("DeploymentConfig", {}).get("AutoRollbackConfiguration", {}).get("Alarms", ())
+    return needs + [Need("monitoring", "cloudwatch:DescribeAlarms", _alarm(each["AlarmName"])) for each in alarms]
 
 
 def invocation_needs(path: str) -> list[Need]:
@@ -109,7 +111,8 @@ def _resources(operation: str, request: Mapping[str, Any]) -> Sequence[str]:
     if operation.endswith("ModelPackage"):
         return [sagemaker_arn("model-package", str(request.get("ModelPackageArn") or request.get("ModelPackageName", "")))]
     if operation == "ListModelPackages" and "ModelPackageGroupName" in request:
-        return [_named("ModelPackageGroup", request)]
+        # AWS's reference has the versions, its examples have the group: whichever it asks about, who may both may list.
+        return [_named("ModelPackageGroup", request), _next_version(request)]
     match = re.fullmatch(r"(?:Create|Describe|Update|Stop|Delete)(\w+)", operation)
     return [_named(match.group(1), request)] if match and match.group(1) in KINDS else ["*"]
 
@@ -122,6 +125,10 @@ def _named(kind: str, request: Mapping[str, Any]) -> str:
 def _next_version(request: Mapping[str, Any]) -> str:
     """A version gets its number when it is made; no policy of ours names one, so that any number stands for it."""
     return sagemaker_arn("model-package", f"{str(request['ModelPackageGroupName']).rpartition('/')[2]}/1")
+
+
+def _alarm(name: str) -> str:
+    return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
 
 
 def _roles(request: Mapping[str, Any]) -> list[str]:

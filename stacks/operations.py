@@ -149,7 +149,9 @@ class Operations(Construct):
         project = self.config.project
         hours = str(self.config.endpoint_idle_hours)
         function = self.add("StopIdleEndpoint", "stop_idle_endpoint", Duration.minutes(5), PROJECT=project, IDLE_HOURS=hours)
-        allow_looking_at_deployments(function.role, project, why="An endpoint that no request would wake as it is stays.")
+        why = "An endpoint that no request would wake as it is stays."
+        allow(function.role, ["sagemaker:DescribeEndpoint"], resource_arn(self, "sagemaker", f"endpoint/{project}"), why=why)
+        allow_reading_model_packages(function.role, project, why=why)
         allow_deleting_endpoint(function.role, project, why="It removes the endpoint that nobody has asked for so long.")
         why = "It counts what the endpoint was asked."
         reading = "CloudWatch reads metrics without naming a resource."

@@ -1,4 +1,4 @@
-"""What the main job alone does not do and the stack's roles are for: a second model, an abort, left-overs, an endpoint that nobody asks.
+"""What the main job alone does not do and the stack's roles are for: a second model, aborts, left-overs, an endpoint that nobody asks.
 
 Each exercise makes calls in the deployed stack's own functions and state machine, for strict local mode to note.
 """
@@ -34,17 +34,33 @@ def fail_at_once(demo: Demo) -> None:
     assert finished(demo, started(demo, {"epochs": 0}))["status"] == "FAILED"
 
 
-def abort_while_tuning(demo: Demo) -> None:
-    """Step Functions stops the job that it waits for, and the reaper comes for whatever else there is."""
-    sagemaker, before = demo.target.client("sagemaker"), tuning_jobs(demo)
-    arn = started(demo, {"tuning": {"max_jobs": 50, "max_parallel_jobs": 1}})
-    (name,) = wait_until(lambda: tuning_jobs(demo) - before, bool, 90)
+def abort_jobs(demo: Demo) -> None:
+    """Step Functions stops the job that it waits for, whatever the job is; the reaper, who would come too, is kept away."""
+    few = {"max_jobs": 1, "max_parallel_jobs": 1, "epochs": 1}
+    events = demo.target.client("events")
+    events.disable_rule(Name="whippet-reap-execution")
+    try:
+        abort(demo, {"seed": 7}, "processing_job", "ProcessingJob", "ProcessingJobSummaries")
+        abort(demo, {"tuning": {**few, "max_jobs": 50}}, "hyper_parameter_tuning_job", "HyperParameterTuningJob")
+        abort(demo, {"tuning": few, "epochs": 1000}, "training_job", "TrainingJob", part="-train-")
+    finally:
+        events.enable_rule(Name="whippet-reap-execution")
+
+
+def abort(demo: Demo, value: dict[str, Any], kind: str, noun: str, members: str = "", part: str = "whippet") -> None:
+    """An execution that is stopped while a job of one kind runs; `part` is of the names of those jobs."""
+    sagemaker, members = demo.target.client("sagemaker"), members or f"{noun}Summaries"
+
+    def names() -> set[str]:
+        listed = getattr(sagemaker, f"list_{kind}s")(MaxResults=100, NameContains=part)[members]
+        return {each[f"{noun}Name"] for each in listed}
+
+    before = names()
+    arn = started(demo, value)
+    (name,) = wait_until(lambda: names() - before, bool, 90)
     demo.target.client("stepfunctions").stop_execution(executionArn=arn, error="ByHand", cause="enough")
-    wait_until(
-        lambda: sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)["HyperParameterTuningJobStatus"],
-        lambda status: status in ENDED,
-        60,
-    )
+    describe = getattr(sagemaker, f"describe_{kind}")
+    wait_until(lambda: describe(**{f"{noun}Name": name})[f"{noun}Status"], lambda status: status in ENDED, 60)
 
 
 def tidy_up(demo: Demo, function: str) -> None:
@@ -67,11 +83,7 @@ def leave_behind(demo: Demo, run: str, tuning_job: str) -> set[str]:
     program = f"s3://{bucket}/code/endless/sourcedir.tar.gz"
     body = archive({"train.py": "import time\ntime.sleep(600)"})
     demo.target.client("s3").put_object(Bucket=bucket, Key="code/endless/sourcedir.tar.gz", Body=body)
-    roles = {each["RoleName"]: each["Arn"] for each in demo.target.client("iam").get_paginator("list_roles").paginate().search("Roles[]")}
-    role = {
-        kind: next(arn for name, arn in roles.items() if kind in name) for kind in ("RolesTraining", "RolesPreparation", "RolesHosting")
-    }
-    fields = {**training_fields(bucket, program), "RoleArn": role["RolesTraining"]}
+    fields = {**training_fields(bucket, program), "RoleArn": job_role(demo, "RolesTraining")}
     fields["OutputDataConfig"] = {"S3OutputPath": f"s3://{bucket}/executions/{run}"}
     values = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code/sourcedir.tar.gz"}
     processing, training, model = f"{run}-prepare-00000000", f"{run}-train-00000000", f"{run}-00000000"
@@ -89,17 +101,62 @@ def leave_behind(demo: Demo, run: str, tuning_job: str) -> set[str]:
     )
     sagemaker.create_processing_job(
         ProcessingJobName=processing,
-        RoleArn=role["RolesPreparation"],
+        RoleArn=job_role(demo, "RolesPreparation"),
         AppSpecification={"ImageUri": "image", "ContainerEntrypoint": ["sleep", "600"]},
         ProcessingResources={"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5}},
     )
-    artefact = f"s3://{bucket}/executions/none/model.tar.gz"
-    sagemaker.create_model(
-        ModelName=model, PrimaryContainer={"Image": "image", "ModelDataUrl": artefact}, ExecutionRoleArn=role["RolesHosting"]
-    )
-    variant = {"VariantName": "AllTraffic", "ModelName": model, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
-    sagemaker.create_endpoint_config(EndpointConfigName=model, ProductionVariants=[variant])
+    make_model(demo, model, f"s3://{bucket}/executions/none/model.tar.gz")
     return {processing, tuning_job, training, model}
+
+
+def take_back(demo: Demo) -> None:
+    """An endpoint that serves what nobody verified goes back to the newest deployed version."""
+    sagemaker, bucket = demo.target.client("sagemaker"), demo.target.outputs().bucket
+    served = sagemaker.describe_endpoint(EndpointName="whippet")["EndpointConfigName"]
+    arn, start = f"{demo.target.outputs().state_machine.replace(':stateMachine:', ':execution:')}:moved", datetime.now(UTC)
+    run = run_name("whippet", arn, start)
+    serve = "#!/bin/sh\nexec python3 -m http.server --bind 127.0.0.1 $SAGEMAKER_BIND_TO_PORT\n"
+    artefact = {"Bucket": bucket, "Key": f"executions/{run}/model.tar.gz"}
+    demo.target.client("s3").put_object(**artefact, Body=archive({"code/serve": serve, "ping": "pong"}))
+    uri = f"s3://{bucket}/{artefact['Key']}"
+    make_model(demo, f"{run}-00000000", uri)
+    sagemaker.update_endpoint(EndpointName="whippet", EndpointConfigName=f"{run}-00000000")
+    in_service(demo, f"{run}-00000000")
+    invoked(demo, "reap-execution", {"detail": {"executionArn": arn, "startDate": int(start.timestamp() * 1000), "status": "ABORTED"}})
+    in_service(demo, served)
+
+
+def in_service(demo: Demo, config: str) -> None:
+    """Wait until the endpoint serves a config."""
+    wait_until(
+        lambda: demo.target.client("sagemaker").describe_endpoint(EndpointName="whippet"),
+        lambda seen: (seen["EndpointStatus"], seen["EndpointConfigName"]) == ("InService", config),
+        90,
+    )
+
+
+def make_model(demo: Demo, name: str, uri: str) -> None:
+    """A model and an endpoint config of one name, by the user."""
+    sagemaker = demo.target.client("sagemaker")
+    role = job_role(demo, "RolesHosting")
+    sagemaker.create_model(ModelName=name, PrimaryContainer={"Image": "image", "ModelDataUrl": uri}, ExecutionRoleArn=role)
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+
+
+def job_role(demo: Demo, part: str) -> str:
+    """The ARN of the one role with this in its name."""
+    pages = demo.target.client("iam").get_paginator("list_roles").paginate()
+    (arn,) = [each["Arn"] for page in pages for each in page["Roles"] if part in each["RoleName"]]
+    return str(arn)
+
+
+def miss_a_report(demo: Demo) -> None:
+    """A report that is not there is told from one that may not be read."""
+    bucket = demo.target.outputs().bucket
+    served = demo.target.client("sagemaker").describe_endpoint(EndpointName="whippet")["EndpointConfigName"]
+    event = {"endpoint": "whippet", "endpoint_config": served, "report": f"s3://{bucket}/executions/none/report/"}
+    demo.target.client("lambda").invoke(FunctionName="whippet-verify-endpoint", Payload=json.dumps(event))
 
 
 def look_at_all_executions(demo: Demo) -> None:
@@ -152,9 +209,3 @@ def finished(demo: Demo, arn: str) -> dict[str, Any]:
         lambda: states.describe_execution(executionArn=arn), lambda seen: seen["status"] != "RUNNING", 240
     )
     return execution
-
-
-def tuning_jobs(demo: Demo) -> set[str]:
-    """The names of all tuning jobs."""
-    listed = demo.target.client("sagemaker").list_hyper_parameter_tuning_jobs(MaxResults=100)
-    return {each["HyperParameterTuningJobName"] for each in listed["HyperParameterTuningJobSummaries"]}

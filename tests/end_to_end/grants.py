@@ -1,7 +1,8 @@
 """The grants of a stack's roles, held against what strict local mode decided: each one is needed, or it is said why nothing shows it.
 
-A grant is one action on one resource pattern in one statement. It is needed when a call that was allowed is denied without it: its role's
-policies are evaluated again, by the engine's own evaluator, with that one grant taken out.
+A grant is one action on one resource pattern in one statement; a log group's ARN and the same with `:*` are one pattern, since AWS writes
+both. It is needed when a call that was allowed is denied without it: its role's policies are evaluated again, by the engine's own
+evaluator, with that one grant taken out.
 """
 
 import copy
@@ -64,7 +65,7 @@ def grants(policies: Documents) -> list[Grant]:
         for name, document in policies.items()
         for index, statement in enumerate(document["Statement"])
         for action in listed(statement["Action"])
-        for resource in listed(statement["Resource"])
+        for resource in dict.fromkeys(pattern(each) for each in listed(statement["Resource"]))
         if statement["Effect"] == "Allow"
     ]
 
@@ -75,7 +76,7 @@ def without(policies: Documents, grant: Grant) -> Documents:
     statements = changed[grant.policy]["Statement"]
     whole = statements.pop(grant.statement)
     other_actions = [each for each in listed(whole["Action"]) if each != grant.action]
-    other_resources = [each for each in listed(whole["Resource"]) if each != grant.resource]
+    other_resources = [each for each in listed(whole["Resource"]) if pattern(each) != grant.resource]
     statements += [{**whole, "Action": other_actions}] if other_actions else []
     statements += [{**whole, "Action": [grant.action], "Resource": other_resources}] if other_resources else []
     return changed
@@ -96,7 +97,8 @@ def verdict(policies: Documents, grant: Grant, decided: Iterable[Decision]) -> s
 def fits(policies: Documents, grant: Grant, asked: Decision) -> bool:
     """Whether the grant alone allows what was asked."""
     whole = policies[grant.policy]["Statement"][grant.statement]
-    return allows([{"Statement": [{**whole, "Action": [grant.action], "Resource": [grant.resource]}]}], asked)
+    own = [each for each in listed(whole["Resource"]) if pattern(each) == grant.resource]
+    return allows([{"Statement": [{**whole, "Action": [grant.action], "Resource": own}]}], asked)
 
 
 def judged(roles: Mapping[str, tuple[str, Documents]], decisions: Iterable[Decision]) -> dict[tuple[str, Grant], str]:
@@ -107,6 +109,11 @@ def judged(roles: Mapping[str, tuple[str, Documents]], decisions: Iterable[Decis
         for logical_id, (name, policies) in roles.items()
         for grant in grants(policies)
     }
+
+
+def pattern(resource: str) -> str:
+    """A resource, by the shorter of the two ways in which log groups are written."""
+    return resource.removesuffix(":*") if ":log-group:" in resource else resource
 
 
 def listed(value: str | list[str]) -> list[str]:

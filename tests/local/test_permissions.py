@@ -32,7 +32,7 @@ GROUP = {"ModelPackageGroupName": "whippet"}
             {"ModelPackageArn": f"{ARN}model-package/whippet/3"},
             ["UpdateModelPackage model-package/whippet/3"],
         ),
-        ("ListModelPackages", GROUP, ["ListModelPackages model-package-group/whippet"]),
+        ("ListModelPackages", GROUP, ["ListModelPackages model-package-group/whippet", "ListModelPackages model-package/whippet/1"]),
         ("ListTrainingJobs", {}, ["ListTrainingJobs *"]),
         ("ListTags", {"ResourceArn": f"{ARN}model/m"}, ["ListTags model/m"]),
         ("DescribeEndpoint", {}, ["DescribeEndpoint endpoint/"]),
@@ -49,6 +49,12 @@ def test_who_tags_and_passes_a_role_needs_permission_for_both() -> None:
     assert (create.action, tag.action, passed.action) == ("sagemaker:CreateTrainingJob", "sagemaker:AddTags", "iam:PassRole")
     assert create.context == tag.context == {"aws:RequestTag/project": "whippet", "aws:TagKeys": ["project"]}
     assert (passed.resource, passed.context["iam:PassedToService"]) == (ROLE, "sagemaker.amazonaws.com")
+
+
+def test_who_lets_alarms_take_an_update_back_may_look_at_them() -> None:
+    rollback = {"DeploymentConfig": {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}}
+    *_, look = sagemaker_needs("UpdateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c", **rollback})
+    assert (look.action, look.resource) == ("cloudwatch:DescribeAlarms", "arn:aws:cloudwatch:us-east-1:000000000000:alarm:a")
 
 
 def test_the_role_of_a_tuning_jobs_training_jobs_is_passed_too() -> None:
