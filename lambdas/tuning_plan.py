@@ -11,8 +11,8 @@ from lambdas.input_values import InvalidExecutionInput, shown
 from lambdas.tuning_input import Completion, Tuning
 
 WARM_START_TYPE = "TransferLearning"
-"""Photos, weights and code may have changed since the earlier tuning jobs. SageMaker refuses the other type, IdenticalDataAndAlgorithm, where
-the training image or the data differ, and its best job may be one of another execution, whose photos were others."""
+"""Photos, weights and code may have changed since the earlier tuning jobs. SageMaker refuses the other type, IdenticalDataAndAlgorithm,
+where the training image or the data differ, and its best job may be one of another execution, whose photos were others."""
 
 
 def tuning(asked: ExecutionInput, project: str) -> dict[str, Any]:

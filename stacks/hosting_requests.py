@@ -45,11 +45,12 @@ def create_model_package() -> Request:
 
 
 def record_deployment() -> Request:
-    """UpdateModelPackage: approved, and what the endpoint was given; these properties are added to those of the registration."""
+    """UpdateModelPackage: approved, what the endpoint was given and when; these properties are added to those of the registration."""
+    deployed = {"endpoint_config": "$endpoint_config", "model": "$model", "deployed_at": "$states.context.State.EnteredTime"}
     return {
         "ModelPackageArn": jsonata("$package"),
         "ModelApprovalStatus": "Approved",
-        "CustomerMetadataProperties": {"endpoint_config": jsonata("$endpoint_config"), "model": jsonata("$model")},
+        "CustomerMetadataProperties": {key: jsonata(value) for key, value in deployed.items()},
     }
 
 

@@ -115,10 +115,12 @@ def test_a_worse_model_is_kept_back() -> None:
     assert answer["champion"]["difference"] == pytest.approx(-0.1)
 
 
-def test_one_look_finds_the_champion() -> None:
+def test_a_model_that_was_registered_earlier_and_deployed_later_is_the_champion() -> None:
     registry = deployed()
-    assess(event(), reports(called(30), called(30)), registry)
-    assert registry.described == [f"{ARN}/3", f"{ARN}/2"]
+    old, new = registry.versions[0], registry.versions[1]
+    old["CustomerMetadataProperties"], new["CustomerMetadataProperties"] = new["CustomerMetadataProperties"], {"endpoint_config": "c"}
+    old["CustomerMetadataProperties"]["deployed_at"] = "2026-11-10T00:00:00.000Z"
+    assert assess(event(), reports(called(30), called(30)), registry)["champion"]["version"] == "1"
 
 
 def test_nobody_asks_for_the_champion_where_the_input_does_not() -> None:

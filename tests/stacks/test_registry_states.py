@@ -1,9 +1,11 @@
 """The model registry in the machine: what is registered, who may keep a model from being deployed, and what the execution's end tells."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from lambdas.registry import DEPLOYED, DEPLOYED_AT
 from stacks.registry_states import APPROVAL_SECONDS, LATER_APPROVAL_SECONDS, MOST_APPROVAL_LOOKS, SHORT_APPROVAL_LOOKS
 from tests.stacks.execution import TaskError
 from tests.stacks.fake_sagemaker import LOOKS, PACKAGE, asked_for, run, verdict
@@ -43,11 +45,11 @@ def test_the_registration_is_the_same_in_every_try() -> None:
 def test_what_was_deployed_is_recorded_once_it_is_verified() -> None:
     done = run()
     (recorded,) = asked_for(done, "updateModelPackage")
-    assert recorded == {
-        "ModelPackageArn": PACKAGE,
-        "ModelApprovalStatus": "Approved",
-        "CustomerMetadataProperties": {"endpoint_config": done.output["endpoint_config"], "model": done.output["model"]},
-    }
+    told = recorded.pop("CustomerMetadataProperties")
+    assert recorded == {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": "Approved"}
+    assert (told["endpoint_config"], told["model"]) == (done.output["endpoint_config"], done.output["model"])
+    assert datetime.fromisoformat(told[DEPLOYED_AT]).tzinfo, "the registry goes by this time"
+    assert set(told) == {DEPLOYED, DEPLOYED_AT, "model"}
     assert done.visited.index("VerifyEndpoint") < done.visited.index("RecordDeployment")
 
 
