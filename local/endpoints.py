@@ -241,15 +241,19 @@ class Endpoints:
                 self._change(name, status, FailureReason=reason[:REASON_LIMIT], PendingDeploymentSummary=None)
 
     def _watch(self) -> None:
-        """Start a server again that has ended by itself; after a few times in a row its endpoint has failed."""
         while not self._closing.wait(WATCH_INTERVAL_S):
-            for name, fleet in list(self._fleets.items()):
-                if not fleet.is_alive() and name not in self._shifting:
-                    self._restart(name, fleet)
+            self.look_after()
+
+    def look_after(self) -> None:
+        """Start servers again that have ended by themselves; after a few times in a row an endpoint has failed."""
+        for name, fleet in list(self._fleets.items()):
+            if not fleet.is_alive():
+                self._restart(name, fleet)
 
     def _restart(self, name: str, dead: Fleet) -> None:
         with self._lock:
-            if self._fleets.get(name) is not dead or self._closing.is_set():
+            # While it is updated, the new server takes over, or the update's end leaves the dead one to the next look.
+            if self._fleets.get(name) is not dead or self._closing.is_set() or self.describe(name)["EndpointStatus"] != "InService":
                 return
             del self._fleets[name]
             tail = dead.log_tail()

@@ -16,10 +16,12 @@ from local.endpoint_metrics import EndpointMetrics
 from local.endpoints import Endpoints
 from local.model_server import ModelServer
 from local.models import EndpointConfigs, Models
+from local.shapes import ServiceError
 from local.store import Store
 from tests.local.conftest import IMAGE, ROLE, archive, wait_until
 from tests.local.fakes import FakeS3, fake_tools
 from tests.local.test_deployments import FakeCloudWatch
+from tests.local.test_endpoint_metrics import FakeCloudWatch as CountingCloudWatch
 from tests.local.test_endpoints import SERVE
 
 
@@ -92,3 +94,37 @@ def test_a_port_that_somebody_else_took_is_left_for_another(tmp_path: Path, take
     finally:
         server.stop()
     assert not server.is_alive()
+
+
+def test_a_server_that_dies_while_its_endpoint_is_updated_is_not_started_beside_the_new_one(tmp_path: Path) -> None:
+    """Whichever of the two came last would have taken over, also the old one."""
+    s3, store = FakeS3(), Store(tmp_path / "state")
+    serve = SERVE.replace("/usr/bin/env python", sys.executable)
+    waits = f"import time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)\nprint("
+    s3.objects |= {"old.tar.gz": archive({"code/serve": serve, "word.txt": "old"})}
+    s3.objects |= {"new.tar.gz": archive({"code/serve": serve.replace("print(", waits, 1), "word.txt": "new"})}
+    models = Models(store)
+    configs = EndpointConfigs(store, models)
+    for name in ("old", "new"):
+        container = {"Image": IMAGE, "ModelDataUrl": f"s3://b/{name}.tar.gz"}
+        models.create({"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": ROLE})
+        variant = {"VariantName": "v", "ModelName": name, "InitialInstanceCount": 1}
+        configs.create({"EndpointConfigName": name, "ProductionVariants": [variant]})
+    metrics = EndpointMetrics(CountingCloudWatch())
+    endpoints = Endpoints(store, configs, models, fake_tools(tmp_path, s3), Alarms(FakeCloudWatch({})), metrics)
+    try:
+        endpoints.create({"EndpointName": "e", "EndpointConfigName": "old"})
+        wait_until(lambda: endpoints.describe("e"), lambda seen: seen["EndpointStatus"] == "InService", 30)
+        endpoints.update({"EndpointName": "e", "EndpointConfigName": "new"})
+        with pytest.raises(ServiceError, match="does not answer"):
+            endpoints.invoke("e", b"die", {})
+        old = endpoints._fleets["e"]
+        wait_until(old.is_alive, lambda alive: not alive, 10)
+        endpoints.look_after()
+        assert endpoints._fleets["e"] is old
+        (tmp_path / "go").touch()
+        endpoint = wait_until(lambda: endpoints.describe("e"), lambda seen: seen["EndpointStatus"] != "Updating", 30)
+        assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", "new")
+    finally:
+        endpoints.close()
+        metrics.close()
