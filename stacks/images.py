@@ -71,7 +71,9 @@ class Images(Construct):
     def __init__(self, scope: Construct, id: str, *, config: Config) -> None:  # noqa: A002 - CDK's own name for it
         """Adds the mapping from region to account."""
         super().__init__(scope, id)
-        self.accounts = CfnMapping(self, "Accounts", mapping={region: {"account": account} for region, account in ACCOUNTS.items()})
+        self.accounts = CfnMapping(
+            self, "Accounts", lazy=True, mapping={region: {"account": account} for region, account in ACCOUNTS.items()}
+        )
         self.training_cpu = config.training_image_cpu or self.published(TRAINING_REPOSITORY, TRAINING_TAGS["cpu"])
         self.training_gpu = config.training_image_gpu or self.published(TRAINING_REPOSITORY, TRAINING_TAGS["gpu"])
         self.serving_cpu = config.serving_image_cpu or self.published(SERVING_REPOSITORY, SERVING_TAGS["cpu"])

@@ -4,6 +4,8 @@ Runs at synth, where nothing is looked up: the ids are taken as they are. The VP
 group at most, and no route, subnet or endpoint.
 """
 
+from typing import Any
+
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -39,7 +41,7 @@ class Network(Construct):
                 )
             ],
         )
-        own = {"group_id": group.attr_group_id, "ip_protocol": "-1", "description": "Machines of one job among themselves"}
+        own: dict[str, Any] = {"group_id": group.attr_group_id, "ip_protocol": "-1", "description": "Machines of one job among themselves"}
         ingress = ec2.CfnSecurityGroupIngress(self, "FromOwnMachines", source_security_group_id=group.attr_group_id, **own)
         acknowledge(ingress, "NIST.800.53.R5-EC2RestrictedCommonPorts", OWN_MACHINES)
         ec2.CfnSecurityGroupEgress(self, "ToOwnMachines", destination_security_group_id=group.attr_group_id, **own)

@@ -6,6 +6,7 @@ UpdateEndpoint names them.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -56,7 +57,7 @@ class Observability(Construct):
 
     def endpoint_alarms(self) -> list[cloudwatch.Alarm]:
         """Two of three minutes: one bad minute is no reason to take a model back, and three are long for who waits."""
-        minutes = {"evaluation_periods": 3, "datapoints_to_alarm": 2}
+        minutes: dict[str, Any] = {"evaluation_periods": 3, "datapoints_to_alarm": 2}
         errors, latency = self.of_endpoint("Invocation5XXErrors", "Average"), self.of_endpoint("ModelLatency", "p95")
         return [
             self.alarm("endpoint-errors", errors, ERROR_RATE, "The model server fails requests", **minutes),
@@ -83,7 +84,7 @@ class Observability(Construct):
             self.alarm("undelivered-events", waiting, 1, "An event failed three times and lies in the queue", evaluation_periods=1),
         ]
 
-    def alarm(self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str, **periods: int) -> cloudwatch.Alarm:
+    def alarm(self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str, **periods: Any) -> cloudwatch.Alarm:
         """Raised at the threshold or above."""
         alarm = cloudwatch.Alarm(
             self,

@@ -113,16 +113,22 @@ def test_the_environment_set_is_the_environment_read(variation: Callable[[str], 
 
 
 def test_another_configuration_is_another_stack(tmp_path: Path) -> None:
-    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1"
-    other = synthesise(tmp_path, project="beagle", api_authorization="none", serving_image_cpu=image, serving_image_gpu=image)
-    methods = other.resources("AWS::ApiGateway::Method").values()
-    assert {each["Properties"]["AuthorizationType"] for each in methods} == {"NONE"}
-    assert functions(other)["lambdas.prepare_execution.handler"]["Environment"]["Variables"]["SERVING_IMAGE_GPU"] == image
+    """Images of one's own are used and may be pulled, and AWS's no longer; a public one takes no permission."""
+    account = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    images: dict[str, Any] = {
+        "training_image_cpu": f"{account}/mine/train:1",
+        "training_image_gpu": f"{account}/mine/train-gpu@sha256:{'0' * 64}",
+        "serving_image_cpu": "public.ecr.aws/mine/serve:1",
+        "serving_image_gpu": "public.ecr.aws/mine/serve:1",
+    }
+    other = synthesise(tmp_path, project="beagle", **images)
+    environment = functions(other)["lambdas.prepare_execution.handler"]["Environment"]["Variables"]
+    assert {knob: environment[knob.upper()] for knob in images} == images
     assert other.resource("AWS::StepFunctions::StateMachine")["StateMachineName"] == "beagle"
-    pulled = [
-        each for statement in statements(other) if "ecr:BatchGetImage" in statement["Action"] for each in listed(statement["Resource"])
-    ]
-    assert "arn:aws:ecr:eu-west-1:123456789012:repository/mine" in map(concrete, pulled)
+    pulling = [each for each in statements(other) if "ecr:BatchGetImage" in listed(each["Action"])]
+    pulled = {concrete(each) for statement in pulling for each in listed(statement["Resource"])}
+    own = {f"arn:aws:ecr:eu-west-1:123456789012:repository/mine/{name}" for name in ("train", "train-gpu")}
+    assert {arn for arn in pulled if "debugger-rules" not in arn} == own
 
 
 def test_two_syntheses_write_the_same(variation: Callable[[str], Synthesis], tmp_path: Path) -> None:
