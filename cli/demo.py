@@ -31,6 +31,7 @@ from cli.registry import Say
 from cli.report import FetchedReport, fetch_report, no_report, report_folder
 from cli.run import execution_input, start_execution
 from cli.screen import screen
+from cli.status import page_note
 from cli.steps import Steps
 from cli.target import LocalMachine, Target, default_project, home, local_mode, local_target
 from cli.upload import upload_photos, upload_weights
@@ -158,7 +159,7 @@ def say_result(console: Console, target: Target, execution: Execution, report: F
     table.add_row("tuned", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']:.0f}, of {len(execution.trials)} tried")
     table.add_row("took", f"{clock(execution.seconds)} from photos to {'endpoint' if execution.deployed else 'verdict'}")
     if execution.deployed:
-        table.add_row("page", Text(target.page_url(), style="bold"))
+        table.add_row("page", Text.assemble((target.page_url(), "bold"), page_note(target)))
     table.add_row("report", str(report.page))
     if report.profiler:
         table.add_row("profiler", str(report.profiler))

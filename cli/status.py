@@ -21,6 +21,7 @@ from local.mode import TRUST
 
 VERSIONS = 5
 """Newest models that are told."""
+PAGE_IN_STRICT = "\nfor browsers only after `whippet deploy --local -c api_authorization=none`: strict local mode answers signed requests"
 PAGE_ON_AWS = "\nfor browsers only after `whippet deploy -c api_authorization=none`; with IAM, the default, they get a 403"
 
 
@@ -80,7 +81,7 @@ def print_status(console: Console, target: Target, found: dict[str, Any]) -> Non
     table.add_column(overflow="fold")
     table.add_row("project", Text(f"{found['project']} on {found['place']}, {found['stack']}"))
     table.add_row("bucket", Text(found["bucket"]))
-    table.add_row("page", Text(found["page"] + ("" if target.local else PAGE_ON_AWS)))
+    table.add_row("page", Text(found["page"] + page_note(target)))
     table.add_row("api", Text(found["api"]))
     table.add_row("endpoint", Text(f"{found['endpoint']['name']}, {found['endpoint']['status'] or 'none yet'}"))
     for name, value in _execution_rows(found["execution"], target):
@@ -90,6 +91,13 @@ def print_status(console: Console, target: Target, found: dict[str, Any]) -> Non
         table.add_row("model", Text(f"version {model['version']} of {model['created'][:10]}{accuracy}, {model['status']}"))
     table.add_row("logs", Text(found["logs"]))
     console.print(table)
+
+
+def page_note(target: Target) -> str:
+    """Who may open the page, where it is not everybody on this machine; local mode has a certificate where it is strict."""
+    if target.local is None:
+        return PAGE_ON_AWS
+    return PAGE_IN_STRICT if target.ca_bundle else ""
 
 
 def print_exports(console: Console, settings: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ The engine asks for what its callers do. Here it learns to ask for SageMaker's c
 call of a function and for the logs that Lambda writes; services that assume a role are held to its trust policy; each decision is noted.
 """
 
+import asyncio.constants
 import contextvars
 import functools
 import hashlib
@@ -47,6 +48,7 @@ SEAMS: tuple[tuple[str, str], ...] = (
     ("ministack.services.stepfunctions", "_invoke_resource"),
     ("ministack.services.sts", "register_session"),
 )
+SHUTDOWN_S = 1.0
 STATES, GATEWAY = "states.amazonaws.com", "apigateway.amazonaws.com"
 # AWS asks for what is done to a log group, or to a stream of it, under names that end so: its own denials show it.
 STREAM_ACTIONS, OF_A_STREAM = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents"), ":log-stream:"
@@ -72,6 +74,8 @@ class Permissions:
         _ask_for_functions_of_the_api()
         _ask_for_logs_of_functions()
         app._port_is_bindable = lambda _host, _port: False  # it would listen on 443 too, where somebody else may want to
+        # How long the end of a TLS connection waits for the other side: a client that keeps its own open would hold up the engine's end.
+        asyncio.constants.SSL_SHUTDOWN_TIMEOUT = SHUTDOWN_S
 
     def denied_call(self, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> tuple[int, dict[str, str], bytes] | None:
         """AWS's answer to a call of SageMaker by an SDK that its caller has no permission for; None where it has."""
@@ -287,7 +291,7 @@ def _ask_for_functions_of_the_api() -> None:
     ) -> Any:
         found = re.search(r"functions/(arn:[^/]+)/invocations", integration.get("uri", ""))
         function = found.group(1) if found else ""
-        policy = (lambda_svc.function_policy_for_arn(function) or ({},))[0]
+        policy: Any = (lambda_svc.function_policy_for_arn(function) or ({},))[0]
         source = {"aws:sourcearn": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api}/{stage}/{method}{path}", "aws:sourceaccount": ACCOUNT}
         if not _policy_allows_service(policy, GATEWAY, "lambda:InvokeFunction", function, source):
             return apigateway_v1._gw_error("API_CONFIGURATION_ERROR", "Internal server error")

@@ -2,13 +2,13 @@
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from cli.status import endpoint_status, print_exports, print_status, read_status
+from cli.status import endpoint_status, page_note, print_exports, print_status, read_status
 from tests.cli.executions import KEPT_BACK, OUTPUT, REASON, FakeServices, Moment, entered
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, client_error, target
 from tests.lambdas.fake_registry import FakeRegistry
@@ -123,3 +123,11 @@ def test_the_variables_for_other_tools_are_ready_to_paste() -> None:
     print_exports(Console(file=paper, width=160), FakeMachine().settings())
     assert "export AWS_ENDPOINT_URL=http://127.0.0.1:4566\n" in paper.getvalue()
     assert "CDK_HOME" not in paper.getvalue()
+
+
+def test_in_strict_local_mode_they_say_whom_to_trust_and_that_the_page_is_for_who_signs() -> None:
+    paper = io.StringIO()
+    print_exports(Console(file=paper, width=160), {"AWS_CA_BUNDLE": "/a.crt", "NODE_EXTRA_CA_CERTS": "/a.crt", "CDK_HOME": "/c"})
+    assert paper.getvalue().splitlines()[-2:] == ["export AWS_CA_BUNDLE=/a.crt", "export NODE_EXTRA_CA_CERTS=/a.crt"]
+    assert "signed requests" in page_note(replace(target(FakeMachine()), ca_bundle="/a.crt"))
+    assert page_note(target(FakeMachine())) == ""

@@ -108,3 +108,14 @@ def test_an_expired_token_says_what_to_do() -> None:
 def test_the_home_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WHIPPET_HOME", str(tmp_path))
     assert home() == tmp_path
+
+
+def test_strict_local_mode_is_trusted_by_its_own_certificate_alone(tmp_path: Path) -> None:
+    class StrictMachine(FakeMachine):
+        def settings(self) -> dict[str, str]:
+            return {**super().settings(), "AWS_ENDPOINT_URL": "https://127.0.0.1:4566", "AWS_CA_BUNDLE": str(tmp_path / "authority.crt")}
+
+    strict, plain = local_target("whippet", StrictMachine()), local_target("whippet", FakeMachine())
+    assert (strict.ca_bundle, plain.ca_bundle) == (str(tmp_path / "authority.crt"), None)
+    assert strict.client("s3")._endpoint.http_session._verify == strict.ca_bundle
+    assert strict.environment["AWS_CA_BUNDLE"] == strict.ca_bundle

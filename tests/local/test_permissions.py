@@ -8,7 +8,7 @@ import pytest
 from local.adapter_permissions import allows
 from local.decisions import Decision, DecisionBook, read_decisions
 from local.permissions import denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
-from tests.end_to_end.grants import Grant, grants, verdict, without
+from tests.end_to_end.grants import Documents, Grant, grants, verdict, without
 
 ROLE = "arn:aws:iam::000000000000:role/job"
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:"
@@ -100,7 +100,7 @@ def test_a_decision_is_written_once_and_a_new_book_is_empty(tmp_path: Path) -> N
     assert read_decisions(file) == []
 
 
-POLICIES = {
+POLICIES: Documents = {
     "own": {
         "Statement": [
             {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": ["arn:aws:s3:::b/a/*", "arn:aws:s3:::b/c/*"]},

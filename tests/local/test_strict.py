@@ -2,12 +2,14 @@
 
 import io
 import json
+import time
 import urllib.error
 import urllib.request
 import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from ssl import create_default_context
 from typing import Any
 
@@ -282,3 +284,24 @@ def test_the_api_calls_a_function_that_lets_it_for_who_has_signed(strict: Strict
     permission = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "SourceArn": source}
     strict.client("lambda").add_permission(FunctionName=function, StatementId="api", **permission)
     assert (call("POST"), call("GET")) == (403, 200)
+
+
+def test_it_can_be_left_and_entered_with_what_lies_in_s3(tmp_path: Path, image: ImageEnvironment) -> None:
+    """Also while a client keeps its connection open, which must not hold up the engine's end."""
+    strict, plain = LocalMode(tmp_path, image, first_port=0, strict=True), LocalMode(tmp_path, image)
+    try:
+        strict.start()
+        s3 = StrictMode(strict).client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        began = time.monotonic()
+        plain.start()
+        assert time.monotonic() - began < 20
+        assert strict.settings() == plain.settings()
+        assert plain.engine_url.startswith("http:") and "AWS_CA_BUNDLE" not in plain.settings()
+        keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY, "region_name": REGION}
+        buckets = boto3.client("s3", endpoint_url=plain.engine_url, **keys).list_buckets()["Buckets"]
+        assert [each["Name"] for each in buckets] == [BUCKET]
+        strict.start()
+        assert [each["Name"] for each in StrictMode(strict).client("s3").list_buckets()["Buckets"]] == [BUCKET]
+    finally:
+        strict.stop()
