@@ -66,6 +66,9 @@ class Deployment:
 
 def _first_shares(routing: Mapping[str, Any], instances: int) -> list[float]:
     """The shares of traffic before all of it."""
+    for field, kind in (("CanarySize", "CANARY"), ("LinearStepSize", "LINEAR")):
+        if field in routing and routing["Type"] != kind:
+            raise invalid(f"{field} is for the traffic routing type {kind} alone, got {routing['Type']}: leave it out")
     if routing["Type"] == "CANARY":
         size = _share(routing, "CanarySize", instances)
         if size > MOST_FIRST_SHARE:

@@ -98,6 +98,8 @@ class Endpoints:
             if endpoint["EndpointStatus"] != "InService":
                 raise invalid(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}", which is {endpoint["EndpointStatus"]}.')
             _refuse_serverless_for_instances(endpoint, config)
+            if deployment is not None:
+                _refuse_another_variant(endpoint, config)
             pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": self._tools.clock()}
             self._change(name, "Updating", PendingDeploymentSummary=pending, LastDeploymentConfig=request.get("DeploymentConfig"))
         self._in_background(self._bring_up, name, config["EndpointConfigName"], deployment)
@@ -298,6 +300,15 @@ def _refuse_serverless_for_instances(endpoint: Document, config: Document) -> No
     if "ServerlessConfig" in config["ProductionVariants"][0] and "CurrentServerlessConfig" not in now:
         raise invalid(
             f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is made of instances, to a serverless one: make a new one.'
+        )
+
+
+def _refuse_another_variant(endpoint: Document, config: Document) -> None:
+    """Traffic is shifted between two fleets of one variant: AWS's guardrails ask for the same name."""
+    old, new = endpoint["ProductionVariants"][0]["VariantName"], config["ProductionVariants"][0]["VariantName"]
+    if old != new:
+        raise invalid(
+            f"With a DeploymentConfig the new endpoint config must have the variant names of the old one: it has {new!r} instead of {old!r}"
         )
 
 

@@ -1,5 +1,6 @@
 """Endpoints whose start goes wrong in ways that nobody foresaw: they fail, and can be deleted."""
 
+import contextlib
 import http.server
 import json
 import socket
@@ -96,23 +97,33 @@ def test_a_port_that_somebody_else_took_is_left_for_another(tmp_path: Path, take
     assert not server.is_alive()
 
 
-def test_a_server_that_dies_while_its_endpoint_is_updated_is_not_started_beside_the_new_one(tmp_path: Path) -> None:
-    """Whichever of the two came last would have taken over, also the old one."""
-    s3, store = FakeS3(), Store(tmp_path / "state")
-    serve = SERVE.replace("/usr/bin/env python", sys.executable)
-    waits = f"import time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)\nprint("
-    s3.objects |= {"old.tar.gz": archive({"code/serve": serve, "word.txt": "old"})}
-    s3.objects |= {"new.tar.gz": archive({"code/serve": serve.replace("print(", waits, 1), "word.txt": "new"})}
+@contextlib.contextmanager
+def endpoints_of(folder: Path, **artefacts: dict[str, str]) -> Iterator[tuple[Endpoints, EndpointConfigs, Store]]:
+    """Endpoints without an engine, and a model and an endpoint config for each of the artefacts."""
+    s3, store = FakeS3(), Store(folder / "state")
     models = Models(store)
     configs = EndpointConfigs(store, models)
-    for name in ("old", "new"):
+    for name, files in artefacts.items():
+        s3.objects[f"{name}.tar.gz"] = archive(files)
         container = {"Image": IMAGE, "ModelDataUrl": f"s3://b/{name}.tar.gz"}
         models.create({"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": ROLE})
         variant = {"VariantName": "v", "ModelName": name, "InitialInstanceCount": 1}
         configs.create({"EndpointConfigName": name, "ProductionVariants": [variant]})
     metrics = EndpointMetrics(CountingCloudWatch())
-    endpoints = Endpoints(store, configs, models, fake_tools(tmp_path, s3), Alarms(FakeCloudWatch({})), metrics)
+    endpoints = Endpoints(store, configs, models, fake_tools(folder, s3), Alarms(FakeCloudWatch({})), metrics)
     try:
+        yield endpoints, configs, store
+    finally:
+        endpoints.close()
+        metrics.close()
+
+
+def test_a_server_that_dies_while_its_endpoint_is_updated_is_not_started_beside_the_new_one(tmp_path: Path) -> None:
+    """Whichever of the two came last would have taken over, also the old one."""
+    serve = SERVE.replace("/usr/bin/env python", sys.executable)
+    waits = f"import time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)\nprint("
+    files = {"code/serve": serve, "word.txt": "one"}
+    with endpoints_of(tmp_path, old=files, new={**files, "code/serve": serve.replace("print(", waits, 1)}) as (endpoints, _configs, _store):
         endpoints.create({"EndpointName": "e", "EndpointConfigName": "old"})
         wait_until(lambda: endpoints.describe("e"), lambda seen: seen["EndpointStatus"] == "InService", 30)
         endpoints.update({"EndpointName": "e", "EndpointConfigName": "new"})
@@ -125,6 +136,14 @@ def test_a_server_that_dies_while_its_endpoint_is_updated_is_not_started_beside_
         (tmp_path / "go").touch()
         endpoint = wait_until(lambda: endpoints.describe("e"), lambda seen: seen["EndpointStatus"] != "Updating", 30)
         assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", "new")
-    finally:
-        endpoints.close()
-        metrics.close()
+
+
+def test_a_careful_update_to_a_variant_of_another_name_is_refused(tmp_path: Path) -> None:
+    with endpoints_of(tmp_path, m={}) as (endpoints, configs, store):
+        of_instances = {"EndpointConfigName": "m", "EndpointStatus": "InService", "ProductionVariants": [{"VariantName": "v"}]}
+        store.create("endpoint", "e", {"EndpointName": "e", "EndpointArn": "arn:e", **of_instances})
+        variant = {"VariantName": "other", "ModelName": "m", "InitialInstanceCount": 1}
+        configs.create({"EndpointConfigName": "other", "ProductionVariants": [variant]})
+        with pytest.raises(ServiceError, match="must have the variant names of the old one: it has 'other' instead of 'v'"):
+            endpoints.update({"EndpointName": "e", "EndpointConfigName": "other", "DeploymentConfig": {}})
+        assert endpoints.describe("e")["EndpointStatus"] == "InService"

@@ -5,7 +5,6 @@ import datetime
 import json
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -231,14 +230,16 @@ def test_a_careful_update_shifts_traffic_step_by_step_and_an_alarm_gives_it_all_
 
 def test_a_new_server_that_dies_while_it_is_watched_is_given_up(local: Local) -> None:
     sagemaker = local.client("sagemaker")
-    first = make_config(local, "dying-first", {"code/serve": SERVE, "word.txt": "one"})
-    serving = "http.server.ThreadingHTTPServer("
-    dying = SERVE.replace(serving, f"import threading\nthreading.Timer(1.5, os._exit, (7,)).start()\n{serving}")
-    second = make_config(local, "dying-second", {"code/serve": dying, "word.txt": "two"})
+    immortal = SERVE.replace('if body == b"die"', 'if body == b"dies no more"')
+    first = make_config(local, "dying-first", {"code/serve": immortal, "word.txt": "one"})
+    second = make_config(local, "dying-second", {"code/serve": SERVE, "word.txt": "two"})
     sagemaker.create_endpoint(EndpointName="dying", EndpointConfigName=first)
     wait_for_endpoint(local, "dying", "InService")
     watched = {"BlueGreenUpdatePolicy": canary(wait=600)["BlueGreenUpdatePolicy"]}
     sagemaker.update_endpoint(EndpointName="dying", EndpointConfigName=second, DeploymentConfig=watched)
+    with pytest.raises(ClientError, match="does not answer"):
+        while True:  # the first server does not mind, and the second one hears half of it when it is healthy
+            invoke(local, "dying", b"die")
     endpoint = wait_for_endpoint(local, "dying", "InService", "Failed")
     assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", first)
     assert "the new server ended by itself" in endpoint["FailureReason"]
@@ -294,7 +295,9 @@ def test_metrics_events_and_scaling_of_an_endpoint_reach_the_engine(local: Local
 
 def test_a_serverless_endpoint_keeps_the_limits_of_aws(local: Local) -> None:
     sagemaker = local.client("sagemaker")
-    slow_server = SERVE.replace('if body == b"refuse"', 'if body == b"slow" and __import__("time").sleep(3)')
+    # It answers b"slow" when the test lets it, and tells when it has begun to.
+    wait = "(base / 'began').touch() or [__import__('time').sleep(0.05) for _ in iter((base / 'go').exists, True)]"
+    slow_server = SERVE.replace('if body == b"refuse"', f'if body == b"slow" and ({wait}) is None')
     uri = local.put("models/serverless/model.tar.gz", archive({"code/serve": slow_server, "word.txt": "one"}))
     container = {"Image": IMAGE, "ModelDataUrl": uri}
     sagemaker.create_model(ModelName="serverless", PrimaryContainer=container, ExecutionRoleArn=ROLE)
@@ -324,10 +327,12 @@ def test_a_serverless_endpoint_keeps_the_limits_of_aws(local: Local) -> None:
         invoke(local, "serverless", b"x" * (5 << 20))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(invoke, local, "serverless", b"slow")
-        time.sleep(1)
+        servers = local.mode.home / "sagemaker" / "endpoints" / "serverless"
+        (began,) = wait_until(lambda: list(servers.glob("*/began")), bool, 30)
         with pytest.raises(ClientError, match="Rate exceeded") as caught:
             invoke(local, "serverless")
         assert caught.value.response["Error"]["Code"] == "ThrottlingException"
+        began.with_name("go").touch()
         assert slow.result()["word"] == "one"
     assert invoke(local, "serverless")["word"] == "one"
 
