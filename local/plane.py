@@ -42,7 +42,7 @@ from local.processing_jobs import ProcessingJobs
 from local.rehearsal import VARIABLE, Rehearsal
 from local.role_sessions import RoleSessions
 from local.scaling import TARGET_PREFIX, Scaling
-from local.shapes import ServiceError, service_model, shaped, validate
+from local.shapes import ServiceError, service_model, shaped, validate, without_nulls
 from local.short_links import drop_links
 from local.state_changes import StateChanges
 from local.store import Store
@@ -171,6 +171,7 @@ class Plane:
         operations = self.operations()
         if operation not in operations:
             raise ServiceError("ValidationException", f"{operation} is not done by local mode, which does {', '.join(operations)}")
+        request = without_nulls(request)
         answer = operations[operation](request) or {}
         if operation.startswith("Create"):
             self.tags.keep_given(request, answer)
@@ -182,14 +183,14 @@ def make_app(plane: Plane) -> Application:
 
     async def call(request: Request) -> Response:
         try:
-            answer = await run_in_threadpool(plane.call, request.headers.get("x-amz-target", ""), await request.body())
+            answer = await run_in_threadpool(plane.call, request.headers.get("x-amz-target", ""), await _bounded_body(request, "a call"))
         except ServiceError as error:
             return _error(error, "application/x-amz-json-1.1")
         return Response(json.dumps(answer), media_type="application/x-amz-json-1.1", headers={"x-amzn-requestid": str(uuid.uuid4())})
 
     async def invoke(request: Request) -> Response:
         try:
-            body = await _bounded_body(request)
+            body = await _bounded_body(request, "an invocation")
             status, headers, content = await run_in_threadpool(plane.endpoints.invoke, request.path_params["name"], body, request.headers)
         except ServiceError as error:
             return _error(error, "application/json")
@@ -224,13 +225,13 @@ def make_app(plane: Plane) -> Application:
     return for_own_machine(Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken, 404: unknown, 405: unknown}))
 
 
-async def _bounded_body(request: Request) -> bytes:
-    """The body, read no further than an invocation may be long."""
+async def _bounded_body(request: Request, what: str) -> bytes:
+    """The body, read no further than it may be long."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > BODY_LIMIT_BYTES:
-            raise ServiceError("ValidationError", f"the body is longer than {BODY_LIMIT_BYTES} bytes, the most an invocation takes", 413)
+            raise ServiceError("ValidationError", f"the body is longer than {BODY_LIMIT_BYTES} bytes, the most {what} takes", 413)
     return body
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from local.endpoints import Endpoints
 from local.listing import Listing, list_documents
 from local.mode import ACCOUNT, REGION
-from local.shapes import ServiceError, invalid, shaped, validate
+from local.shapes import ServiceError, invalid, shaped, validate, without_nulls
 from local.store import Document, Store
 
 SERVICE = "application-autoscaling"
@@ -51,8 +51,11 @@ class Scaling:
         validate(operation, request, SERVICE)
         if operation not in operations:
             raise invalid(f"{operation} is not done by local mode, which does {', '.join(operations)}")
+        request = without_nulls(request)
         if request["ServiceNamespace"] != NAMESPACE or request.get("ScalableDimension", DIMENSION) != DIMENSION:
             raise invalid(f"local mode scales nothing but {NAMESPACE}, {DIMENSION}")
+        if "Tags" in request:
+            raise invalid("Tags of scalable targets are not done by local mode: leave them out. On AWS it works")
         with self._lock:
             return shaped(operation, operations[operation](request) or {}, SERVICE)
 

@@ -57,6 +57,13 @@ def validate(operation: str, request: Any, service: str = "sagemaker") -> None:
         raise invalid(f"{len(faults)} validation {noun} detected: " + "; ".join(faults))
 
 
+def without_nulls(request: Any) -> Any:
+    """A request that has been validated, without the members that are null: to the service they are not there."""
+    if isinstance(request, Mapping):
+        return {name: without_nulls(member) for name, member in request.items() if member is not None}
+    return [without_nulls(member) for member in request] if isinstance(request, list) else request
+
+
 def shaped(operation: str, document: Mapping[str, Any], service: str = "sagemaker") -> dict[str, Any]:
     """`document` with exactly the members that the operation's answer has."""
     shape = service_model(service).operation_model(operation).output_shape

@@ -34,9 +34,10 @@ class Tags:
         self._put(request["ResourceArn"], tags)
 
     def keep_given(self, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Keep the Tags of a Create request for the ARN in its answer."""
-        if request.get("Tags"):
-            self.add({"ResourceArn": next(iter(answer.values())), "Tags": request["Tags"]})
+        """Keep the Tags of a Create request for the ARN in its answer; those of an earlier resource of this name went with it."""
+        arn = next(iter(answer.values()))
+        if request.get("Tags") or self.of(arn):
+            self._put(arn, {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())})
 
     def of(self, arn: str) -> dict[str, str]:
         """The tags of a resource."""

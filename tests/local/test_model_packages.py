@@ -40,9 +40,7 @@ def refusal(call: Any, *arguments: Any) -> tuple[str, str]:
 
 
 def test_versions_are_numbered_and_described_as_aws_describes_them(packages: ModelPackages) -> None:
-    first = register(
-        packages, CustomerMetadataProperties={"run": "r 1", "endpoint_config": "c/1"}, ModelPackageDescription="93 % of 600"
-    )
+    first = register(packages, CustomerMetadataProperties={"run": "r 1", "endpoint_config": "c/1"}, ModelPackageDescription="93 % of 600")
     second = register(packages, ModelApprovalStatus="Approved")
     assert (first, second) == (f"{ARN}model-package/whippet/1", f"{ARN}model-package/whippet/2")
     described = shaped("DescribeModelPackage", packages.describe(first))
