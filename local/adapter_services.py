@@ -17,7 +17,7 @@ from ministack import app
 from ministack.core import router
 from ministack.services import cloudformation, cloudwatch, eventbridge
 from ministack.services import stepfunctions as sfn
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import provisioners, stacks
 
 from local.plane_client import PlaneClient, PlaneUnreachableError
 from local.scaling import SERVICE as SCALING
@@ -29,12 +29,14 @@ from local.state_changes import SERVICE_EVENTS_TARGET
 SEAMS: tuple[tuple[str, str], ...] = (
     ("ministack.services.cloudformation.provisioners", "_RESOURCE_HANDLERS"),
     ("ministack.services.cloudformation.provisioners", "_STACK_TAG_PROPERTY"),
+    ("ministack.services.cloudformation.stacks", "_runs_on_worker_thread"),
     ("ministack.services.cloudwatch", "_dims_from_list"),
     ("ministack.services.cloudwatch", "_dims_key"),
     ("ministack.services.cloudwatch", "_evaluate_alarm"),
     ("ministack.services.cloudwatch", "_evaluate_all_alarms"),
     ("ministack.services.cloudwatch", "_metrics"),
     ("ministack.services.cloudwatch", "_set_alarm_state"),
+    ("ministack.services.eventbridge", "_events_log_list"),
     ("ministack.services.eventbridge", "_put_events"),
     ("ministack.services.stepfunctions", "_ExecutionError"),
     ("ministack.services.stepfunctions", "_SERVICE_DISPATCH"),
@@ -73,12 +75,17 @@ def _add_model_package_groups(groups: ModelPackageGroupResource) -> None:
     """The one resource of SageMaker that a stack may hold."""
     provisioners._RESOURCE_HANDLERS[GROUP_TYPE] = {"create": groups.create, "update": groups.update, "delete": groups.delete}
     provisioners._STACK_TAG_PROPERTY[GROUP_TYPE] = ("Tags", "list")
+    on_worker = stacks._runs_on_worker_thread
+    # The call of the plane, which may have to be waited for, would keep the engine from everything else.
+    stacks._runs_on_worker_thread = lambda kind: kind == GROUP_TYPE or on_worker(kind)
     load = app._load_persisted_state
+
+    def names() -> set[str]:
+        return {str(stack.get("StackName")) for stack in cloudformation._stacks.all_values()}
 
     @functools.wraps(load)
     def load_and_drop() -> None:
         load()
-        names = {str(stack.get("StackName")) for stack in cloudformation._stacks.all_values()}
         threading.Thread(target=groups.drop_ownerless, args=(names,), daemon=True, name="drop-ownerless-groups").start()
 
     app._load_persisted_state = load_and_drop
@@ -98,7 +105,9 @@ def _take_service_events() -> None:
     """Events of source aws.sagemaker from the plane: EventBridge takes them from AWS's own services alone."""
 
     async def handle(_method: str, _path: str, _headers: Any, body: bytes, _query: Any) -> Any:
-        return eventbridge._put_events(json.loads(body), allow_aws_source=True)
+        answer = eventbridge._put_events(json.loads(body), allow_aws_source=True)
+        eventbridge._events_log_list().clear()  # which nobody reads, and which would only grow
+        return answer
 
     service, _, _operation = SERVICE_EVENTS_TARGET.partition(".")
     app.SERVICE_HANDLERS[service] = handle

@@ -48,7 +48,8 @@ class Certificate:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as unfinished:
             _make(Path(unfinished))
-            for name in (self.key.name, self.file.name, self.authority.name):
+            # The certificate last: its age tells whether all of them are fresh, also after a kill between two of them.
+            for name in (self.key.name, self.authority.name, self.file.name):
                 shutil.move(Path(unfinished, name), self.folder / name)
 
     def is_fresh(self) -> bool:

@@ -53,7 +53,7 @@ REPRODUCED = {
     "deployments": "traffic is shifted between two servers and CloudWatch alarms are heeded; a wait lasts 5 seconds at the longest",
     "rollback": "an alarm in ALARM, a dead new server or a timeout brings the old config back; the words of FailureReason are our own",
     "metrics": "Invocations, Invocation4XXErrors, Invocation5XXErrors, ModelLatency and OverheadLatency, every 5 seconds, to two digits",
-    "alarms": "judged when metrics arrive and every minute, by the alarm's own dimensions and TreatMissingData; metric math is not",
+    "alarms": "judged when metrics arrive and every minute, all EvaluationPeriods as one; DatapointsToAlarm and metric math are not done",
     "events": "state changes of jobs, endpoints and model packages reach EventBridge; its rules fire at once, schedules within 10 seconds",
     "scaling": "scalable targets and scaling policies of endpoint variants are kept and described; nothing scales, no alarms are made",
     "API authorisation": "a call without a signature is taken as the user's own, so that a browser can open the page; AWS answers 403",

@@ -4,7 +4,7 @@ Runs in the engine process, for `local.adapter`. A group belongs to a stack by t
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.plane_client import PlaneClient, PlaneUnreachableError
@@ -57,14 +57,17 @@ class ModelPackageGroupResource:
             if "does not exist" not in str(error):
                 raise
 
-    def drop_ownerless(self, stacks: set[str]) -> None:
-        """Delete empty groups of stacks that are no more: an engine killed in the middle of a deployment leaves them behind."""
+    def drop_ownerless(self, stacks: Callable[[], set[str]]) -> None:
+        """Delete empty groups of stacks that are no more: an engine killed in the middle of a deployment leaves them behind.
+
+        The plane may be long in coming, so `stacks` is asked for their names after a group was seen: its stack was there before it.
+        """
         try:
             groups = self._call("ListModelPackageGroups", {"MaxResults": 100})["ModelPackageGroupSummaryList"]
             for arn in [group["ModelPackageGroupArn"] for group in groups]:
                 tags = self._call("ListTags", {"ResourceArn": arn})["Tags"]
                 owners = {tag["Value"] for tag in tags if tag["Key"] == STACK_TAG}
-                if owners and not owners & stacks:
+                if owners and not owners & stacks():
                     # What holds versions was kept on purpose; the plane does not delete it.
                     self._client.call("DeleteModelPackageGroup", {"ModelPackageGroupName": arn.rpartition("/")[2]})
         except (ValueError, PlaneUnreachableError) as error:

@@ -1,6 +1,7 @@
 """The certificate of strict local mode: whom it convinces, and that nobody can make another."""
 
 import os
+import shutil
 import ssl
 import time
 from pathlib import Path
@@ -27,6 +28,28 @@ def test_an_old_one_is_made_anew(tmp_path: Path) -> None:
     os.utime(certificate.file, (then, then))
     certificate.ensure()
     assert certificate.file.read_bytes() != first
+
+
+@pytest.mark.parametrize("moves", [1, 2])
+def test_a_kill_while_an_old_one_is_replaced_leaves_it_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    certificate = Certificate(tmp_path / "tls")
+    certificate.ensure()
+    then = time.time() - RENEWED_AFTER_S - 1
+    os.utime(certificate.file, (then, then))
+    move, left = shutil.move, iter(range(moves))
+
+    def move_or_end(source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(shutil, "move", move_or_end)
+        certificate.ensure()
+    certificate.ensure()
+    assert shakes_hands(certificate, "127.0.0.1")
 
 
 def test_it_is_for_this_machine_alone(tmp_path: Path) -> None:

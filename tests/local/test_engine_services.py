@@ -1,5 +1,6 @@
 """What the adapter teaches the engine about the services around SageMaker, seen from outside on the real engine."""
 
+import asyncio
 import io
 import json
 import time
@@ -10,7 +11,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ministack import app
+from ministack.core import router
+from ministack.services import eventbridge
 
+from local import adapter_services
 from tests.local.conftest import ROLE, Local, wait_until
 from tests.local.test_state_machines import ended, run_machine
 
@@ -227,3 +232,15 @@ def test_scaling_is_kept_and_described_and_fails_as_on_aws(local: Local) -> None
         scaling.put_scaling_policy(**of_variant, PolicyName="p", PolicyType="TargetTrackingScaling")
     assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
     assert scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"] == []
+
+
+def test_the_engine_keeps_no_list_of_the_events_that_it_has_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads it, and it holds the whole description of a job for each step that one takes."""
+    monkeypatch.setattr(app, "SERVICE_HANDLERS", {})
+    monkeypatch.setattr(router, "SERVICE_PATTERNS", {})
+    adapter_services._take_service_events()
+    (handle,) = app.SERVICE_HANDLERS.values()
+    entry = {"Source": "aws.sagemaker", "DetailType": "SageMaker Endpoint State Change", "Detail": "{}"}
+    status, _headers, body = asyncio.run(handle("POST", "/", {}, json.dumps({"Entries": [entry]}).encode(), {}))
+    assert status == 200 and json.loads(body)["FailedEntryCount"] == 0
+    assert eventbridge._events_log_list() == []

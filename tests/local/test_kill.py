@@ -14,6 +14,7 @@ from local.mode import free_port
 from local.processes import ProcessBook
 from tests.local.conftest import Local, lives, wait_until
 from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
+from tests.local.test_engine_services import stack_at_rest, template
 from tests.local.test_processing_jobs import processing_request
 from tests.local.test_rule_requests import watched
 from tests.local.test_state_machines import job_named, make_function, run_machine, training_task
@@ -118,6 +119,19 @@ def test_an_engine_killed_right_after_a_bootstrap_can_be_bootstrapped_again(fres
     wait_until(lambda: groups()["ModelPackageGroupSummaryList"], lambda seen: seen == [], 10)
     assert bootstrap("second") == "CREATE_COMPLETE"
     assert local.bucket in [each["Name"] for each in local.client("s3").list_buckets()["Buckets"]]
+
+
+def test_a_stack_that_waits_for_a_killed_plane_keeps_the_engine_from_nothing(fresh_local: Local) -> None:
+    local = fresh_local
+    kill(local, "plane")
+    local.client("cloudformation").create_stack(StackName="registry", TemplateBody=template("waited-for"))
+    assert local.client("s3").list_buckets()["Buckets"]
+    (stack,) = local.client("cloudformation").describe_stacks(StackName="registry")["Stacks"]
+    assert stack["StackStatus"] == "CREATE_IN_PROGRESS"
+    engine = local.mode.status().engine_pid
+    local.mode.start()
+    assert local.mode.status().engine_pid == engine
+    assert stack_at_rest(local, "registry")["StackStatus"] == "CREATE_COMPLETE"
 
 
 def test_stop_ends_everything_by_pid_and_start_finds_the_objects_again(fresh_local: Local) -> None:

@@ -39,13 +39,23 @@ def test_empty_groups_of_stacks_that_are_no_more_are_deleted() -> None:
         ListTags=[tagged(project="p"), tagged(stack="whippet"), tagged(stack="gone"), tagged(stack="gone")],
         DeleteModelPackageGroup=[full, (200, {})],
     )
-    ModelPackageGroupResource(plane).drop_ownerless({"whippet"})
+    ModelPackageGroupResource(plane).drop_ownerless(lambda: {"whippet"})
     deleted = [request["ModelPackageGroupName"] for operation, request in plane.requests if operation == "DeleteModelPackageGroup"]
     assert deleted == ["full", "left"]
 
 
+def test_a_stack_that_was_made_while_the_plane_started_keeps_its_group() -> None:
+    plane = Plane(ListModelPackageGroups=[listed("new")], ListTags=[tagged(stack="whippet")])
+
+    def stacks() -> set[str]:
+        return {"whippet"} if plane.requests else set()
+
+    ModelPackageGroupResource(plane).drop_ownerless(stacks)
+    assert [operation for operation, _request in plane.requests] == ["ListModelPackageGroups", "ListTags"]
+
+
 def test_a_plane_that_is_away_keeps_the_engine_from_nothing() -> None:
-    ModelPackageGroupResource(Plane(ListModelPackageGroups=[PlaneUnreachableError("away")])).drop_ownerless(set())
+    ModelPackageGroupResource(Plane(ListModelPackageGroups=[PlaneUnreachableError("away")])).drop_ownerless(set)
 
 
 def test_a_group_that_is_gone_is_no_error_and_one_that_is_full_is() -> None:
