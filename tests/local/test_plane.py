@@ -76,5 +76,9 @@ def test_a_body_is_read_no_further_than_it_may_be_long(plane: Plane, path: str) 
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "scheme": "http"}
-    asyncio.run(make_app(plane)({**scope, "headers": [(b"host", b"127.0.0.1")]}, receive, send))
+
+    async def serve() -> None:
+        await make_app(plane)({**scope, "headers": [(b"host", b"127.0.0.1")]}, receive, send)
+
+    asyncio.run(serve())
     assert sent[0]["status"] == 413 and next(parts, None) is None
