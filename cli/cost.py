@@ -1,4 +1,4 @@
-"""`whippet cost`: what a finished execution cost, beside what was expected of it, and what the endpoint goes on costing.
+"""`whippet cost`: what an execution that ended cost, beside what was expected of it, and what the endpoint goes on costing.
 
 Runs on the user's machine: `whippet cost [ARN] [--json] [--local]`. Reads only: the execution itself writes its bill at its end, by
 AWS's list prices or by those that `prices.json` in the bucket names. On this machine nothing is paid: the figures are what AWS would ask.
@@ -21,7 +21,11 @@ from cli.status import endpoint_status
 from cli.target import Target, open_target
 
 HOURS_PER_MONTH = 730
-GOING_ON = "RUNNING"
+WHEN = {
+    "RUNNING": "when it has ended",
+    **dict.fromkeys(("ABORTED", "TIMED_OUT"), "by an execution itself, and one that is stopped from outside writes nothing more"),
+}
+"""Status -> when a bill is written, for those that have none."""
 
 
 def cost(
@@ -60,7 +64,7 @@ def read_document(target: Target, bucket: str, key: str, status: str) -> dict[st
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
-        when = "when it has ended" if status == GOING_ON else "at the end of executions that succeed"
+        when = WHEN.get(status, "at the end of executions that get as far as starting a job")
         raise RefusedError(
             f"The execution is {status} and has no bill: it is written to s3://{bucket}/{key} {when}. "
             f"`whippet watch{target.option}` shows its jobs, and AWS Cost Explorer what they cost."

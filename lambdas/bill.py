@@ -25,6 +25,9 @@ PriceOf = Callable[[str], Decimal | None]
 
 WITHOUT = "machines and disks of jobs, at the prices that are known here: without S3, Step Functions, Lambda, CloudWatch and taxes"
 
+GOING_ON = ("InProgress", "Stopping")
+"""Statuses of jobs that have not ended."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -40,6 +43,8 @@ class Line:
     price: Decimal | None
     """US dollars of a machine and its disk an hour."""
     jobs: int = 1
+    going_on: int = 0
+    """How many of them had not ended, so that nobody knows yet what they cost."""
 
     @property
     def usd(self) -> Decimal | None:
@@ -80,7 +85,13 @@ def bill_of(run: str, sagemaker: Any, price_of: PriceOf) -> Bill:
     lines = tuple(line for lines_of in kinds for line in lines_of(run, sagemaker, price_of))
     unpriced = sorted({line.instance_type or "a machine of no known type" for line in lines if line.usd is None})
     missing = "so what ran on it is not in the total; prices.json in the bucket can name it"
-    return Bill(lines, (WITHOUT, *(f"no price of {name} is known, {missing}" for name in unpriced)))
+    return Bill(lines, (WITHOUT, *still_running(lines), *(f"no price of {name} is known, {missing}" for name in unpriced)))
+
+
+def still_running(lines: Iterable[Line]) -> Iterator[str]:
+    """A note on jobs that were just told to stop: an execution that fails is billed while they do."""
+    if count := sum(line.going_on for line in lines):
+        yield f"{count} {'jobs' if count > 1 else 'job'} had not ended when this was written, so what they cost is not in the total"
 
 
 def processing_lines(run: str, sagemaker: Any, price_of: PriceOf) -> Iterator[Line]:
@@ -90,7 +101,8 @@ def processing_lines(run: str, sagemaker: Any, price_of: PriceOf) -> Iterator[Li
         job = sagemaker.describe_processing_job(ProcessingJobName=name)
         cluster = job["ProcessingResources"]["ClusterConfig"]
         seconds = processing_seconds(job) * cluster["InstanceCount"]
-        yield Line(name, PROCESSING_JOB.noun, cluster["InstanceType"], seconds, seconds, hourly(cluster, price_of))
+        going_on = int(job["ProcessingJobStatus"] in GOING_ON)
+        yield Line(name, PROCESSING_JOB.noun, cluster["InstanceType"], seconds, seconds, hourly(cluster, price_of), going_on=going_on)
 
 
 def processing_seconds(job: Mapping[str, Any]) -> int:
@@ -105,7 +117,8 @@ def tuning_lines(run: str, sagemaker: Any, price_of: PriceOf) -> Iterator[Line]:
     """One for each tuning job and type of machine."""
     for entry in tuning_jobs_of(sagemaker, run):
         name = entry["HyperParameterTuningJobName"]
-        launched = sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(HyperParameterTuningJobName=name)
+        pages = sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        launched = pages.paginate(HyperParameterTuningJobName=name, PaginationConfig={"PageSize": 100})
         names = [job["TrainingJobName"] for page in launched for job in page["TrainingJobSummaries"]]
         yield from added_up(name, TUNING_JOB.noun, [training_line(each, sagemaker, price_of) for each in names])
 
@@ -123,8 +136,8 @@ def training_line(name: str, sagemaker: Any, price_of: PriceOf) -> Line:
     count = machine.get("InstanceCount", 1)
     billed = job.get("BillableTimeInSeconds", 0)
     trained = max(job.get("TrainingTimeInSeconds", 0), billed) if job.get("EnableManagedSpotTraining") else billed
-    kind = machine.get("InstanceType", "")
-    return Line(name, TRAINING_JOB.noun, kind, billed * count, trained * count, hourly(machine, price_of))
+    kind, going_on = machine.get("InstanceType", ""), int(job["TrainingJobStatus"] in GOING_ON)
+    return Line(name, TRAINING_JOB.noun, kind, billed * count, trained * count, hourly(machine, price_of), going_on=going_on)
 
 
 def added_up(name: str, noun: str, lines: Iterable[Line]) -> Iterator[Line]:
@@ -134,7 +147,7 @@ def added_up(name: str, noun: str, lines: Iterable[Line]) -> Iterator[Line]:
         by_type.setdefault(line.instance_type, []).append(line)
     for kind, group in by_type.items():
         seconds, on_demand = sum(line.seconds for line in group), sum(line.on_demand_seconds for line in group)
-        yield Line(name, noun, kind, seconds, on_demand, group[0].price, len(group))
+        yield Line(name, noun, kind, seconds, on_demand, group[0].price, len(group), sum(line.going_on for line in group))
 
 
 def hourly(machine: Mapping[str, Any], price_of: PriceOf) -> Decimal | None:

@@ -1,6 +1,6 @@
 """PublishReport, a state near the end: writes down what the execution did and what it cost, beside what it had been expected to cost.
 
-Runs in AWS Lambda. Called by the state machine with
+Runs in AWS Lambda. Called by the state machine, after a failure by its state PublishFailure, with
 
     {"run": "whippet-261122160000-1a2b", "outcome": <what the execution says of itself>, "plan": {"cost": <PrepareExecution's estimate>, …}}
 

@@ -1,4 +1,4 @@
-"""The states after a failure: what still runs is stopped, somebody is told, and the execution ends with one sentence.
+"""The states after a failure: what still runs is stopped, what it cost is billed, somebody is told, and one sentence ends the execution.
 
 Runs at synth; standard library only. Each of them comes after `$failure` was put together and never hides it: what goes wrong here is
 added to the sentence, or left out. A redriven execution goes on from here: see docs/decisions/0001.
@@ -49,6 +49,8 @@ def failure_states() -> dict[str, State]:
     """From `$failure` to the end of the execution, and from there to where a redrive goes on."""
     return {
         "CleanUp": clean_up(),
+        "IsAnythingSpent": is_anything_spent(),
+        "PublishFailure": publish_failure(),
         "NotifyFailed": notify_failed(),
         "ExecutionFailed": execution_failed(),
         "FailedForGood": failed_for_good(),
@@ -60,6 +62,7 @@ def failure_states() -> dict[str, State]:
 def clean_up() -> State:
     """Stops whatever the execution still runs, and removes the models and endpoint configs that it made and no endpoint serves."""
     left = "$states.result.Payload.left"
+    lost = with_more(f"'; what it still runs could not be looked for (' & {without_stop(REASON)} & '): stop it by hand'")
     return function_call(
         "CleanUp",
         {
@@ -67,13 +70,31 @@ def clean_up() -> State:
             "start_time": jsonata("$states.context.Execution.StartTime"),
             "reason": jsonata(SENTENCE),
         },
-        caught={
-            "ErrorEquals": ["States.ALL"],
-            "Assign": with_more(f"'; what it still runs could not be looked for (' & {without_stop(REASON)} & '): stop it by hand'"),
-            "Output": {},
-            "Next": "NotifyFailed",
-        },
-        assign=with_more(f"($count({left}) = 0 ? '' : '; ' & $join([{left}], '; '))"),
+        caught={"ErrorEquals": ["States.ALL"], "Assign": {**lost, "spent": 0}, "Output": {}, "Next": "IsAnythingSpent"},
+        assign={**with_more(f"($count({left}) = 0 ? '' : '; ' & $join([{left}], '; '))"), "spent": 0},
+        to="IsAnythingSpent",
+    )
+
+
+def is_anything_spent() -> State:
+    """Before there is a plan nothing was started."""
+    return choice(("$failure.state = 'PrepareExecution'", "NotifyFailed"), default="PublishFailure")
+
+
+def publish_failure() -> State:
+    """What it cost until it failed, written where an execution that succeeds writes its own; a failure here is left out."""
+    outcome = f"{{'run': $plan.run, 'deployed': false, 'error': $failure.error, 'reason': {SENTENCE}}}"
+    asked = {
+        "run": jsonata("$plan.run"),
+        "outcome": jsonata(outcome),
+        "plan": jsonata("{'cost': $plan.cost, 'budget_usd': $plan.budget_usd}"),
+    }
+    return function_call(
+        "PublishFailure",
+        asked,
+        function="PublishReport",
+        caught={"ErrorEquals": ["States.ALL"], "Output": {}, "Next": "NotifyFailed"},
+        assign={"spent": jsonata("$states.result.Payload.bill.total_usd")},
         to="NotifyFailed",
     )
 
@@ -81,7 +102,8 @@ def clean_up() -> State:
 def notify_failed() -> State:
     """Tells whoever subscribed to the topic."""
     lines = [SENTENCE, "'Execution: ' & $states.context.Execution.Id", "'Started: ' & $states.context.Execution.StartTime"]
-    body = f"$join([{', '.join(lines)}], '\\n')"
+    spent = "$spent > 0 ? '\\nIts jobs have cost ' & $string($spent) & ' USD so far; whippet cost lists them.' : ''"
+    body = f"$join([{', '.join(lines)}], '\\n') & ({spent})"
     return message("'${Project}: an execution failed in ' & $failure.state", body, to="ExecutionFailed")
 
 

@@ -12,7 +12,7 @@ that as one sentence.
       → CreateModel → CreateEndpointConfig → DescribeEndpoint → CreateEndpoint or UpdateEndpoint → WaitForEndpoint ⇄ CheckEndpoint
       → VerifyEndpoint → RecordDeployment → PruneModels → SumUp → PublishReport → NotifyDone → ExecutionDone or NotDeployed
     a deployment that fails → LookBeforeUndo → RemoveEndpoint or RestoreEndpoint → CleanUp
-    any failure → CleanUp → NotifyFailed → ExecutionFailed
+    any failure → CleanUp → PublishFailure → NotifyFailed → ExecutionFailed
     a redrive → ExecutionFailed → ResumeExecution → the state that failed
 """
 

@@ -86,7 +86,14 @@ def test_an_endpoint_without_a_price_is_told_too(hourly: float | None, sentence:
     assert sentence in endpoint_line(cost, target())
 
 
-@pytest.mark.parametrize(("status", "when"), [("RUNNING", "when it has ended"), ("FAILED", "at the end of executions that succeed")])
+@pytest.mark.parametrize(
+    ("status", "when"),
+    [
+        ("RUNNING", "when it has ended"),
+        ("FAILED", "at the end of executions that get as far as starting a job"),
+        ("ABORTED", "by an execution itself, and one that is stopped from outside writes nothing more"),
+    ],
+)
 def test_an_execution_without_a_bill_is_refused(status: str, when: str) -> None:
     with pytest.raises(RefusedError) as refused:
         found(None, status)

@@ -80,6 +80,15 @@ def test_a_job_that_never_got_a_machine_costs_nothing_whatever_the_price() -> No
     assert bill["notes"] == [WITHOUT]
 
 
+def test_jobs_that_were_just_told_to_stop_are_said_to_be_missing() -> None:
+    """As after a failure, when CleanUp has come by a moment ago; what has ended by then is no reason to say so."""
+    sagemaker = whole_run()
+    for job in (sagemaker.processing_jobs[f"{RUN}-prepare-00000001"], sagemaker.training_jobs[f"{TUNING_JOB}-001-0123abcd"]):
+        job.update({key: "Stopping" for key in job if key.endswith("JobStatus")})
+    bill = bill_of(RUN, sagemaker, PRICES.get).to_json()
+    assert bill["notes"] == [WITHOUT, "2 jobs had not ended when this was written, so what they cost is not in the total"]
+
+
 def test_every_instance_is_paid() -> None:
     sagemaker = FakeSageMaker()
     trained(sagemaker, f"{RUN}-train-00000001", 3600, count=3)

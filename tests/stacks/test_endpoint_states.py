@@ -185,7 +185,7 @@ def test_waiting_for_the_endpoint_ends() -> None:
     assert "it is still Creating after 4 looks. Log:" in failed.cause
     undone = [name for name in failed.visited if name in ("WaitForUndo", "RemoveEndpoint")]
     assert undone == ["WaitForUndo", "WaitForUndo", "RemoveEndpoint", "WaitForUndo", "RemoveEndpoint"][: len(undone)]
-    assert failed.visited[-4:] == ["RemoveEndpoint", "CleanUp", "NotifyFailed", "ExecutionFailed"]
+    assert failed.visited[-6:] == ["RemoveEndpoint", "CleanUp", "IsAnythingSpent", "PublishFailure", "NotifyFailed", "ExecutionFailed"]
 
 
 def test_an_endpoint_that_stays_in_transition_is_told() -> None:
@@ -211,7 +211,16 @@ def test_an_endpoint_that_somebody_else_removed_is_not_looked_for() -> None:
 def test_a_new_endpoint_that_cannot_be_looked_at_is_removed_too() -> None:
     blind = [TaskError("SageMaker.SageMakerException", "Rate exceeded")] * 4
     failed = run(describeEndpoint=[ABSENT, *blind])
-    assert failed.visited[-6:] == ["LookBeforeUndo", "ChooseUndo", "RemoveEndpoint", "CleanUp", "NotifyFailed", "ExecutionFailed"]
+    assert failed.visited[-8:] == [
+        "LookBeforeUndo",
+        "ChooseUndo",
+        "RemoveEndpoint",
+        "CleanUp",
+        "IsAnythingSpent",
+        "PublishFailure",
+        "NotifyFailed",
+        "ExecutionFailed",
+    ]
     assert failed.cause.startswith("CheckEndpoint failed (endpoint whippet): Rate exceeded.")
 
 

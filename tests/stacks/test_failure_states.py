@@ -155,11 +155,33 @@ def new_names(asked: dict[str, Any]) -> list[str]:
 
 def test_every_failure_stops_what_runs_tells_and_ends() -> None:
     failed = run(createTrainingJob=[BROKEN])
-    assert failed.visited[-4:] == ["IsMachineMissing", "CleanUp", "NotifyFailed", "ExecutionFailed"]
+    assert failed.visited[-6:] == ["IsMachineMissing", "CleanUp", "IsAnythingSpent", "PublishFailure", "NotifyFailed", "ExecutionFailed"]
     (told,) = asked_for(failed, "publish")
     assert told["Subject"] == "whippet: an execution failed in TrainModel"
     assert told["Message"].startswith(failed.cause)
     assert told["Message"].splitlines()[1].startswith("Execution: arn:aws:states:")
+
+
+def test_a_failed_execution_is_billed_after_all_is_stopped() -> None:
+    failed = run(createTrainingJob=[BROKEN])
+    (billed,) = called(failed, "PublishReport")
+    assert (billed["run"], billed["plan"]["cost"]["currency"]) == (failed.variables["plan"]["run"], "USD")
+    assert billed["outcome"] == {"run": billed["run"], "deployed": False, "error": failed.error, "reason": failed.cause}
+    (told,) = asked_for(failed, "publish")
+    assert told["Message"].endswith("\nIts jobs have cost 0.31 USD so far; whippet cost lists them.")
+
+
+@pytest.mark.parametrize("answer", [TaskError("ClientError", "no"), {"Payload": {"bill": {"total_usd": 0}, "uri": "s3://b/k"}}])
+def test_a_bill_that_nobody_could_make_or_of_nothing_is_not_told(answer: Any) -> None:
+    failed = run(createTrainingJob=[BROKEN], publishReport=[answer] * 4)
+    assert failed.cause == run(createTrainingJob=[BROKEN]).cause
+    assert asked_for(failed, "publish")[0]["Message"].splitlines()[-1].startswith("Started: ")
+
+
+def test_before_there_is_a_plan_nothing_is_billed() -> None:
+    failed = run(prepareExecution=[TaskError("NoUsableData", "no photos")])
+    assert called(failed, "PublishReport") == []
+    assert "USD" not in asked_for(failed, "publish")[0]["Message"]
 
 
 def test_what_could_not_be_stopped_is_told() -> None:

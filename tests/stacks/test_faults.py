@@ -99,6 +99,7 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "RemoveEndpoint": ({}, {"verifyEndpoint": [UNVERIFIED], **FIRST}),
     "FindFailedTrainingJob": ({}, ALL_FAILED),
     "CleanUp": ({}, FAILED),
+    "PublishFailure": ({}, FAILED),
     "NotifyFailed": ({}, FAILED),
     "ExecutionFailed": ({}, FAILED),
 }
@@ -112,7 +113,7 @@ HARMLESS = {"AskForApproval", "PruneModels", "PublishReport", "NotifyDone"}
 """States without which an execution ends well all the same."""
 AFTER_A_FAILURE = {
     *["StopLostJob", "LookBeforeUndo", "RestoreEndpoint", "RemoveEndpoint", "FindFailedTrainingJob", "CleanUp"],
-    *["NotifyFailed", "ExecutionFailed"],
+    *["PublishFailure", "NotifyFailed", "ExecutionFailed"],
 }
 """States of executions that have failed already, whose first reason stays the one that is told."""
 
@@ -182,7 +183,8 @@ def test_what_passes_is_tried_again(state: str, fault: Fault) -> None:
 @pytest.mark.parametrize(("state", "fault"), LASTING, ids=named)
 def test_what_stays_ends_the_execution_with_a_sentence(state: str, fault: Fault) -> None:
     failed = run_with(state, fault, 99)
-    assert failed.visited[-3:] == ["CleanUp", "NotifyFailed", "ExecutionFailed"]
+    billed = [] if state == "PrepareExecution" else ["PublishFailure"]
+    assert failed.visited[failed.visited.index("CleanUp") :] == ["CleanUp", "IsAnythingSpent", *billed, "NotifyFailed", "ExecutionFailed"]
     told = failed.cause.partition(" failed")[0]
     assert told == state
     assert failed.error == fault.error.replace("States.", f"{state}.")

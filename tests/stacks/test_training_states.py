@@ -250,7 +250,7 @@ def test_waiting_for_a_managed_job_outlasts_it_and_a_short_one_is_not_waited_for
 def test_a_managed_job_that_takes_too_long_is_stopped() -> None:
     failed = run(MANAGED, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9)
     name = training_request(failed)["TrainingJobName"]
-    assert failed.visited[-3:] == ["CleanUp", "NotifyFailed", "ExecutionFailed"]
+    assert failed.visited[-5:] == ["CleanUp", "IsAnythingSpent", "PublishFailure", "NotifyFailed", "ExecutionFailed"]
     assert failed.error == "TrainModelManaged.Timeout"
     assert failed.cause.startswith(f"TrainModelManaged failed (training job {name}): it is still InProgress after {LOOKS} looks. Log:")
 
