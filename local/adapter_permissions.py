@@ -192,9 +192,11 @@ def _ask_for_scaling() -> None:
 
     async def handle_if_allowed(method: str, path: str, headers: dict[str, str], body: Any, query: Any) -> Any:
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
-        return _denied(headers, query, scaling_needs(operation, json.loads(body or b"{}"))) or await handle(
-            method, path, headers, body, query
-        )
+        try:
+            denied = _denied(headers, query, scaling_needs(operation, json.loads(body or b"{}")))
+        except ValueError:
+            denied = None  # no request, which the service says better
+        return denied or await handle(method, path, headers, body, query)
 
     app.SERVICE_HANDLERS[SCALING] = handle_if_allowed
 

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+MOST_WRITTEN = 100_000
+"""Different decisions of one engine: a run of the main job makes some hundreds; an engine that serves for weeks is not to grow."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -30,19 +33,19 @@ class Decision:
 class DecisionBook:
     """The file of the decisions since the engine's start; the same decision is written once."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, most: int = MOST_WRITTEN) -> None:
         """Begin anew: an older stack's decisions would say nothing about this one's grants."""
-        self._file = file
+        self._file, self._most = file, most
         self._written: set[str] = set()
         self._lock = threading.Lock()
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
 
     def note(self, decision: Decision) -> None:
-        """Write it, unless it has been written."""
+        """Write it, unless it has been written or the book is full."""
         line = decision.line()
         with self._lock:
-            if line in self._written:
+            if line in self._written or len(self._written) >= self._most:
                 return
             self._written.add(line)
             with self._file.open("a", encoding="utf-8") as file:

@@ -100,6 +100,13 @@ def test_a_decision_is_written_once_and_a_new_book_is_empty(tmp_path: Path) -> N
     assert read_decisions(file) == []
 
 
+def test_a_book_of_decisions_is_full_some_time(tmp_path: Path) -> None:
+    book = DecisionBook(tmp_path / "decisions.jsonl", most=2)
+    for number in range(4):
+        book.note(Decision("r", "s3:GetObject", f"arn:{number}", True))
+    assert [each.resource for each in read_decisions(tmp_path / "decisions.jsonl")] == ["arn:0", "arn:1"]
+
+
 POLICIES: Documents = {
     "own": {
         "Statement": [
