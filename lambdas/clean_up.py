@@ -75,8 +75,15 @@ class CleaningUp:
                 end(self.sagemaker, kind, name)
                 self.stopped.append(name)
             except FAULTS as error:
-                if name in self.running(kind):
+                if self.may_run(kind, name):
                     self.left.append(f"{kind.noun} {name} still runs and could not be stopped: {message_of(error)}")
+
+    def may_run(self, kind: Kind, name: str) -> bool:
+        """Whether it does, or nobody can tell: one that cannot be looked for keeps no other one running."""
+        try:
+            return name in self.running(kind)
+        except FAULTS:
+            return True
 
     def delete_unused(self) -> None:
         """Endpoint configs before the models that they name."""

@@ -59,7 +59,8 @@ def figure_notes(asked: ExecutionInput, jobs: tuple[JobCost, ...], limits: Limit
             yield f"A {job.kind} job is expected to take {job.seconds:,} seconds, and SageMaker ends it after {limits[job.kind]:,}."
     if asked.spot:
         yield "Spare machines usually cost less than half; neither figure counts on it, for they may be none."
-    yield "Not in either: S3, logs, Lambda and Step Functions, which are cents here, and what a redrive of the execution runs again."
+    again = "a redrive, or a search that goes on with another instance type, runs again"
+    yield f"Not in either: S3, logs, Lambda and Step Functions, which are cents here, and what {again}."
 
 
 def endpoint_notes(asked: Deployment, prices: Prices) -> Iterator[str]:

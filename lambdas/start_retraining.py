@@ -33,6 +33,9 @@ from lambdas.run_names import run_name
 PHOTOS = "photos_sha256"
 """Key of CustomerMetadataProperties: the digest of the photos that a model was made from."""
 
+STARTED_BEFORE = "an execution for exactly these photos was started before, within 90 days; start one by hand to try them again"
+"""It failed, or was aborted, or the photos changed to and fro."""
+
 Clock = Callable[[], datetime]
 Answer = dict[str, Any]
 
@@ -98,7 +101,10 @@ def start(asked: Retraining, photos: Photos, stepfunctions: Any) -> Answer:
     except ClientError as error:
         if code_of(error) != "ExecutionAlreadyExists":
             raise
-        return told("an execution for these photos was started before, and did not get as far as a model", photos=photos.sha256)
+        return told(
+            "an execution for exactly these photos was started before, within 90 days; start one by hand to try them again",
+            photos=photos.sha256,
+        )
     run = run_name(asked.project, started["executionArn"], started["startDate"])
     return told("the photos have changed since the newest model", photos=photos.sha256, started=started["executionArn"], run=run)
 

@@ -24,7 +24,14 @@ from lambdas.resources import run_of
 FAILED_FOR = timedelta(hours=1)
 """How long a failed endpoint stays: the execution that made it looks after it meanwhile."""
 
+KNOWN = ("Complete", "PartialData")
+"""What CloudWatch says of values that are all, or all of a page. It may also answer without an error and without values: InternalError."""
+
 Clock = Callable[[], datetime]
+
+
+class UnknownRequests(Exception):  # noqa: N818 - the name is what the log shows
+    """No answer is not the answer that nobody asked; Lambda tries again, and so does the schedule."""
 
 
 def handler(_event: Mapping[str, Any], _context: object) -> dict[str, Any]:
@@ -79,7 +86,11 @@ def invocations(project: str, idle: timedelta, now: datetime, cloudwatch: Any) -
     metric = {"Namespace": "AWS/SageMaker", "MetricName": "Invocations", "Dimensions": dimensions}
     query = {"Id": "invocations", "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}, "ReturnData": True}
     pages = cloudwatch.get_paginator("get_metric_data").paginate(MetricDataQueries=[query], StartTime=now - idle, EndTime=now)
-    return float(sum(value for page in pages for result in page["MetricDataResults"] for value in result["Values"]))
+    results = [result for page in pages for result in page["MetricDataResults"]]
+    for result in results:
+        if result["StatusCode"] not in KNOWN:
+            raise UnknownRequests(f"CloudWatch did not say how often {project} was asked ({result['StatusCode']}), so it stays")
+    return float(sum(value for result in results for value in result["Values"]))
 
 
 def told(project: str, reason: str, *, deleted: bool, run: str = "") -> dict[str, Any]:

@@ -92,6 +92,23 @@ def test_a_job_that_ended_meanwhile_is_no_trouble() -> None:
     assert f"{RUN}-train-00000002" not in answer["stopped"]
 
 
+def test_a_job_that_can_be_neither_stopped_nor_looked_for_keeps_no_other_one_running() -> None:
+    sagemaker = busy_account()
+    sagemaker.train(f"{RUN}-train-00000003")
+    stop = sagemaker.stop_training_job
+
+    def blind(TrainingJobName: str) -> None:  # noqa: N803 - boto3's name
+        if TrainingJobName.endswith("2"):
+            sagemaker.refusals["list_training_jobs"] = DENIED
+            raise DENIED
+        stop(TrainingJobName)
+
+    sagemaker.stop_training_job = blind  # type: ignore[method-assign]
+    answer = clean_up(RUN, PROJECT, sagemaker)
+    assert f"{RUN}-train-00000003" in answer["stopped"]
+    assert answer["left"] == [f"training job {RUN}-train-00000002 still runs and could not be stopped: you may not"]
+
+
 def test_a_model_that_somebody_else_deleted_meanwhile_is_no_trouble() -> None:
     sagemaker = busy_account()
     sagemaker.refusals["delete_model"] = fault("ValidationException", 'Could not find model "arn:…".')

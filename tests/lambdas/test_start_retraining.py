@@ -89,7 +89,8 @@ def test_photos_on_which_an_execution_failed_are_not_tried_again_and_again() -> 
     account = Account()
     account.retrain()
     account.finish()
-    assert account.retrain()["reason"] == "an execution for these photos was started before, and did not get as far as a model"
+    told = "an execution for exactly these photos was started before, within 90 days; start one by hand to try them again"
+    assert account.retrain()["reason"] == told
     account.s3.objects["data/king/2.jpg"] = b"a better photo"
     assert account.retrain()["started"] is True
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.stop_idle_endpoint import stop_idle
+from lambdas.stop_idle_endpoint import UnknownRequests, stop_idle
 from tests.lambdas.fake_sagemaker import NOW, OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault, hold_against_model
 
 IDLE = timedelta(hours=24)
@@ -16,8 +16,8 @@ LONG_AGO = NOW - timedelta(days=3)
 class FakeCloudWatch:
     """The Invocations metric of the endpoint: a number for each period with requests, two a page."""
 
-    def __init__(self, *counts: float) -> None:
-        self.counts = counts
+    def __init__(self, *counts: float, last: str = "Complete") -> None:
+        self.counts, self.last = counts, last
         self.asked: dict[str, Any] = {}
 
     def get_paginator(self, operation: str) -> "FakeCloudWatch":
@@ -28,7 +28,8 @@ class FakeCloudWatch:
         hold_against_model("cloudwatch", "get_metric_data", asked)
         self.asked = asked
         for start in range(0, max(1, len(self.counts)), 2):
-            yield {"MetricDataResults": [{"Id": "invocations", "Values": list(self.counts[start : start + 2])}]}
+            status = self.last if start + 2 >= len(self.counts) else "PartialData"
+            yield {"MetricDataResults": [{"Id": "invocations", "StatusCode": status, "Values": list(self.counts[start : start + 2])}]}
 
 
 def serving(status: str = "InService", changed: datetime = LONG_AGO, **more: Any) -> FakeSageMaker:
@@ -54,6 +55,14 @@ def test_an_endpoint_without_requests_is_deleted_and_its_config_and_model_stay(c
 
 def test_one_request_on_the_last_page_keeps_it() -> None:
     assert stopped(serving(), 0.0, 0.0, 1.0) == (False, "it was asked 1 times within 24 hours")
+
+
+@pytest.mark.parametrize("status", ["InternalError", "Forbidden"])
+def test_a_cloudwatch_that_does_not_know_is_not_one_that_counted_nothing(status: str) -> None:
+    sagemaker = serving()
+    with pytest.raises(UnknownRequests, match=f"did not say how often whippet was asked \\({status}\\)"):
+        stop_idle(PROJECT, IDLE, sagemaker, FakeCloudWatch(last=status), lambda: NOW)
+    assert sagemaker.calls == []
 
 
 def test_the_requests_of_all_the_idle_hours_are_asked_for() -> None:

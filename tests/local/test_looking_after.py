@@ -15,7 +15,7 @@ from lambdas.prune_models import prune
 from lambdas.reap_execution import executions_of, reap
 from lambdas.registry import newest_deployed
 from lambdas.scale_endpoint import scale
-from lambdas.start_retraining import Retraining, retrain
+from lambdas.start_retraining import STARTED_BEFORE, Retraining, retrain
 from lambdas.stop_idle_endpoint import stop_idle
 from lambdas.wake_endpoint import Alarm
 from tests.local.conftest import IMAGE, ROLE, Local, archive
@@ -147,4 +147,4 @@ def test_photos_that_have_changed_start_one_execution(account: Account) -> None:
     assert started["reason"] == "the photos have changed since the newest model"
     assert look(timedelta(hours=1))["reason"] == "an execution is running"
     account.stepfunctions.stop_execution(executionArn=started["execution_arn"])
-    assert look(timedelta(hours=1))["reason"].startswith("an execution for these photos was started before")
+    assert look(timedelta(hours=1))["reason"] == STARTED_BEFORE
