@@ -27,7 +27,7 @@ def handler(event, context):
 """
 
 
-def listen(local: Local, pattern: dict[str, Any] | None = None, schedule: str | None = None) -> str:
+def listen(local: Local, pattern: dict[str, Any]) -> str:
     """A rule whose target is a function that keeps each event below heard/<name>/; returns the name."""
     name = f"heard-{uuid.uuid4().hex[:8]}"
     buffer = io.BytesIO()
@@ -37,8 +37,7 @@ def listen(local: Local, pattern: dict[str, Any] | None = None, schedule: str | 
         FunctionName=name, Runtime="python3.12", Role=ROLE, Handler="handler.handler", Code={"ZipFile": buffer.getvalue()}, Timeout=30
     )["FunctionArn"]
     events = local.client("events")
-    when = {"EventPattern": json.dumps(pattern)} if pattern else {"ScheduleExpression": schedule}
-    events.put_rule(Name=name, **when)
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
     events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": function}])
     return name
 
@@ -164,13 +163,6 @@ def test_a_rule_on_executions_hears_how_they_end(local: Local) -> None:
     ours[timed_out["executionArn"]] = "TIMED_OUT"
     assert {arn: told[arn]["status"] for arn in ours} == ours
     assert all(isinstance(told[arn]["startDate"], int) and isinstance(told[arn]["stopDate"], int) for arn in ours)
-
-
-def test_a_schedule_fires(local: Local) -> None:
-    """The engine looks at schedules every ten seconds, so the shortest there is, a minute, takes up to 70."""
-    name = listen(local, schedule="rate(1 minute)")
-    (event, *_more) = heard(local, name, timeout_s=90)
-    assert (event["source"], event["detail-type"]) == ("aws.events", "Scheduled Event")
 
 
 def test_a_task_publishes_to_a_topic_whose_subscriber_hears(local: Local) -> None:
