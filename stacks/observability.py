@@ -144,13 +144,17 @@ class Observability(Construct):
     def job_graph(self, title: str, kind: str) -> cloudwatch.GraphWidget:
         """Processor and graphics processor of every job: there is no list of jobs at deploy time, so the dashboard searches."""
         metrics = 'MetricName=("CPUUtilization" OR "GPUUtilization" OR "MemoryUtilization")'
-        found = f"SEARCH('{{/aws/sagemaker/{kind},Host}} {metrics} Host=\"{self.config.project}-\"', 'Average', 60)"
+        found = self.search(kind, "Host", metrics)
         return graph(f"{title}: machines (%)", [searched(found)])
 
     def objective_graph(self) -> cloudwatch.GraphWidget:
         """What the jobs print, as SageMaker reads it out of their logs."""
-        found = f"SEARCH('{{/aws/sagemaker/TrainingJobs,TrainingJobName}} TrainingJobName=\"{self.config.project}-\"', 'Average', 60)"
-        return graph("Tuning and training jobs: losses and accuracies", [searched(found)])
+        return graph("Tuning and training jobs: losses and accuracies", [searched(self.search("TrainingJobs", "TrainingJobName"))])
+
+    def search(self, kind: str, dimension: str, metrics: str = "") -> str:
+        """The jobs whose names hold the project's: in quotes a name is found only whole, without them by its words."""
+        terms = " ".join(filter(None, (metrics, f"{dimension}={self.config.project}")))
+        return f"SEARCH('{{\"/aws/sagemaker/{kind}\",{dimension}}} {terms}', 'Average', 60)"
 
     def costs(self) -> str:
         """The text about them."""

@@ -1,6 +1,7 @@
 """What looks after a deployment: the events and schedules that call functions, where failures go, what alarms and the dashboard watch."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -174,6 +175,19 @@ def test_the_dashboard_shows_each_thing_of_the_deployment(variation: Callable[[s
     errors = next(each for each in body["widgets"] if each["properties"].get("title") == "Functions: errors")
     assert len(errors["properties"]["metrics"]) == len(synthesis.resources("AWS::Lambda::Function"))
     assert "a key of your own (on here)" in body["widgets"][-1]["properties"]["markdown"]
+
+
+def test_jobs_are_searched_for_by_a_part_of_their_names(synthesis: Synthesis) -> None:
+    """CloudWatch finds what stands in double quotes only where it is the whole value: no job is called by the project's name alone."""
+    body = json.loads(concrete(synthesis.resource("AWS::CloudWatch::Dashboard")["DashboardBody"]))
+    metrics = [metric[0] for each in body["widgets"] for metric in each["properties"].get("metrics", [])]
+    expressions = [each["expression"] for each in metrics if isinstance(each, dict)]
+    terms = [re.fullmatch(r"SEARCH\('\{\"[\w/]+\",(\w+)\} (?:.+ )?(\S+)', 'Average', 60\)", each) for each in expressions]
+    assert [(found[1], found[2]) for found in terms if found] == [
+        ("Host", "Host=whippet"),
+        ("Host", "Host=whippet"),
+        ("TrainingJobName", "TrainingJobName=whippet"),
+    ]
 
 
 def test_no_widget_lies_on_another(synthesis: Synthesis) -> None:
