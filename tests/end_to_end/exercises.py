@@ -14,19 +14,32 @@ from tests.local.conftest import archive, training_fields, wait_until
 
 SECOND_MODEL = {
     "debugger": "managed",
-    "epochs": 12,
-    "tuning": {"max_jobs": 1, "max_parallel_jobs": 1, "epochs": 6},
     "gate": {"tolerance": 1, "class_tolerance": 1},
     "deployment": {"keep_versions": 1, "max_instance_count": 1, "update": "all_at_once"},
 }
+"""The demo's own input but for who judges, how the endpoint is updated, and what of it stays."""
 ENDED = ("Completed", "Stopped", "Failed")
 
 
 def update_the_endpoint(demo: Demo) -> None:
-    """A second model, judged by AWS's Debugger, takes the endpoint over; the first one is forgotten, and nothing scales any more."""
-    execution = finished(demo, started(demo, SECOND_MODEL))
+    """The same model once more, judged by AWS's Debugger, takes the endpoint over; the first one is forgotten, and nothing scales any more.
+
+    Whoever judges, the verdicts are the same.
+    """
+    first = demo.target.client("stepfunctions").describe_execution(executionArn=demo.record["execution_arn"])
+    execution = finished(demo, started(demo, json.loads(first["input"]) | SECOND_MODEL))
     assert execution["status"] == "SUCCEEDED", execution.get("cause")
-    assert json.loads(execution["output"])["deployed"], execution["output"]
+    output = json.loads(execution["output"])
+    assert output["deployed"], output
+    assert output["best"] == json.loads(first["output"])["best"]
+    assert verdicts(output["rule_statuses"]) == verdicts(demo.record["rule_statuses"])
+    assert set(verdicts(output["profiler_rule_statuses"])) == set(verdicts(demo.record["profiler_rule_statuses"]))
+    assert not {"InProgress", "Error"} & set(verdicts(output["profiler_rule_statuses"]).values())
+
+
+def verdicts(statuses: list[dict[str, Any]]) -> dict[str, str]:
+    """Rule -> what it found."""
+    return {each["RuleConfigurationName"]: each["RuleEvaluationStatus"] for each in statuses}
 
 
 def fail_at_once(demo: Demo) -> None:

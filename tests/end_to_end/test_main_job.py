@@ -5,12 +5,15 @@ Run: `make test`, or `pytest tests/end_to_end`.
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cli.deploy import cdk_command_line
 from lambdas.rules import PROFILER_RULES, default_rules
 from tests.end_to_end.conftest import CLASSES, PHOTOS_A_CLASS, Demo, call, post, run
+from tests.end_to_end.exercises import verdicts
 
 
 def test_the_record_says_what_happened(demo: Demo) -> None:
@@ -32,10 +35,6 @@ def output_of(demo: Demo) -> dict[str, Any]:
     """What the execution itself answered."""
     described = demo.target.client("stepfunctions").describe_execution(executionArn=demo.record["execution_arn"])
     return dict(json.loads(described["output"]))
-
-
-def verdicts(statuses: list[dict[str, Any]]) -> dict[str, str]:
-    return {each["RuleConfigurationName"]: each["RuleEvaluationStatus"] for each in statuses}
 
 
 def test_every_rule_gives_a_verdict(demo: Demo) -> None:
@@ -69,6 +68,16 @@ def test_losses_of_both_modes_can_be_read_from_s3(demo: Demo) -> None:
     losses = json.loads(done.stdout.splitlines()[-1])
     assert len(losses["EVAL"]) == 12
     assert losses["TRAIN"][-1] < losses["TRAIN"][0]
+
+
+def test_a_second_deployment_changes_nothing_and_nothing_differs(demo: Demo) -> None:
+    again = demo.whippet("deploy", "--local", "--verbose")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "(no changes)" in again.stdout
+    said: list[str] = []
+    cdk = replace(cdk_command_line(demo.target), log=demo.home / "logs" / "cdk.log")
+    cdk.logged(["diff", "--all", "--app", str(demo.home / "cdk.out")], said.append)
+    assert "Number of stacks with differences: 0" in "".join(said)
 
 
 def test_the_file_that_is_no_photo_is_named(demo: Demo) -> None:
