@@ -48,6 +48,11 @@ class Encryption(Construct):
         if self.key:
             allow(role, USE, self.key.key_arn, why=why)
 
+    def allow_output(self, role: iam.Role) -> None:
+        """What SageMaker's API says that a job's role must hold where the request names a key for what the job writes."""
+        if self.key:
+            allow(role, ["kms:Encrypt"], self.key.key_arn, why="SageMaker asks it of a role whose output has a key.")
+
     def allow_storage(self, role: iam.Role) -> None:
         """What SageMaker takes to encrypt volumes: it lets the service of the volumes use the key, for as long as they are there."""
         if self.key:

@@ -109,6 +109,7 @@ class JobRoles(Construct):
         allow(role, ["s3:GetObject"], archives, why="It reads its code.", why_wildcard=older)
         named = {"StringLike": {"s3:prefix": f"*{ARCHIVE_SUFFIX}"}}
         allow(role, ["s3:ListBucket"], asset_bucket, why="SageMaker looks the archive up by its name.", conditions=named)
+        self.encryption.allow_output(role)
         self.allow_storage_and_network(role)
         return role
 

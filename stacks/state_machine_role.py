@@ -9,6 +9,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.encryption import Encryption
+from stacks.images import Images
 from stacks.permissions import allow, explain, resource_arn, service_role
 from stacks.roles import JobRoles, allow_rollback_alarms
 from stacks.tidying import NEW_NAMES, allow_deleting_endpoint, state_machine_arn
@@ -33,6 +34,8 @@ def add_state_machine_role(
     encryption: Encryption,
     called: list[lambda_.Function],
     passed: JobRoles,
+    images: Images,
+    artefacts: str,
     topic: sns.ITopic,
 ) -> iam.Role:
     """The role, with all but what CDK adds for logs and traces, which is only explained here."""
@@ -43,6 +46,7 @@ def add_state_machine_role(
     allow_jobs(role, project)
     allow_deployment(role, project)
     allow_registration(role, project)
+    allow_looking_at_what_is_registered(role, images, artefacts)
     allow_waiting_for_jobs(role)
     to_sagemaker = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     arns = [each.role_arn for each in passed.all]
@@ -102,6 +106,18 @@ def allow_registration(role: iam.Role, project: str) -> None:
     allow(role, ["sagemaker:UpdateModelPackage"], versions, why=why, why_wildcard=numbered)
     why = "It waits for the version's approval."
     allow(role, ["sagemaker:DescribeModelPackage"], versions, why=why, why_wildcard=numbered)
+
+
+def allow_looking_at_what_is_registered(role: iam.Role, images: Images, artefacts: str) -> None:
+    """A version bears no role, so SageMaker looks at its image and artefact, whose digest and ETag it keeps, in the caller's name.
+
+    AWS says so by its policy AmazonSageMakerModelRegistryFullAccess alone, which has these three beside the registry's own.
+    """
+    why = "SageMaker looks at what a version is made of in the name of who registers it."
+    own = "Each execution leaves its artefact in a folder of its own."
+    allow(role, ["s3:GetObject"], artefacts, why=why, why_wildcard=own)
+    if images.serving_repositories:
+        allow(role, ["ecr:BatchGetImage", "ecr:DescribeImages"], *images.serving_repositories, why=why)
 
 
 def allow_waiting_for_jobs(role: iam.Role) -> None:

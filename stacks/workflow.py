@@ -61,6 +61,8 @@ class Workflow(Construct):
             encryption=encryption,
             called=[each.function for each in self.functions.by_state.values()],
             passed=self.job_roles,
+            images=images,
+            artefacts=storage.bucket.arn_for_objects("executions/*/output/model.tar.gz"),
             topic=self.topic,
         )
         self.state_machine = self.add_state_machine()

@@ -23,6 +23,7 @@ SEEN_ON_AWS_ALONE = (
     Unproved("*StateMachineRole*", ("logs:*",), "*", "Step Functions delivers vended logs; here it logs nothing"),
     Unproved("*StateMachineRole*", ("events:*",), "*", "AWS's .sync hears of a job's end by a rule; here it looks at the job"),
     Unproved("*StateMachineRole*", ("sagemaker:ListTags",), "*", "AWS's own policies for these calls have it"),
+    Unproved("*StateMachineRole*", ("s3:GetObject", "ecr:*"), "*", "SageMaker looks at what is registered in its caller's name"),
     Unproved("*StateMachineRole*", ("states:SendTaskFailure",), "*", "after a redrive, which the engine cannot do"),
     Unproved("*InferenceApiLogRole*", ANY, "*", "API Gateway writes its logs; here it writes none"),
     Unproved("*Operations*", ("sqs:SendMessage",), "*", "Lambda keeps what failed three times; here such calls are given up"),

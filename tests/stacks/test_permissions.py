@@ -130,6 +130,24 @@ def test_the_state_machine_may_not_touch_what_is_not_the_projects(synthesis: Syn
         assert not is_allowed(policy, action, f"{SAGEMAKER}:{resource}")
 
 
+def test_who_registers_a_model_may_look_at_its_image_and_artefact_and_at_nothing_else(synthesis: Synthesis) -> None:
+    """A request to register names no role: SageMaker has nobody's name but the caller's to look at them in."""
+    policy = statements_of(synthesis, "WorkflowStateMachineRole")
+    (bucket,) = synthesis.resources("AWS::S3::Bucket")
+    assert is_allowed(policy, "s3:GetObject", f"{bucket}/executions/whippet-1/training/whippet-1-train-0a1b/output/model.tar.gz")
+    for other in ("data/train/beagle/1.jpg", "executions/whippet-1/training/whippet-1-train-0a1b/report/evaluation.json"):
+        assert not is_allowed(policy, "s3:GetObject", f"{bucket}/{other}")
+    (pulled,) = [each["Resource"] for each in statements_of(synthesis, "WorkflowJobRolesHosting") if "ecr:BatchGetImage" in each["Action"]]
+    assert all(is_allowed(policy, action, concrete(pulled)) for action in ("ecr:BatchGetImage", "ecr:DescribeImages"))
+
+
+@pytest.mark.parametrize("bearer", ["Preparation", "Training", "ManagedTraining"])
+def test_a_job_whose_output_has_a_key_may_encrypt_with_it(variation: Callable[[str], Synthesis], bearer: str) -> None:
+    """The API's own words about OutputDataConfig.KmsKeyId; S3 itself asks for data keys only."""
+    (key,) = variation("kms").resources("AWS::KMS::Key")
+    assert is_allowed(statements_of(variation("kms"), f"WorkflowJobRoles{bearer}"), "kms:Encrypt", key)
+
+
 def test_the_state_machine_may_wait_for_jobs_call_its_functions_and_pass_four_roles(synthesis: Synthesis) -> None:
     policy = statements_of(synthesis, "WorkflowStateMachineRole")
     for kind in ("Processing", "Tuning", "Training"):
