@@ -164,10 +164,17 @@ def check_quotas(target: Target, wanted: tuple[Need, ...]) -> Iterator[Finding]:
         if quota is None:
             yield Finding("quota", "warning", f"Service Quotas knows none named {need.quota!r}", "Is the instance type spelt right?")
         elif quota < need.count:
-            advice = f"Ask for more in the Service Quotas console (SageMaker, {need.quota!r}), or use {need.instead}."
-            yield Finding("quota", "wrong", f"{need.quota}: {quota:g}, and the execution needs {need.count}", advice)
+            yield Finding("quota", "wrong", f"{need.quota}: {quota:g}, and the execution needs {need.count}", more(need))
+        elif quota < need.most:
+            said = f"{need.quota}: {quota:g}, enough to begin with, and an update of the endpoint at full load takes {need.most}"
+            yield Finding("quota", "warning", said, more(need))
         else:
             yield Finding("quota", "fine", f"{need.quota}: {quota:g}, and the execution needs {need.count}")
+
+
+def more(need: Need) -> str:
+    """What to do about a quota that is too small."""
+    return f"Ask for more in the Service Quotas console (SageMaker, {need.quota!r}), or use {need.instead}."
 
 
 def refused(error: ClientError) -> Finding:

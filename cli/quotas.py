@@ -26,6 +26,8 @@ class Need:
     count: int
     instead: str
     """What to change in the execution input to need fewer."""
+    most: int = 0
+    """So many at times, where that is more: an endpoint that scales out, or whose old machines stand beside the new ones."""
 
 
 def needs(asked: Mapping[str, Any]) -> tuple[Need, ...]:
@@ -39,10 +41,10 @@ def needs(asked: Mapping[str, Any]) -> tuple[Need, ...]:
         Need(f"{machine} for {use}", jobs * machines, "another instance_type, or fewer tuning.max_parallel_jobs"),
     ]
     if deployment.get("kind", "instance") == "instance":
-        most = max(whole(deployment, "instance_count", 1), whole(deployment, "max_instance_count", MOST_INSTANCES))
+        least = whole(deployment, "instance_count", 1)
+        most = max(least, whole(deployment, "max_instance_count", MOST_INSTANCES))
         name = f"{deployment.get('instance_type', ENDPOINT_TYPE)} for endpoint usage"
-        # While an endpoint is updated the old machines and the new ones stand side by side.
-        wanted.append(Need(name, 2 * most, "another deployment.instance_type, or a smaller deployment.max_instance_count"))
+        wanted.append(Need(name, least, "another deployment.instance_type, or a smaller deployment.max_instance_count", 2 * most))
     return tuple(wanted)
 
 

@@ -1,6 +1,6 @@
 """The functions' log: one JSON line for each thing that happened, which CloudWatch Logs Insights reads field by field.
 
-Runs in AWS Lambda, inside every function. `execution` is the execution's name, the same in the logs of all functions that it calls; a
+Runs in AWS Lambda, inside every function. `execution` is the execution's run, the same in the logs of all functions that it calls; a
 question such as "what happened to this one?" is then `filter execution = "…"` over all groups. What a client sent, what a model answered
 and whatever opens a door stay out: facts are names, counts and sentences, given one by one, never a whole event.
 """
@@ -17,11 +17,6 @@ def log(event: str, *, execution: str = "", **facts: Fact) -> None:
     """Prints the line; `event` says what happened, in one word that is always the same, such as `EndpointWoken`."""
     line = {"event": event, "execution": execution, **facts}
     print(json.dumps({name: shortened(value) for name, value in line.items()}), flush=True)
-
-
-def execution_name(execution_arn: str) -> str:
-    """`arn:aws:states:eu-west-1:111122223333:execution:whippet:tuesday` -> `tuesday`"""
-    return execution_arn.rpartition(":")[2]
 
 
 def shortened(value: Fact) -> Fact:

@@ -143,11 +143,6 @@ class Prices:
         return instance in self.own or (self.region in SAME_REGIONS and instance in LIST_PRICES)
 
 
-def price_per_hour(instance: str, region: str, own: Mapping[str, Decimal] | None = None) -> Decimal | None:
-    """The same in one call."""
-    return Prices(region, own or {}).per_hour(instance)
-
-
 def read_prices(s3: Any, bucket: str, region: str) -> Prices:
     """The prices that this account pays, as far as the bucket says; a `prices.json` that is wrong raises InvalidPrices."""
     try:

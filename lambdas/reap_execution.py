@@ -106,12 +106,19 @@ def was_deployed(sagemaker: Any, project: str, config: str) -> bool:
 
 
 def take_back(endpoint: Endpoint, project: str, sagemaker: Any, autoscaling: Any) -> None:
-    """To what answered before, which may run on other machines; an endpoint that has failed can only be deleted."""
+    """To what answered before, which may run on other machines; where that cannot be, it is deleted, and a request brings it back."""
     newest = newest_deployed(sagemaker, project)
     deregister(autoscaling, project)
-    if newest and endpoint.status != "Failed" and describe_config(sagemaker, newest.endpoint_config):
+    if newest and can_become(endpoint, describe_config(sagemaker, newest.endpoint_config)):
         sagemaker.update_endpoint(EndpointName=project, EndpointConfigName=newest.endpoint_config)
         log("EndpointTakenBack", execution=run_of(endpoint.config), to=newest.endpoint_config)
     else:
         sagemaker.delete_endpoint(EndpointName=project)
         log("EndpointDeleted", execution=run_of(endpoint.config), was=endpoint.status)
+
+
+def can_become(endpoint: Endpoint, config: Mapping[str, Any] | None) -> bool:
+    """Whether SageMaker updates the endpoint to a config: not a failed one, and none on instances to a serverless one."""
+    if config is None or endpoint.status == "Failed":
+        return False
+    return endpoint.is_serverless or not any("ServerlessConfig" in variant for variant in config["ProductionVariants"])

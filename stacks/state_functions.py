@@ -87,7 +87,6 @@ class StateFunctions(Construct):
         descriptions = bucket.arn_for_objects("prepared-data-sets/*/dataset.json")
         own = "Each prepared data set has a folder of its own there."
         allow(role, ["s3:GetObject"], descriptions, why="It looks for a data set that is prepared already.", why_wildcard=own)
-        allow(role, ["s3:GetObject"], bucket.arn_for_objects("prices.json"), why="The account's own prices go before the list's.")
         self.encryption.allow_use(role, "The weights are encrypted with the deployment's key.")
         return function
 
@@ -139,8 +138,6 @@ class StateFunctions(Construct):
         allow(role, ["s3:GetObject"], bucket.arn_for_objects(PRICES), why=OWN_PRICES)
         written = bucket.arn_for_objects("executions/*/execution.json")
         allow(role, ["s3:PutObject"], written, why="It writes the outcome and the bill.", why_wildcard=EXECUTION_FOLDERS)
-        allow(role, ["s3:GetObject"], bucket.arn_for_objects("prices.json"), why="It reads the account's own prices.")
-        allow(role, ["s3:ListBucket"], bucket.bucket_arn, why="Only who may list is told that there are no prices of its own.")
         lists = ["sagemaker:ListProcessingJobs", "sagemaker:ListTrainingJobs", "sagemaker:ListHyperParameterTuningJobs"]
         allow(role, lists, "*", why="It finds the run's jobs.", why_wildcard="Listing knows no resource.")
         kinds = (("processing-job", "ProcessingJob"), ("training-job", "TrainingJob"))

@@ -96,6 +96,12 @@ def test_a_quota_that_is_too_small_is_wrong_and_says_what_to_change() -> None:
     assert "tuning.max_parallel_jobs" in training.advice
 
 
+def test_an_endpoint_that_can_begin_but_not_be_updated_at_full_load_is_a_warning() -> None:
+    quotas = {**ENOUGH, f"{ENDPOINT_TYPE} for endpoint usage": 2.0}
+    endpoint = found(**{"service-quotas": FakeQuotas(quotas)})["quota"][2]
+    assert (endpoint.status, endpoint.said.endswith("at full load takes 4")) == ("warning", True)
+
+
 def test_what_the_account_was_given_counts_more_than_what_every_account_has() -> None:
     name = f"{TRAINING_TYPE} for training job usage"
     training = found(**{"service-quotas": FakeQuotas({**ENOUGH, name: 0.0}, {name: 20.0})})["quota"][1]

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas.instance_types import ARM_FAMILY, FOREIGN_FAMILY
-from lambdas.prices import LIST_PRICES, InvalidPrices, Prices, parse_prices, price_per_hour, read_prices
+from lambdas.prices import LIST_PRICES, InvalidPrices, Prices, parse_prices, read_prices
 from tests.lambdas.fake_s3 import FakeS3, error
 
 
@@ -37,7 +37,6 @@ def test_a_machine_twice_as_large_costs_twice_as_much(family: str) -> None:
 def test_a_bucket_without_prices_goes_by_the_list() -> None:
     prices = read_prices(FakeS3(), "bucket", "us-east-1")
     assert (prices.per_hour("ml.m5.2xlarge"), prices.per_hour("ml.m4.xlarge")) == (Decimal("0.461"), None)
-    assert price_per_hour("ml.m5.2xlarge", "us-east-1") == Decimal("0.461")
 
 
 def test_prices_of_the_bucket_go_first_and_add_to_the_list() -> None:

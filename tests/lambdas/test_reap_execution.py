@@ -81,6 +81,15 @@ def test_a_model_that_nobody_verified_gives_way_to_the_one_deployed_last() -> No
     assert account.reap()["deleted"] == [account.new, f"{RUN}-00000000"]
 
 
+def test_an_endpoint_on_instances_that_was_serverless_before_is_deleted_so_that_a_request_brings_the_serverless_one_back() -> None:
+    account = Account()
+    account.sagemaker.deploy(account.old)
+    account.sagemaker.configs[account.old]["ProductionVariants"][0]["ServerlessConfig"] = {"MemorySizeInMB": 4096, "MaxConcurrency": 5}
+    account.sagemaker.serve(account.new)
+    assert account.reap()["left"] == []
+    assert account.sagemaker.status == "Deleting"
+
+
 def test_where_the_one_deployed_last_has_no_config_any_more_the_endpoint_is_deleted() -> None:
     account = Account()
     account.sagemaker.deploy(account.old)
