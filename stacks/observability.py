@@ -27,7 +27,8 @@ SLOW_MICROSECONDS = 5_000_000
 """API Gateway gives up after 29 s; a photo takes a CPU some 0.2 s."""
 
 COSTS = """**What costs while nothing runs:** the endpoint's machines, by the hour, unless nobody asks for `endpoint_idle_hours`; \
-what the bucket holds; the logs; a key of your own ({key}) and the firewall ({firewall}), where they are turned on.
+what the bucket holds; the logs; alarms and this dashboard; a key of your own ({key}) and the firewall ({firewall}), where they are \
+turned on.
 
 **What an execution costs** is estimated before it starts and billed at its end: `executions/<run>/execution.json` in the bucket, and \
 [Cost Explorer](https://console.aws.amazon.com/costmanagement/home#/cost-explorer) by the tag `project` = `{project}`.
@@ -52,7 +53,7 @@ class Observability(Construct):
         super().__init__(scope, id)
         self.config, self.workflow, self.operations, self.api = config, workflow, operations, api
         self.notifications = notifications
-        self.alarms = [*self.endpoint_alarms(), *self.execution_alarms(), *self.operations_alarms()]
+        self.alarms = [*self.endpoint_alarms(), self.api_alarm(), *self.execution_alarms(), *self.operations_alarms()]
         self.add_dashboard()
 
     def endpoint_alarms(self) -> list[cloudwatch.Alarm]:
@@ -63,6 +64,11 @@ class Observability(Construct):
             self.alarm("endpoint-errors", errors, ERROR_RATE, "The model server fails requests", **minutes),
             self.alarm("endpoint-latency", latency, SLOW_MICROSECONDS, "The model is slow (microseconds)", **minutes),
         ]
+
+    def api_alarm(self) -> cloudwatch.Alarm:
+        """The function that asks the endpoint answers for what photo and model do wrong; it raises only what the deployment does."""
+        errors = self.api.invoke_endpoint.function.metric_errors(period=Duration.minutes(5), statistic="Sum")
+        return self.alarm("api-errors", errors, 1, "POST /predict fails by a fault of the deployment", evaluation_periods=1)
 
     def execution_alarms(self) -> list[cloudwatch.Alarm]:
         """One is one too many."""

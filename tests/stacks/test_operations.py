@@ -92,6 +92,7 @@ def alarms(synthesis: Synthesis) -> dict[str, dict[str, Any]]:
 def test_alarms_tell_the_topic_and_are_calm_where_nothing_is_measured(synthesis: Synthesis) -> None:
     (topic,) = synthesis.resources("AWS::SNS::Topic")
     assert set(alarms(synthesis)) == {
+        "api-errors",
         "endpoint-errors",
         "endpoint-latency",
         "execution-failed",
@@ -113,6 +114,14 @@ def test_the_endpoints_alarms_watch_the_variant_that_is_deployed(synthesis: Synt
         assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (60, 3, 2)
     assert (errors["MetricName"], errors["Statistic"], errors["Threshold"]) == ("Invocation5XXErrors", "Average", 0.05)
     assert (latency["MetricName"], latency["ExtendedStatistic"], latency["Threshold"]) == ("ModelLatency", "p95", 5_000_000)
+
+
+def test_a_fault_of_the_function_that_asks_the_endpoint_is_told(synthesis: Synthesis) -> None:
+    """The endpoint's own alarm sees nothing of a request that never gets there."""
+    alarm = alarms(synthesis)["api-errors"]
+    (dimension,) = alarm["Dimensions"]
+    asks = synthesis.template["Resources"][concrete(dimension["Value"])]["Properties"]["FunctionName"]
+    assert (asks, alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("whippet-invoke-endpoint", "Errors", "Sum", 1)
 
 
 def test_the_topic_takes_messages_of_this_accounts_alarms_and_budgets_over_tls(synthesis: Synthesis) -> None:
