@@ -64,6 +64,11 @@ REASON = (
 error's own text. A processing job that reaches its time limit is described as one that somebody stopped."""
 
 
+REDRIVES = "($exists($states.context.Execution.RedriveCount) ? $states.context.Execution.RedriveCount : 0)"
+"""How often the execution was redriven. AWS's examples of the context always hold it; should it be missing before the first redrive, a
+catch that asked for it would fail itself, and no failure would be dealt with."""
+
+
 def optimised(action: str) -> str:
     """Step Functions' own integration with SageMaker; only it can wait for a job. It knows fewer fields than the API."""
     return f"arn:${{Partition}}:states:::sagemaker:{action}"
@@ -185,7 +190,7 @@ def failure(state: str, *, kind: str = "", job: str = "''", log: str = "''") -> 
         "job": jsonata(job),
         "reason": jsonata(REASON),
         "log": jsonata(log),
-        "redrives": jsonata("$states.context.Execution.RedriveCount"),
+        "redrives": jsonata(REDRIVES),
     }
 
 

@@ -200,6 +200,17 @@ def test_a_failure_after_the_failure_hides_nothing(script: dict[str, Any]) -> No
     assert ("could not be looked for (no): stop it by hand" in failed.cause) is ("cleanUp" in script)
 
 
+def test_a_context_that_counts_no_redrives_keeps_no_failure_from_being_dealt_with() -> None:
+    class Uncounted(Execution):
+        def context(self, name: str) -> dict[str, Any]:
+            context = super().context(name)
+            return {**context, "Execution": {key: each for key, each in context["Execution"].items() if key != "RedriveCount"}}
+
+    failed = Uncounted(MACHINE, FakeSageMaker(createTrainingJob=[BROKEN]), {}).run()
+    assert (failed.error, failed.variables["failure"]["redrives"]) == ("TrainModel.TaskFailed", 0)
+    assert called(failed, "CleanUp")
+
+
 def test_a_failure_that_cannot_be_said_by_a_token_is_said_by_a_fail_state() -> None:
     refused = TaskError("Sfn.InvalidTokenException", "Invalid token")
     failed = run(createTrainingJob=[BROKEN], sendTaskFailure=[refused])
