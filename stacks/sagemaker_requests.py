@@ -41,7 +41,7 @@ OPEN = Security()
 
 KEY = "${KmsKeyArn}"
 
-LOCAL_DISKS = r"/^ml\.([a-z]+[0-9]+[a-z]*d[a-z]*|g[5-9][a-z]*|p[45][a-z]*|trn[0-9]+[a-z]*)\./"
+LOCAL_DISKS = r"/^ml\.([a-z]+[0-9]+[a-z]*d[a-z]*|g[5-9][a-z]*|p[4-6][a-z0-9-]*|trn[0-9]+[a-z]*)\./"
 """Instance types with disks of their own, which hardware encrypts: SageMaker refuses a key for their volumes. A list of families, kept by
 hand: AWS publishes none that a program could read."""
 

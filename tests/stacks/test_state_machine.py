@@ -112,9 +112,10 @@ def faults_of_requests(way: Execution) -> list[str]:
 KEY, NETWORK = SECURED["KmsKeyArn"], {"Subnets": ["subnet-0a", "subnet-0b"], "SecurityGroupIds": ["sg-0c"]}
 
 
-@pytest.mark.parametrize(
-    "instance_type", ["ml.m5.2xlarge", "ml.g5.xlarge", "ml.g4dn.xlarge", "ml.p3.2xlarge", "ml.c6id.xlarge", "ml.c6i.xlarge"]
-)
+OWN_DISKS = ["ml.g5.xlarge", "ml.g4dn.xlarge", "ml.p5.48xlarge", "ml.p6-b200.48xlarge", "ml.c6id.xlarge"]
+
+
+@pytest.mark.parametrize("instance_type", ["ml.m5.2xlarge", "ml.p3.2xlarge", "ml.c6i.xlarge", *OWN_DISKS])
 def test_a_deployment_with_a_key_and_a_network_uses_them_everywhere(instance_type: str) -> None:
     """But for the volumes of machines whose own disks hardware encrypts, which take no key."""
     done = run({"instance_type": "ml.m5.xlarge", "deployment": {"instance_type": instance_type}}, machine=SECURED_MACHINE)
@@ -126,7 +127,7 @@ def test_a_deployment_with_a_key_and_a_network_uses_them_everywhere(instance_typ
     assert prepared["ProcessingOutputConfig"]["KmsKeyId"] == KEY
     assert prepared["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == KEY
     assert prepared["NetworkConfig"]["VpcConfig"] == sent["createModel"]["VpcConfig"] == NETWORK
-    assert config.get("KmsKeyId") == (None if instance_type in ("ml.g5.xlarge", "ml.g4dn.xlarge", "ml.c6id.xlarge") else KEY)
+    assert config.get("KmsKeyId") == (None if instance_type in OWN_DISKS else KEY)
 
 
 def test_a_training_machine_with_its_own_disks_gets_no_key() -> None:
