@@ -9,6 +9,7 @@ import pytest
 from stacks.permissions import PERMISSION, readable
 from stacks.security_page import BEGIN, END, PAGE, entries, metadata, tables, with_tables
 from tests.stacks.conftest import Synthesis
+from tests.stacks.fake_sagemaker import planned
 from tests.stacks.policies import listed
 
 Atom = tuple[str, str, str, str]
@@ -23,6 +24,12 @@ def test_the_page_is_what_the_code_says(variation: Callable[[str], Synthesis]) -
 
 def test_only_what_stands_between_the_marks_is_written_anew() -> None:
     assert with_tables(f"before {BEGIN} old {END} after", "new") == f"before {BEGIN}\n\nnew\n\n{END} after"
+
+
+def test_the_page_says_which_endpoint_is_not_isolated() -> None:
+    isolated = {kind: planned({"deployment": {"kind": kind}})["network_isolation"] for kind in ("instance", "serverless")}
+    assert isolated == {"instance": True, "serverless": False}
+    assert "A serverless endpoint alone has a network" in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["default", "everything"])
