@@ -23,6 +23,8 @@ TRAINING, TRAINING_MANAGED = "TrainModel", "TrainModelManaged"
 """The state of the final training job, without and with AWS's Debugger beside it: an execution enters one of them."""
 FOLLOWING = ("WaitForTraining", "WaitForLongTraining", "DescribeTraining", "WaitForRules")
 """States that follow a job with AWS's Debugger: first it trains, then rules may still be evaluated."""
+FAILING = "ExecutionFailed"
+"""The task by which an execution fails; the state that it fails for is shown as failed, and this one would look like a success."""
 NOT_DEPLOYED = "NotDeployed"
 """The good end of an execution whose model a rule keeps back."""
 UNEXPECTED = (NOT_DEPLOYED, "CleanUp", "StartJobAgain", "NotApproved", "DeploymentNotAsked")
@@ -303,7 +305,8 @@ def _certainty(functions: Any, described: Mapping[str, Any]) -> dict[str, bool]:
     ends = {name for name in expected if states[name]["Type"] == "Succeed" or states[name].get("End")}
     certain = {name for name in expected if ends.isdisjoint(_reachable(likely, start, {*unexpected, name}))}
     every = dict.fromkeys([*expected, *_reachable(states, start, set())])
-    return {name: name in certain for name in every if states[name]["Type"] in SHOWN or name == NOT_DEPLOYED}
+    shown = {name for name in every if (states[name]["Type"] in SHOWN or name == NOT_DEPLOYED) and name != FAILING}
+    return {name: name in certain for name in every if name in shown}
 
 
 def _not_expected(given: Mapping[str, Any]) -> tuple[set[str], list[str]]:

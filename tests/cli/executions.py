@@ -41,7 +41,8 @@ DEFINITION = {
         "IsEndpointInService": {"Type": "Choice", "Choices": [{"Next": "Done"}], "Default": "WaitForEndpoint"},
         "Done": {"Type": "Pass", "End": True},
         "FindFailedTrainingJob": {"Type": "Task", "Next": "ExecutionFailed"},
-        "ExecutionFailed": {"Type": "Fail"},
+        "ExecutionFailed": {"Type": "Task", "Next": "FailedForGood"},
+        "FailedForGood": {"Type": "Fail"},
     },
 }
 

@@ -206,14 +206,14 @@ def test_a_live_display_ends_with_the_execution() -> None:
 
 def test_a_failure_shows_the_cause_and_the_end_of_the_log() -> None:
     cause = "TuneHyperparameters failed (tuning job x): all training jobs failed. Log: CloudWatch log group y."
-    failed = Moment(
-        "FAILED", [*PREPARED, entered("FindFailedTrainingJob", 9)], [trial(1, "Failed", None)], log=["one", "the reason"], cause=cause
-    )
+    ending = [entered("FindFailedTrainingJob", 9), exited("FindFailedTrainingJob", 9), entered("ExecutionFailed", 9)]
+    failed = Moment("FAILED", [*PREPARED, *ending], [trial(1, "Failed", None)], log=["one", "the reason"], cause=cause)
     watched, console = target(**FakeServices([failed]).clients()), paper()
     execution = follow_or_leave(console, watched, ARN)
     assert {state.name: state.status for state in execution.states}["TuneHyperparameters"] == "failed"
     text = written(console)
     assert cause in text
+    assert "ExecutionFailed" not in text, "the state by which it ends failed as it should, which would read as a success"
     assert f"log of training job {TUNING_JOB}-001-aaaa" in text
     assert text.endswith("  the reason\n")
 
