@@ -1,8 +1,8 @@
 """The states that bring the endpoint to the new model: one function a state, in the order in which they run.
 
 Runs at synth; standard library only. The endpoint bears the project's name and outlives executions, so it may be absent, in service,
-failed, or being moved by another execution. `$endpoint_served` is what it served before this execution touched it; a deployment that
-fails goes to undo_states.py, which brings that back.
+failed, or being moved by another execution. `$endpoint_served` is what it served before this execution touched it, in an earlier
+attempt too; a deployment that fails goes to undo_states.py, which brings that back.
 """
 
 from stacks import hosting_requests as requests
@@ -53,7 +53,8 @@ def endpoint_states() -> dict[str, State]:
         "UpdateEndpoint": update_endpoint("UpdateEndpoint", requests.update_endpoint()),
         "UpdateServerlessEndpoint": update_endpoint("UpdateServerlessEndpoint", requests.update_serverless_endpoint()),
         "IsEndpointTaken": is_endpoint_taken(),
-        "ReleaseScaling": release_scaling(),
+        "WasEndpointAsked": was_endpoint_asked(),
+        "ReleaseScaling": release_scaling_to_update(),
         "WaitForEndpoint": wait_for_checks("CheckEndpoint"),
         "CheckEndpoint": check_endpoint(),
         "IsEndpointInService": is_endpoint_in_service(),
@@ -76,7 +77,7 @@ def describe_endpoint() -> State:
         assign={
             "endpoint_status": jsonata("$states.result.EndpointStatus"),
             "endpoint_serves": jsonata(SERVED),
-            "endpoint_served": jsonata(f"($serves := {SERVED}; $serves = $endpoint_config ? $endpoint_served : $serves)"),
+            "endpoint_served": jsonata(f"($serves := {SERVED}; $contains($serves, $plan.run & '-') ? $endpoint_served : $serves)"),
             "endpoint_instances": jsonata(f"$exists({variant}.DesiredInstanceCount) ? {variant}.DesiredInstanceCount : 0"),
             "endpoint_serverless": jsonata(f"$exists({variant}.CurrentServerlessConfig)"),
             **ONE_MORE_CHECK,
@@ -90,7 +91,7 @@ def is_endpoint_absent() -> State:
     return choice(
         ("$contains($failure.reason, 'Could not find')", "CreateEndpoint"),
         (f"({busy}) and $checks < {MOST_CHECKS}", "WaitForTurn"),
-        default="CleanUp",
+        default="WasEndpointAsked",
     )
 
 
@@ -130,7 +131,7 @@ def endpoint_stays_busy() -> State:
     """Another execution, or somebody by hand, has kept the endpoint in transition all the time."""
     reason = "'it has been ' & $endpoint_status & ' at each of ' & $string($checks) & ' looks'"
     failed = found_failure(endpoint_failure("DescribeEndpoint"), "EndpointBusy", reason)
-    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "CleanUp"}
+    return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "WasEndpointAsked"}
 
 
 def endpoint_not_serverless() -> State:
@@ -148,7 +149,7 @@ def create_endpoint() -> State:
     return api_call(
         "createEndpoint",
         requests.create_endpoint(),
-        caught=catch(endpoint_failure("CreateEndpoint"), to="IsEndpointTaken", assign=ONE_MORE_CHECK),
+        caught=catch(endpoint_failure("CreateEndpoint"), to="IsEndpointTaken", assign={**ONE_MORE_CHECK, "endpoint_asked": True}),
         to="WaitForEndpoint",
         retried=SDK_UNNAMED,
         assign={"checks": 0},
@@ -160,7 +161,7 @@ def update_endpoint(state: str, request: Request) -> State:
     return api_call(
         "updateEndpoint",
         request,
-        caught=catch(endpoint_failure(state), to="IsEndpointTaken", assign=ONE_MORE_CHECK),
+        caught=catch(endpoint_failure(state), to="IsEndpointTaken", assign={**ONE_MORE_CHECK, "endpoint_asked": True}),
         to="WaitForEndpoint",
         retried=SDK_UNNAMED,
         assign={"checks": 0},
@@ -178,21 +179,31 @@ def is_endpoint_taken() -> State:
     return choice(
         (f"$contains($failure.reason, /scalable target/i) and $checks < {MOST_CHECKS}", "ReleaseScaling"),
         (f"({taken}) and $checks < {MOST_CHECKS}", "WaitForTurn"),
-        default="CleanUp",
+        default="WasEndpointAsked",
     )
 
 
-def release_scaling() -> State:
-    """Takes the variant out of autoscaling, then tries again; where nothing is registered, there is nothing to be done."""
-    gone = {"ErrorEquals": ["ApplicationAutoScaling.ObjectNotFoundException"], "Output": {}, "Next": "WaitForTurn"}
+def was_endpoint_asked() -> State:
+    """A call that was refused in the end may have been carried out in an earlier try, whose answer was lost."""
+    return choice(("$endpoint_asked", "LookBeforeUndo"), default="CleanUp")
+
+
+def release_scaling(caught: list[State], to: str = "WaitForTurn") -> State:
+    """Takes the variant out of autoscaling, before it is tried again."""
     return task(
         sdk("deregisterScalableTarget", service="applicationautoscaling"),
         requests.scalable_target(),
         seconds=API_CALL_SECONDS,
         retried=[retry(SCALING_TRANSIENT)],
-        caught=[gone, catch(endpoint_failure("ReleaseScaling"))],
-        to="WaitForTurn",
+        caught=caught,
+        to=to,
     )
+
+
+def release_scaling_to_update() -> State:
+    """Where nothing is registered, there is nothing to be done."""
+    gone = {"ErrorEquals": ["ApplicationAutoScaling.ObjectNotFoundException"], "Output": {}, "Next": "WaitForTurn"}
+    return release_scaling([gone, catch(endpoint_failure("ReleaseScaling"), to="WasEndpointAsked")])
 
 
 def check_endpoint() -> State:

@@ -143,10 +143,10 @@ def resume_execution() -> State:
 
 
 def fresh_counters() -> State:
-    """What is counted, and what is known of the endpoint: nothing."""
+    """What is counted, and what this attempt knows of the endpoint: nothing."""
     counters = ("prepare_choice", "training_choice", "lost_jobs", "looks", "rule_looks", "approval_looks", "checks", "undos")
-    unknown = ("training_status", "endpoint_served", "endpoint_config", "undo_refused", "undo_error")
-    return {**dict.fromkeys(counters, 0), **dict.fromkeys(unknown, "nothing")}
+    unknown = ("training_status", "endpoint_config", "undo_refused", "undo_error")
+    return {**dict.fromkeys(counters, 0), **dict.fromkeys(unknown, "nothing"), "endpoint_asked": False}
 
 
 def where_to_resume() -> State:

@@ -1,10 +1,10 @@
-"""The states between two tries of a job: one whose start was never answered, and one for which there was no machine.
+"""The states between two tries of a job: one whose start nobody answered, one for which there was no machine, one of an earlier attempt.
 
 Runs at synth; standard library only. A try that SageMaker refused for another reason, or a job that failed by itself, is not tried again.
 """
 
 from stacks.sagemaker_requests import jsonata
-from stacks.states_language import ON_FAILURE, State, choice, function_call, warned, without_stop
+from stacks.states_language import ON_FAILURE, REASON, State, choice, function_call, warned, without_stop
 
 MOST_LOST_JOBS = 3
 """Starts without an answer, of all jobs of an execution together, before it is given up."""
@@ -28,6 +28,8 @@ def job_states() -> dict[str, State]:
         "IsLostJobStopped": is_lost_job_stopped(),
         "WaitAfterLostJob": wait_after_lost_job(),
         "StartJobAgain": start_job_again(),
+        "IsRedriven": choice(("$states.context.Execution.RedriveCount = 0", "AssessModel"), default="StopOldJobs"),
+        "StopOldJobs": stop_old_jobs(),
     }
 
 
@@ -62,14 +64,17 @@ def may_job_be_lost() -> State:
 
 def stop_lost_job() -> State:
     """A job that nobody waits for would go on, and be paid for, beside the one that is asked for next."""
-    asked = {
-        "execution_arn": jsonata("$states.context.Execution.Id"),
-        "start_time": jsonata("$states.context.Execution.StartTime"),
-        "reason": jsonata("$failure.reason"),
-    }
     caught = {"ErrorEquals": ["States.ALL"], "Output": {}, "Next": ON_FAILURE}
     assign = {"lost_jobs": jsonata("$lost_jobs + 1"), "left": jsonata("$count($states.result.Payload.left)")}
-    return function_call("StopLostJob", asked, function="CleanUp", caught=caught, assign=assign, to="IsLostJobStopped")
+    return function_call(
+        "StopLostJob", cleaning(jsonata("$failure.reason")), function="CleanUp", caught=caught, assign=assign, to="IsLostJobStopped"
+    )
+
+
+def cleaning(reason: str) -> State:
+    """What CleanUp is told."""
+    context = "$states.context.Execution"
+    return {"execution_arn": jsonata(f"{context}.Id"), "start_time": jsonata(f"{context}.StartTime"), "reason": reason}
 
 
 def is_lost_job_stopped() -> State:
@@ -89,3 +94,14 @@ def start_job_again() -> State:
         ("$failure.state = 'TuneHyperparameters'", "TuneHyperparameters"),
         default="IsDebuggerManaged",
     )
+
+
+def stop_old_jobs() -> State:
+    """An execution that was aborted may be redriven before ReapExecution has stopped its job, which then goes on beside the new one.
+
+    All that this execution asked for has ended here, so whatever still runs is of an earlier attempt.
+    """
+    told = f"'jobs of an earlier attempt could not be looked for: ' & {without_stop(REASON)}"
+    caught = {"ErrorEquals": ["States.ALL"], "Assign": warned(told), "Output": {}, "Next": "AssessModel"}
+    left = {"warnings": jsonata("[$append($warnings, $states.result.Payload.left)]")}
+    return function_call("StopOldJobs", cleaning("redriven"), function="CleanUp", caught=caught, assign=left, to="AssessModel")

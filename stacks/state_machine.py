@@ -99,6 +99,7 @@ def prepare_execution() -> State:
             "profiler_rule_statuses": [],
             "warnings": [],
             "deployed": False,
+            "endpoint_served": "nothing",
             **fresh_counters(),
         },
         to="IsDatasetPrepared",

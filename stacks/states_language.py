@@ -58,6 +58,7 @@ SAID = (
 REASON = (
     "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
     " $told := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}' ? $parse($cause) : {};"
+    " $cause := $cause = '' and $states.errorOutput.Error = 'States.Timeout' ? 'it took longer than it may' : $cause;"
     f" {SAID})"
 )
 """Why a task failed: what the program said at its end, the reason inside a job's description, a Lambda function's message, or the
@@ -103,8 +104,11 @@ def api_call(
     retried: list[str] = SDK_TRANSIENT,
     patient: bool = False,
 ) -> State:
-    """A Task that SageMaker answers at once; `retried` are the errors after which it is tried again, `patient`: for minutes."""
-    tries = [patient_retry(retried) if patient else retry(retried)]
+    """A Task that SageMaker answers at once; `retried` are the errors after which it is tried again, `patient`: for minutes.
+
+    So it is after no answer: what it makes has another name in each try, or is found by the next one.
+    """
+    tries = [patient_retry(retried) if patient else retry([*retried, "States.Timeout"])]
     state = task(sdk(action), arguments, seconds=API_CALL_SECONDS, retried=tries, caught=[caught], to=to)
     return {**state, **({"Assign": assign} if assign else {})}
 

@@ -72,7 +72,7 @@ def train_model(security: requests.Security) -> State:
         caught="IsMachineMissing",
         lost="MayJobBeLost",
         assign={"training": trained()},
-        to="AssessModel",
+        to="IsRedriven",
     )
 
 
@@ -158,7 +158,7 @@ def is_training_done() -> State:
         ("$training_status in ['InProgress', 'Stopping']", "TrainingTakesTooLong"),
         ("$training_status != 'Completed'", "TrainingNotCompleted"),
         (f"$exists({going_on}) and $rule_looks < {MOST_RULE_LOOKS}", "WaitForRules"),
-        default="AssessModel",
+        default="IsRedriven",
     )
 
 
@@ -177,7 +177,7 @@ def rules_not_seen() -> State:
     warning = (
         f"'the rules could not be looked at to their end (' & {without_stop('$failure.reason')} & '): the verdicts are those seen last'"
     )
-    return {"Type": "Pass", "Assign": warned(warning), "Next": "AssessModel"}
+    return {"Type": "Pass", "Assign": warned(warning), "Next": "IsRedriven"}
 
 
 def training_not_completed() -> State:

@@ -5,7 +5,7 @@ only an endpoint that serves, or is about to serve, this execution's own config 
 """
 
 from stacks import hosting_requests as requests
-from stacks.endpoint_states import SERVED, SETTLED
+from stacks.endpoint_states import SERVED, SETTLED, release_scaling
 from stacks.sagemaker_requests import jsonata
 from stacks.states_language import REASON, SDK_TRANSIENT, SDK_UNNAMED, State, api_call, choice, with_more, without_stop
 
@@ -25,6 +25,7 @@ def undo_states() -> dict[str, State]:
         "WaitForUndo": {"Type": "Wait", "Seconds": UNDO_SECONDS, "Next": "LookBeforeUndo"},
         "RemoveEndpoint": remove_endpoint(),
         "RestoreEndpoint": restore_endpoint(),
+        "ReleaseScalingToUndo": release_scaling_to_undo(),
         "EndpointRestored": endpoint_restored(),
         "EndpointRemains": endpoint_remains(),
     }
@@ -57,6 +58,7 @@ def is_undo_refused() -> State:
     for_now = f"$contains($undo_refused, /in-progress|Rate exceeded/) or $undo_error in {[*SDK_TRANSIENT, 'States.Timeout']}"
     return choice(
         ("$contains($undo_refused, 'Could not find endpoint \"')", "CleanUp"),
+        (f"$contains($undo_refused, /scalable target/i) and $undos < {MOST_UNDOS}", "ReleaseScalingToUndo"),
         (f"({for_now}) and $undos < {MOST_UNDOS}", "WaitForUndo"),
         default="EndpointRemains",
     )
@@ -98,6 +100,12 @@ def restore_endpoint() -> State:
         retried=SDK_UNNAMED,
         assign={"undo_refused": UNDONE},
     )
+
+
+def release_scaling_to_undo() -> State:
+    """What was served before may run on other machines, to which SageMaker moves no variant that scales."""
+    gone = {"ErrorEquals": ["ApplicationAutoScaling.ObjectNotFoundException"], "Output": {}, "Next": "WaitForUndo"}
+    return release_scaling([gone, refused()], to="WaitForUndo")
 
 
 def endpoint_restored() -> State:

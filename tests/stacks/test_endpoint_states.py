@@ -10,6 +10,7 @@ from tests.stacks.fake_sagemaker import ABSENT, IN_PROGRESS, LOOKS, OLDER, USUAL
 UNVERIFIED = {
     "Payload": {"verified": False, "reasons": ["the endpoint answered with another model.", "of p.jpg it says 0.9 instead of 0.1"]}
 }
+SCALES = TaskError("SageMaker.SageMakerException", "The variant(s) AllTraffic must be deregistered as scalable targets first.")
 REFUSED = TaskError("SageMaker.SageMakerException", "User is not authorized to perform: sagemaker:DeleteEndpoint")
 
 
@@ -274,6 +275,47 @@ def test_a_config_that_cannot_be_restored_is_told() -> None:
     failed = run(verifyEndpoint=[UNVERIFIED], updateEndpoint=[USUAL, *[gone] * 4])
     assert "EndpointRestored" not in failed.visited
     assert "look after it: Could not find endpoint configuration" in failed.cause
+
+
+def test_a_config_on_other_machines_is_restored_once_the_variant_scales_no_more() -> None:
+    failed = run(verifyEndpoint=[UNVERIFIED], updateEndpoint=[USUAL, *[SCALES] * 4])
+    assert len(asked_for(failed, "deregisterScalableTarget")) == 1
+    assert failed.visited.count("RestoreEndpoint") == 2
+    assert f"the endpoint went back to {OLDER}" in failed.cause
+
+
+def test_an_update_that_may_have_been_carried_out_is_undone() -> None:
+    """Its answer was lost, the next try met it under way, and then nobody may look any more."""
+    asked: list[str] = []
+
+    def lost(arguments: dict[str, Any]) -> TaskError:
+        asked.append(arguments["EndpointConfigName"])
+        return IN_PROGRESS
+
+    def moved(_arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"EndpointStatus": "InService", "EndpointConfigName": asked[0]}
+
+    denied = TaskError("SageMaker.AccessDeniedException", "no")
+    failed = run(updateEndpoint=[lost] * 4, describeEndpoint=[USUAL, denied, moved])
+    assert failed.cause.startswith("DescribeEndpoint failed (endpoint whippet): no; the endpoint went back to")
+
+
+def test_an_endpoint_that_nothing_was_asked_of_is_not_looked_at_after_a_failure() -> None:
+    failed = run(describeEndpoint=[TaskError("SageMaker.AccessDeniedException", "no")])
+    assert "LookBeforeUndo" not in failed.visited
+
+
+def test_an_execution_that_is_redriven_does_not_bring_back_what_it_left_itself() -> None:
+    """Its first attempt could not undo its deployment; what was served before that is what the second one goes back to."""
+    denied = TaskError("SageMaker.AccessDeniedException", "no")
+    execution = run(verifyEndpoint=[UNVERIFIED, UNVERIFIED], updateEndpoint=[USUAL, denied])
+    assert "may be left with" in execution.cause
+    assert f"the endpoint went back to {OLDER}" in execution.redrive().cause
+
+
+def test_one_look_that_comes_too_late_ends_nothing() -> None:
+    late = TaskError("States.Timeout")
+    assert run(describeEndpoint=[late, USUAL, late, late]).error == ""
 
 
 def test_a_deployment_that_cannot_be_recorded_is_undone() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.stacks.execution import Execution, TaskError
-from tests.stacks.fake_sagemaker import ABSENT, MACHINE, FakeSageMaker, run, status
+from tests.stacks.fake_sagemaker import ABSENT, MACHINE, USUAL, FakeSageMaker, run, status
 from tests.stacks.test_failure_states import new_names
-from tests.stacks.ways import BROKEN, LOST, MANAGED, UNVERIFIED
+from tests.stacks.ways import BROKEN, LOST, MANAGED, SCALES, UNVERIFIED
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ SCALING_FAULTS = (
 )
 
 FIRST = {"describeEndpoint": [ABSENT]}
-SCALED = {"updateEndpoint": [TaskError("x", "must be deregistered as scalable targets")]}
+SCALED = {"updateEndpoint": [SCALES]}
 FAILED = {"createTrainingJob": [BROKEN]}
 ALL_FAILED = {"createHyperParameterTuningJob": [TaskError("States.TaskFailed", '{"FailureReason": "All training jobs failed."}')]}
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -96,6 +96,7 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ReleaseScaling": ({}, SCALED),
     "LookBeforeUndo": ({}, {"verifyEndpoint": [UNVERIFIED]}),
     "RestoreEndpoint": ({}, {"verifyEndpoint": [UNVERIFIED]}),
+    "ReleaseScalingToUndo": ({}, {"verifyEndpoint": [UNVERIFIED], "updateEndpoint": [USUAL, SCALES]}),
     "RemoveEndpoint": ({}, {"verifyEndpoint": [UNVERIFIED], **FIRST}),
     "FindFailedTrainingJob": ({}, ALL_FAILED),
     "CleanUp": ({}, FAILED),
@@ -105,14 +106,17 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """State -> an execution input and a script by which an execution comes to it; to the others it comes anyway."""
 
+OF_REDRIVEN = {"StopOldJobs"}
+"""States of executions that were redriven."""
+
 STUCK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {"RemoveFailedEndpoint": ({}, {"describeEndpoint": [status("Failed")] * 9})}
 """The same where nobody else does in the meantime what the state could not do."""
 
 TASKS = [name for name, state in MACHINE["States"].items() if state["Type"] == "Task"]
-HARMLESS = {"AskForApproval", "PruneModels", "PublishReport", "NotifyDone"}
+HARMLESS = {"AskForApproval", "StopOldJobs", "PruneModels", "PublishReport", "NotifyDone"}
 """States without which an execution ends well all the same."""
 AFTER_A_FAILURE = {
-    *["StopLostJob", "LookBeforeUndo", "RestoreEndpoint", "RemoveEndpoint", "FindFailedTrainingJob", "CleanUp"],
+    *["StopLostJob", "LookBeforeUndo", "RestoreEndpoint", "ReleaseScalingToUndo", "RemoveEndpoint", "FindFailedTrainingJob", "CleanUp"],
     *["PublishFailure", "NotifyFailed", "ExecutionFailed"],
 }
 """States of executions that have failed already, whose first reason stays the one that is told."""
@@ -137,7 +141,7 @@ class Faulty(FakeSageMaker):
 def run_with(state: str, fault: Fault, times: int) -> Execution:
     asked, script = WAYS.get(state, ({}, {})) if times == 1 else STUCK.get(state) or WAYS.get(state, ({}, {}))
     service = Faulty(state, fault, times, script)
-    service.execution = execution = Execution(MACHINE, service, asked)
+    service.execution = execution = Execution(MACHINE, service, asked, redrives=int(state in OF_REDRIVEN))
     return execution.run()
 
 
@@ -196,7 +200,7 @@ def test_what_stays_ends_the_execution_with_a_sentence(state: str, fault: Fault)
 def reason_of(fault: Fault) -> str:
     """What the sentence must hold."""
     if not fault.cause.startswith("{"):
-        return fault.cause or "no reason was given"
+        return fault.cause or "it took longer than it may"
     told = json.loads(fault.cause)
     return str(told.get("FailureReason") or told.get("errorMessage") or "it ended as Stopped (Stopped)")
 
@@ -205,7 +209,7 @@ def reason_of(fault: Fault) -> str:
 def test_some_states_are_no_reason_to_fail(state: str, fault: Fault) -> None:
     done = run_with(state, fault, 99)
     assert (done.error, done.output["deployed"]) == ("", True)
-    assert bool(done.output["warnings"]) is (state in ("PruneModels", "PublishReport"))
+    assert bool(done.output["warnings"]) is (state in ("StopOldJobs", "PruneModels", "PublishReport"))
 
 
 @pytest.mark.parametrize(("state", "fault"), [each for each in EACH if each[0] in AFTER_A_FAILURE], ids=named)

@@ -7,7 +7,7 @@ import pytest
 
 from stacks.job_states import MOST_LOST_JOBS
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
-from tests.stacks.fake_sagemaker import asked_for, run
+from tests.stacks.fake_sagemaker import MACHINE, FakeSageMaker, asked_for, run
 
 ASKED = {"instance_fallbacks": ["ml.m5.4xlarge", "ml.c5.4xlarge"]}
 TYPES = ["ml.m5.2xlarge", *ASKED["instance_fallbacks"]]
@@ -154,3 +154,23 @@ def test_each_try_after_a_lost_one_waits_longer() -> None:
     usual = run().waited
     assert 15 <= once.waited - usual <= 30
     assert 15 + 45 <= twice.waited - usual <= 30 + 90
+
+
+def test_a_redriven_execution_stops_what_an_earlier_attempt_may_have_left() -> None:
+    """It may have been aborted in the middle of a job, and redriven before anybody had stopped that."""
+    assert "StopOldJobs" not in run().visited
+    redriven = Execution(MACHINE, FakeSageMaker(), {}, redrives=1).run()
+    assert cleanings(redriven) == 1
+    assert redriven.visited[redriven.visited.index("StopOldJobs") - 1 :][:3] == ["IsRedriven", "StopOldJobs", "AssessModel"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "warning"),
+    [
+        (TaskError("ClientError", "no"), "jobs of an earlier attempt could not be looked for: no"),
+        ({"Payload": {"left": ["training job a still runs"]}}, "training job a still runs"),
+    ],
+)
+def test_what_an_earlier_attempt_may_have_left_is_a_warning(answer: Any, warning: str) -> None:
+    done = Execution(MACHINE, FakeSageMaker(cleanUp=[answer]), {}, redrives=1).run()
+    assert (done.error, done.output["deployed"], done.output["warnings"]) == ("", True, [warning])

@@ -337,7 +337,7 @@ def test_the_bounds_of_waiting_are_in_the_machine() -> None:
     assert [written.count(f"$looks < {bound}") for bound in (SHORT_LOOKS, MOST_LOOKS)] == [1, 1]
     assert written.count(f"$rule_looks < {MOST_RULE_LOOKS}") == 1
     assert written.count(f"$approval_looks < {MOST_APPROVAL_LOOKS}") == 1
-    assert [written.count(f"$undos {bound} {MOST_UNDOS}") for bound in ("<", ">=")] == [2, 1]
+    assert [written.count(f"$undos {bound} {MOST_UNDOS}") for bound in ("<", ">=")] == [3, 1]
 
 
 @pytest.mark.parametrize("security", [Security(), Security(kms=True), Security(kms=True, vpc=True, subnets=2)])

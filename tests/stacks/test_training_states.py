@@ -48,7 +48,7 @@ def looks(**statuses: str) -> dict[str, Any]:
 @pytest.mark.parametrize("debugger", ["embedded", "off"])
 def test_a_job_that_judges_itself_asks_for_nothing_of_the_service(debugger: str) -> None:
     done = run({"debugger": debugger})
-    assert states_of_training(done) == ["IsDebuggerManaged", "TrainModel", "AssessModel", "RegisterModel"]
+    assert states_of_training(done) == ["IsDebuggerManaged", "TrainModel", "IsRedriven", "AssessModel", "RegisterModel"]
     request = training_request(done)
     assert DEBUGGER_FIELDS & set(request) == set()
     assert request["HyperParameters"]["debugger"] == debugger
@@ -65,7 +65,7 @@ def test_a_managed_job_is_waited_for_until_all_its_rules_have_ended() -> None:
     look = ["DescribeTraining", "IsTrainingDone"]
     assert states_of_training(done) == [
         *["IsDebuggerManaged", "TrainModelManaged", "WaitForTraining", *look, "WaitForRules", *look, "WaitForRules", *look],
-        *["AssessModel", "RegisterModel"],
+        *["IsRedriven", "AssessModel", "RegisterModel"],
     ]
     assert {each["TrainingJobName"] for each in asked_for(done, "describeTrainingJob")} == {done.output["training_job"]}
     assert done.output["rule_statuses"] == [verdict("Overfit", "IssuesFound"), verdict("ExplodingTensor")]
@@ -230,7 +230,7 @@ def test_a_managed_job_is_waited_for_until_it_has_ended() -> None:
     going = [{"TrainingJobStatus": "InProgress", "ModelArtifacts": None, **looks(Overfit="InProgress")} for _ in range(3)]
     done = run(MANAGED, describeTrainingJob=[*going, {}])
     look = ["DescribeTraining", "IsTrainingDone"]
-    assert states_of_training(done)[2:-2] == [*["WaitForTraining", *look] * FEW_LOOKS, *["WaitForLongTraining", *look] * 2]
+    assert states_of_training(done)[2:-3] == [*["WaitForTraining", *look] * FEW_LOOKS, *["WaitForLongTraining", *look] * 2]
     assert done.output["model_artifact"] == done.output["report"].replace("report/", "model.tar.gz")
 
 
@@ -275,7 +275,7 @@ def test_a_managed_job_that_fails_gives_its_reason() -> None:
 
 
 def test_a_managed_job_whose_start_was_not_answered_is_stopped() -> None:
-    failed = run(MANAGED, createTrainingJob=[TaskError("States.Timeout")])
+    failed = run(MANAGED, createTrainingJob=[TaskError("States.Timeout")] * 4)
     assert failed.error == "TrainModelManaged.Timeout"
     assert "CleanUp" in failed.visited, "it may be running"
 
@@ -338,7 +338,7 @@ def test_a_managed_job_that_cannot_be_looked_at_is_stopped_and_told() -> None:
 def test_a_managed_job_that_was_seen_completed_goes_on_without_its_late_verdicts() -> None:
     late = looks(Overfit="InProgress", ExplodingTensor="NoIssuesFound", UnchangedTensor="NoIssuesFound")
     done = run(MANAGED, describeTrainingJob=[late, *[REFUSED] * MANY])
-    assert done.visited[done.visited.index("RulesNotSeen") :][:3] == ["RulesNotSeen", "AssessModel", "RegisterModel"]
+    assert done.visited[done.visited.index("RulesNotSeen") :][:3] == ["RulesNotSeen", "IsRedriven", "AssessModel"]
     assert done.output["rule_statuses"] == late["DebugRuleEvaluationStatuses"]
     assert done.output["warnings"] == [
         "the rules could not be looked at to their end (User is not authorized to perform: sagemaker:DescribeTrainingJob): "

@@ -3,12 +3,13 @@
 from functools import cache
 
 from tests.stacks.execution import Execution, TaskError
-from tests.stacks.fake_sagemaker import ABSENT, IN_PROGRESS, LOOKS, run, status, verdict
+from tests.stacks.fake_sagemaker import ABSENT, IN_PROGRESS, LOOKS, USUAL, run, status, verdict
 
 NO_MACHINE = TaskError("States.TaskFailed", '{"FailureReason": "CapacityError: Unable to provision requested ML compute capacity."}')
 LOST = TaskError("SageMaker.SdkClientException", "Unable to execute HTTP request: connection reset")
 BROKEN = TaskError("States.TaskFailed", '{"FailureReason": "AlgorithmError: out of memory"}')
 UNVERIFIED = {"Payload": {"verified": False, "reasons": ["the endpoint answered with the model 'x' instead of 'y'"]}}
+SCALES = TaskError("x", "The variants must be deregistered as scalable targets")
 MANAGED = {"debugger": "managed"}
 
 
@@ -37,7 +38,7 @@ def good_ways() -> list[Execution]:
         run(MANAGED, createTrainingJob=[TaskError("SageMaker.ResourceInUseException", "it is there")]),
         run({"instance_fallbacks": ["ml.m5.4xlarge"]}, createProcessingJob=[NO_MACHINE], createTrainingJob=[NO_MACHINE]),
         run(createProcessingJob=[LOST], createHyperParameterTuningJob=[LOST], createTrainingJob=[LOST]),
-        run(updateEndpoint=[TaskError("x", "The variants must be deregistered as scalable targets")]),
+        run(updateEndpoint=[SCALES]),
         run(createTrainingJob=[BROKEN]).redrive(),
     ]
 
@@ -56,6 +57,7 @@ def failed_ways() -> list[Execution]:
         run(MANAGED, describeTrainingJob=[{"TrainingJobStatus": "InProgress"}] * 9),
         run(MANAGED, describeTrainingJob=[{"TrainingJobStatus": "Stopped"}]),
         run(verifyEndpoint=[UNVERIFIED]),
+        run(verifyEndpoint=[UNVERIFIED], updateEndpoint=[USUAL, SCALES]),
         run(verifyEndpoint=[UNVERIFIED], describeEndpoint=[ABSENT], deleteEndpoint=[IN_PROGRESS] * LOOKS),
         run(createModel=[TaskError("x")], sendTaskFailure=[TaskError("Sfn.InvalidTokenException", "Invalid token")]),
     ]
