@@ -26,9 +26,9 @@ CHUNK = 50
 
 ENDS = ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT")
 WHAT = (
-    "Each seed is one account with one execution or two at once. After every execution, and at the end of each story, what happened is held "
-    "against the rules: it came to an end; no job ran on; no two jobs of an attempt ran at once; no attempt deployed twice, and none undid "
-    "another's deployment; what is served is whole and was verified; the bill is within the worst case that the first state told."
+    "Each seed is one account with one execution or two at once. After every execution, and at the end of each story, what happened is "
+    "held against the rules: it came to an end; no job ran on; no two jobs of an attempt ran at once; no attempt deployed twice, and none "
+    "undid another's deployment; what is served is whole and was verified; the bill is within the worst case that the first state told."
 )
 
 

@@ -286,7 +286,8 @@ def written(value: Any) -> str:
         return "[" + ", ".join(map(written, value)) + "]"
     if isinstance(value, bool | int):
         return json.dumps(value)
-    return value[2:-2].strip() if value.startswith("{%") else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    text = str(value)
+    return text[2:-2].strip() if text.startswith("{%") else "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def with_extra(request: Request, extra: str) -> str:

@@ -59,7 +59,7 @@ ENOUGH = {
 }
 
 
-def found(asked: dict[str, Any] | None = None, machine: FakeMachine | None = None, **clients: Any) -> dict[str, list[Finding]]:
+def found(asked: Any = None, machine: Any = None, **clients: Any) -> dict[str, list[Finding]]:
     known = {"sts": FakeSts(), "ssm": FakeSsm(), "s3": Bucket({"data/cat/1.jpg": b""}), "service-quotas": FakeQuotas(ENOUGH), **clients}
     findings: dict[str, list[Finding]] = {}
     for finding in examine(target(machine, **known), needs(asked or {})):

@@ -42,8 +42,8 @@ class Execution:
     task: Callable[[str, dict[str, Any]], Any]
     input: dict[str, Any] = field(default_factory=dict)
     redrives: int = 0
-    id: str = CONTEXT["Execution"]["Id"]  # type: ignore[index, assignment]
-    start_time: str = CONTEXT["Execution"]["StartTime"]  # type: ignore[index, assignment]
+    id: str = CONTEXT["Execution"]["Id"]  # type: ignore[index]
+    start_time: str = CONTEXT["Execution"]["StartTime"]  # type: ignore[index]
     visited: list[str] = field(default_factory=list)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)

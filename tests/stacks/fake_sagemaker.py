@@ -100,7 +100,7 @@ class FakeSageMaker:
         if action == "invoke":
             name = NAMES[arguments["FunctionName"]]
         queue = self.script.get(name, [])
-        answer = queue.pop(0) if queue else USUAL
+        answer: Any = queue.pop(0) if queue else USUAL
         answer = getattr(self, name)(arguments) if answer is USUAL else answer(arguments) if callable(answer) else answer
         if isinstance(answer, Exception):
             raise answer
@@ -208,7 +208,7 @@ class FakeSageMaker:
         return {"TrainingJobSummaries": []}
 
 
-def run(asked: Any = None, /, *, machine: dict[str, Any] = MACHINE, **script: Any) -> Execution:
+def run(asked: Any = None, /, *, machine: Any = MACHINE, **script: Any) -> Execution:
     return Execution(machine, FakeSageMaker(**script), asked or {}).run()
 
 

@@ -90,7 +90,8 @@ class Story:
         """To the end of all executions and of what is done after them."""
         reaper = Reaper(self)
         while any(runner.goes_on for runner in self.runners) or reaper.is_needed:
-            actor = min((each for each in (*self.runners, reaper) if each.goes_on), key=lambda each: each.at)
+            actors: list[Runner | Reaper] = [*self.runners, reaper]
+            actor = min((each for each in actors if each.goes_on), key=lambda each: each.at)
             self.account.now = actor.at
             self.account.settle()
             actor.step()
@@ -122,7 +123,7 @@ class Runner:
         moment = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.execution = Execution(story.machine, self.calls, some_input(self.random), id=arn, start_time=moment)
         self.calls.execution, self.calls.run = self.execution, run_name(PROJECT, arn, began)
-        self.calls.running_runs = lambda: {runner.run for runner in story.runners if runner.goes_on}  # type: ignore[method-assign]
+        self.calls.running_runs = lambda: {runner.run for runner in story.runners if runner.goes_on}
         self.began = began
         self.enter(story.machine["StartAt"], self.execution.input)
         self.ended = 0.0
