@@ -210,6 +210,10 @@ class Account:
         if job.kind == "TrainingJob" and status == "Completed":
             self.leave_report(job)
             described["ModelArtifacts"] = {"S3ModelArtifacts": f"{job.request['OutputDataConfig']['S3OutputPath']}/{name}/model.tar.gz"}
+        if job.request.get("DebugRuleConfigurations"):
+            verdict = "InProgress" if self.now < job.end + 600 else "NoIssuesFound"
+            rule = {"RuleConfigurationName": "ExplodingTensor", "RuleEvaluationStatus": verdict}
+            described["DebugRuleEvaluationStatuses"] = [rule]
         if job.kind == "HyperParameterTuningJob":
             described |= tuned(job, status)
         return described
@@ -436,8 +440,8 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:us-east-1:000000000000:{kind}/{name}"
 
 
-def with_a_model_before(account: Account) -> Account:
-    """Somebody deployed a model some weeks ago, and it answers."""
+def with_a_model_before(account: Account, status: str) -> Account:
+    """Somebody deployed a model some weeks ago, and it answers, or has failed since."""
     account.models[INITIAL_MODEL] = EPOCH - timedelta(days=21)
     variant = {"VariantName": "AllTraffic", "ModelName": INITIAL_MODEL, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     account.configs[INITIAL_CONFIG] = {
@@ -447,7 +451,7 @@ def with_a_model_before(account: Account) -> Account:
         "Tags": [{"Key": "max_instance_count", "Value": "2"}],
         "CreationTime": EPOCH - timedelta(days=21),
     }
-    account.endpoint = Endpoint(INITIAL_CONFIG, "InService", scales=True)
+    account.endpoint = Endpoint(INITIAL_CONFIG, status, scales=status == "InService")
     account.packages.append(
         {
             "ModelPackageArn": f"{arn('model-package', PROJECT)}/1",

@@ -81,7 +81,7 @@ class Story:
         self.random = Random(self.seed)
         self.account = Account(self.random)
         if self.random.random() < 0.7:
-            with_a_model_before(self.account)
+            with_a_model_before(self.account, "InService" if self.random.random() < 0.9 else "Failed")
         self.rate = self.random.choice([0.0, 0.01, 0.03, 0.1])
         starts = [0.0, self.random.choice([0.0, self.random.uniform(0, 20_000)])]
         self.runners = [Runner(self, number, starts[number]) for number in range(2 if self.random.random() < 0.4 else 1)]
@@ -103,10 +103,11 @@ class Story:
         return self.told
 
     def look_at_the_endpoint(self) -> None:
-        """Absent, or sound."""
+        """Absent, or sound; one that had failed before anything began is removed by nobody but who deploys."""
         endpoint, account = self.account.endpoint, self.account
         if endpoint is not None:
-            require(endpoint.status == "InService", f"the endpoint is {endpoint.status} with {endpoint.config}")
+            sound = endpoint.status == "InService" or (endpoint.status, endpoint.config) == ("Failed", INITIAL_CONFIG)
+            require(sound, f"the endpoint is {endpoint.status} with {endpoint.config}")
             require(account.is_whole(endpoint.config), f"the endpoint serves {endpoint.config}, which is no longer whole")
             require(endpoint.config in {INITIAL_CONFIG, *account.recorded}, f"the endpoint serves {endpoint.config}, which nobody verified")
 
@@ -240,10 +241,16 @@ class Reaper:
 
     def __init__(self, story: Story) -> None:
         """Nothing has ended."""
-        self.story, self.at, self.goes_on = story, float("inf"), True
+        self.story, self.goes_on = story, True
+        self.due: list[float] = []
+        """When the next events, and the schedule after them, call it."""
         self.quiet = 0
         """Times in a row that there was nothing to be done."""
         self.redriven_at: dict[str, float] = {}
+
+    @property
+    def at(self) -> float:
+        return min(self.due, default=float("inf"))
 
     @property
     def ended_badly(self) -> list[Runner]:
@@ -256,33 +263,36 @@ class Reaper:
     def hear_of(self, actor: Any) -> None:
         """An execution that has just ended badly; one in three is redriven within some hours."""
         if actor in self.ended_badly:
-            self.quiet, self.at = 0, actor.at + 5
+            self.quiet = 0
+            self.due.append(actor.at + 5)
             if actor.run not in self.redriven_at and self.story.random.random() < 0.3:
                 self.redriven_at[actor.run] = actor.at + self.story.random.uniform(0, 3) * 3600
 
     def step(self) -> None:
         """Looks at all that ended badly."""
         now = self.at
+        self.due.remove(now)
         for runner in self.ended_badly:
             if now >= self.redriven_at.get(runner.run, float("inf")):
                 self.redriven_at[runner.run] = float("inf")
                 runner.redrive()
             elif now >= runner.ended + AFTER_THE_END:
                 require(not runner.running_jobs(now), f"{runner.running_jobs(now)} still ran an hour after the end")
-        self.quiet = self.quiet + 1 if not self.reap() and not self.is_redrive_due() else 0
-        self.at = now + REAPER_SECONDS
+        self.quiet = self.quiet + 1 if not self.reap(now) and not self.is_redrive_due() else 0
+        if not any(now < each <= now + REAPER_SECONDS for each in self.due):
+            self.due.append(now + REAPER_SECONDS)
 
     def is_redrive_due(self) -> bool:
         return any(each.run in self.redriven_at and self.redriven_at[each.run] < float("inf") for each in self.ended_badly)
 
-    def reap(self) -> bool:
+    def reap(self, now: float) -> bool:
         """Whether there was anything to be done, or is."""
         story = self.story
         if not story.reaped:
             return False
         ended = [executions.Execution(each.execution.id, each.began, each.status) for each in self.ended_badly]
         statuses = StepFunctions({each.execution.id: each.status for each in story.runners})
-        clients = Calls(story.account, story.random, 0, self.at).clients(story.rate / 10)
+        clients = Calls(story.account, story.random, 0, now).clients(story.rate / 10)
         try:
             answers = reap(ended, PROJECT, statuses, clients, clients)
         except (ClientError, BotoCoreError):

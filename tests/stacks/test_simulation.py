@@ -77,9 +77,9 @@ WORSE: dict[str, tuple[Callable[[dict[str, Any]], None], str, int]] = {
     "what the endpoint answers is not looked at": (rewritten("$verification.verified", "true"), "was deployed and answers wrongly", 0),
     "lost jobs are not stopped": (going("StopLostJob", "WaitAfterLostJob"), "was started at", 0),
     "jobs run for as long as they like": (rewritten("$plan.training_seconds", "864000"), "may cost", 0),
-    "another execution's endpoint is undone": (rewritten("$endpoint_serves != $endpoint_config or", "false or"), "not its own", 1120),
+    "another execution's endpoint is undone": (rewritten("$endpoint_serves != $endpoint_config or", "false or"), "not its own", 1600),
     "failures clean nothing up": (going("CleanUp", "NotifyFailed"), "it failed while", 0),
-    "a lost update is not undone": (going("WasEndpointAsked", "CleanUp"), "it failed, and the endpoint has", 1060),
+    "a lost update is not undone": (going("WasEndpointAsked", "CleanUp"), "it failed, and the endpoint has", 300),
 }
 """What could be wrong -> how, a part of what the simulation says of it, and the first seed to look in: some faults must meet."""
 
@@ -87,8 +87,7 @@ WORSE: dict[str, tuple[Callable[[dict[str, Any]], None], str, int]] = {
 @pytest.mark.parametrize("what", WORSE)
 def test_a_worse_machine_is_seen(what: str) -> None:
     mutate, said, first = WORSE[what]
-    found = violations(mutate, first)
-    assert said in next(found)
+    assert next((each for each in violations(mutate, first) if said in each), "")
 
 
 def violations(mutate: Callable[[dict[str, Any]], None], first: int, reaped: bool = True) -> Iterator[str]:
@@ -103,4 +102,5 @@ def violations(mutate: Callable[[dict[str, Any]], None], first: int, reaped: boo
 
 
 def test_executions_that_are_stopped_from_outside_need_the_reaper() -> None:
-    assert "nobody verified" in next(violations(lambda _: None, 0, reaped=False))
+    """Otherwise their jobs run on."""
+    assert "still ran an hour after the end" in next(violations(lambda _: None, 0, reaped=False))
