@@ -1,73 +1,174 @@
 """One saved step in smdebug's format: a file of tensor records, and the index that says where in it each tensor lies.
 
-Runs in training jobs, under the hook. smdebug's own writer hands each record to a thread; where the disk is full that thread dies and the
-training waits for it for ever. This one has both files written at once, when the step is over, and says at the next one what failed. It
-puts the records together itself: through protobuf's Python code the reductions of a ResNet50 take a second, so a fiftieth.
+Runs beside training jobs, started by training.event_writer with the standard library alone:
+
+    python -IS training/event_file.py < steps
+
+smdebug's own writer hands each record to a thread; where the disk is full that thread dies and the training waits for it for ever, and
+while it works it holds the lock that the training's Python needs. This process has both files written at once, when the step is over, and
+says what failed. It puts the records together itself: through protobuf's Python code the reductions of a ResNet50 take a second.
 """
 
 import json
 import struct
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-
-from training.compatibility import import_smdebug
-
-import_smdebug()
-
-from smdebug.core.locations import IndexFileLocationUtils, TensorFileLocation  # noqa: E402 - smdebug imports only after its repairs
-from smdebug.core.tfevent.proto.types_pb2 import DataType  # noqa: E402
-from smdebug.core.tfevent.util import _NP_DATATYPE_TO_PROTO_DATATYPE  # noqa: E402
-from smdebug.core.tfrecord.record_writer import CHECKSUM_MAGIC_BYTES, masked_crc32c  # noqa: E402
-
-Array = np.ndarray[Any, Any]
-
-_FOOTER = struct.pack("<I", masked_crc32c(CHECKSUM_MAGIC_BYTES))
-"""smdebug leaves the checksum of the content out, and its reader does not look."""
-_ENTRY = 60
-"""Bytes of a tensor's entry in the index, beside its name."""
-MOST_WAITING = 64
-"""Steps that wait to be written; beyond that the training waits for the disk."""
+from typing import IO, NamedTuple
 
 Files = Sequence[tuple[Path, bytes]]
 
+STEPS_AN_INDEX_FOLDER = 1000
+LENGTHS = struct.Struct("<II")
+"""Before each step that is handed over: bytes of its description, and of its tensors."""
+END = LENGTHS.pack(0, 0)
+"""After the last step."""
+UNCHECKED = b"0x12345678"
+"""smdebug puts the checksum of these bytes where that of a record's content belongs, and its reader looks for it."""
+POLYNOMIAL = 0x82F63B78
+"""CRC-32C's, bits reversed."""
 
-class FilesWriter:
-    """Writes beside the training, in the order given: a busy disk takes milliseconds to make a file."""
 
-    def __init__(self) -> None:
-        """Nothing waits."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="debugger")
-        self._waiting: deque[Future[None]] = deque()
+class Tensor(NamedTuple):
+    """A tensor that is saved."""
 
-    def write(self, files: Files) -> None:
-        """Have files written.
+    name: str
+    kind: int
+    """Of its numbers: the value of smdebug's DataType."""
+    shape: tuple[int, ...]
+    content: bytes
+    """Its numbers, the last dimension fastest."""
+    seconds: float
+    """When it was saved, since 1970."""
 
-        Raises:
-            OSError: files that were given earlier could not be.
-        """
-        while self._waiting and (self._waiting[0].done() or len(self._waiting) >= MOST_WAITING):
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(write_files, files))
 
-    def close(self) -> None:
-        """Wait until all is written.
+class Shape(NamedTuple):
+    """The shape alone of a tensor."""
 
-        Raises:
-            OSError: something could not be.
-        """
-        self._thread.shutdown(wait=True)
-        errors = [error for future in self._waiting if (error := future.exception())]
-        self._waiting.clear()
-        if errors:
-            raise errors[0]
+    tensorname: str
+    originalname: str
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Step:
+    """What is saved of one step."""
+
+    folder: str
+    number: int
+    """Counted over all modes."""
+    worker: str
+    """The name of the process in smdebug's words."""
+    mode: int = 0
+    """The value of smdebug's ModeKeys."""
+    mode_name: str = ""
+    mode_step: int = 0
+    tensors: list[Tensor] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
+
+
+def pack(step: Step) -> bytes:
+    """Return a step as it is handed over: lengths, a JSON description, the tensors' numbers."""
+    description = {**vars(step), "tensors": [(*tensor[:3], len(tensor.content), tensor.seconds) for tensor in step.tensors]}
+    described, content = json.dumps(description).encode(), b"".join(tensor.content for tensor in step.tensors)
+    return LENGTHS.pack(len(described), len(content)) + described + content
+
+
+def unpack(described: bytes, content: bytes) -> Step:
+    """Return the step that was handed over."""
+    description = json.loads(described)
+    tensors, start = [], 0
+    for name, kind, shape, length, seconds in description.pop("tensors"):
+        tensors.append(Tensor(name, kind, tuple(shape), content[start : start + length], seconds))
+        start += length
+    return Step(tensors=tensors, shapes=[Shape(*each) for each in description.pop("shapes")], **description)
+
+
+def files_of(step: Step) -> Files:
+    """Return both files, the index last: it is what readers look for. A step that saved nothing has none, one of shapes the index alone."""
+    records = [record(step, tensor) for tensor in step.tensors]
+    entries, start = [], 0
+    for tensor, content in zip(step.tensors, records, strict=True):
+        entries.append({"tensorname": tensor.name, "start_idx": start, "length": len(content)})
+        start += len(content)
+    meta: dict[str, object] = {"mode": step.mode_name, "mode_step": step.mode_step}
+    files = []
+    if records:
+        meta["event_file_name"] = f"events/{step.number:012d}/{step.number:012d}_{step.worker}.tfevents"
+        files.append((Path(step.folder, str(meta["event_file_name"])), b"".join(records)))
+    if records or step.shapes:
+        index = {"meta": meta, "tensor_payload": entries, "shape_payload": [each._asdict() for each in step.shapes]}
+        name = f"index/{step.number // STEPS_AN_INDEX_FOLDER:09d}/{step.number:012d}_{step.worker}.json"
+        files.append((Path(step.folder, name), json.dumps(index).encode()))
+    return files
+
+
+def record(step: Step, tensor: Tensor) -> bytes:
+    """Return a tensor's event between its length and the checksums."""
+    event = encode_event(step, tensor)
+    length = struct.pack("<Q", len(event))
+    return length + masked_checksum(length) + event + masked_checksum(UNCHECKED)
+
+
+def encode_event(step: Step, tensor: Tensor) -> bytes:
+    """Return smdebug's Event message of one tensor, byte for byte as protobuf would."""
+    numbers = b"".join(
+        (
+            _number(1, tensor.kind),
+            _message(2, b"".join(_dimensions(tensor.shape, tensor.name))),
+            _message(4, tensor.content) if tensor.content else b"",
+        )
+    )
+    content = _message(1, tensor.name.encode()) + _message(8, numbers) + _message(9, _plugins(step.mode, step.mode_step))
+    when = b"\x09" + struct.pack("<d", tensor.seconds)
+    return when + _number(2, step.number) + _message(5, _message(1, content))
+
+
+def _dimensions(shape: tuple[int, ...], name: str) -> Iterator[bytes]:
+    for size in shape:
+        yield _message(2, _number(1, size) + _message(2, f"{name}_{size}".encode()))
+
+
+@lru_cache(maxsize=16)
+def _plugins(mode: int, mode_step: int) -> bytes:
+    """Return the metadata in which smdebug keeps the mode and its step."""
+    named = ((b"mode_step", mode_step), (b"mode", mode))
+    return b"".join(_message(1, _message(1, plugin) + _message(2, str(content).encode())) for plugin, content in named)
+
+
+def _message(field: int, content: bytes) -> bytes:
+    return bytes((field << 3 | 2,)) + _varint(len(content)) + content
+
+
+def _number(field: int, value: int) -> bytes:
+    """Return a field; one that is 0 is left out."""
+    return bytes((field << 3,)) + _varint(value) if value else b""
+
+
+def _varint(value: int) -> bytes:
+    if value < 128:
+        return bytes((value,))
+    parts = bytearray()
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+@lru_cache(maxsize=4096)
+def masked_checksum(content: bytes) -> bytes:
+    """Return the CRC-32C of a few bytes, masked as TFRecord files have it (https://www.tensorflow.org/tutorials/load_data/tfrecord)."""
+    checksum = 0xFFFFFFFF
+    for byte in content:
+        checksum ^= byte
+        for _ in range(8):
+            checksum = checksum >> 1 ^ (POLYNOMIAL if checksum & 1 else 0)
+    checksum ^= 0xFFFFFFFF
+    return struct.pack("<I", ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def write_files(files: Files) -> None:
@@ -91,105 +192,20 @@ def _write(file: Path, content: bytes) -> None:
         file.write_bytes(content)
 
 
-class StepFile:
-    """What is saved of one step; nothing is on the disk before `close`."""
+def write_steps(source: IO[bytes], errors: IO[str]) -> None:
+    """Write each step that comes, until the end is told or the source ends, as it does when the training is killed.
 
-    def __init__(self, folder: Path, step: int, worker: str, write: Callable[[Files], None] = write_files) -> None:
-        """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: what takes the files."""
-        self._folder, self._step, self._worker, self._write = folder, step, worker, write
-        self._meta: dict[str, Any] = {}
-        self._records: list[bytes] = []
-        self._index: list[dict[str, Any]] = []
-        self._shapes: list[dict[str, Any]] = []
-        self._length = 0
-        self.bytes = 0
-        """Of both files so far, nearly."""
-
-    def write_tensor(self, tdata: Array, tname: str, mode: Any, mode_step: int, timestamp: float | None = None) -> None:
-        """Add a tensor; smdebug's hook calls it, and names the arguments."""
-        event = encode_event(tdata, tname, mode.value, mode_step, self._step, timestamp or time.time())
-        header = struct.pack("<Q", len(event))
-        record = header + _length_checksum(len(event)) + event + _FOOTER
-        self._index.append({"tensorname": tname, "start_idx": self._length, "length": len(record)})
-        self._records.append(record)
-        self._length += len(record)
-        self.bytes += len(record) + len(tname) + _ENTRY
-        self._note(mode, mode_step)
-
-    def write_shape(self, name: str, shape: tuple[int, ...], mode: Any, mode_step: int, original_name: str | None = None) -> None:
-        """Add a tensor's shape alone; smdebug's hook calls it."""
-        self._shapes.append({"tensorname": name, "originalname": original_name or name, "shape": shape})
-        self._note(mode, mode_step)
-
-    def _note(self, mode: Any, mode_step: int) -> None:
-        self._meta = {"mode": mode.name, "mode_step": mode_step}
-
-    def flush(self) -> None:
-        """Nothing yet: a step that is read is whole."""
-
-    def close(self) -> None:
-        """Have both files written, the index last: it is what readers look for."""
-        location, files = TensorFileLocation(self._step, self._worker), []
-        if self._records:
-            self._meta["event_file_name"] = location.get_file_location()
-            files.append((Path(location.get_file_location(str(self._folder))), b"".join(self._records)))
-        if self._records or self._shapes:
-            index = {"meta": self._meta, "tensor_payload": self._index, "shape_payload": self._shapes}
-            file = IndexFileLocationUtils.get_index_key_for_step(str(self._folder), self._step, self._worker)
-            files.append((Path(file), json.dumps(index).encode()))
-            self._write(files)
-
-
-def encode_event(value: Array, name: str, mode: int, mode_step: int, step: int, seconds: float) -> bytes:
-    """Return smdebug's Event message of one tensor, byte for byte as protobuf would.
-
-    Raises:
-        KeyError: of a type that smdebug does not know.
+    A step that cannot be written is a line of `errors`, [errno, text, file], and keeps no later one from being written.
     """
-    tensor = b"".join(
-        (
-            _number(1, DataType.Value(_NP_DATATYPE_TO_PROTO_DATATYPE[value.dtype])),
-            _message(2, b"".join(_dimensions(value.shape, name))),
-            _message(4, value.tobytes()) if value.size else b"",
-        )
-    )
-    content = _message(1, name.encode()) + _message(8, tensor) + _message(9, _plugins(mode, mode_step))
-    when = b"\x09" + struct.pack("<d", seconds)
-    return when + _number(2, step) + _message(5, _message(1, content))
+    while len(lengths := source.read(LENGTHS.size)) == LENGTHS.size and lengths != END:
+        described, content = (source.read(length) for length in LENGTHS.unpack(lengths))
+        if (len(described), len(content)) != LENGTHS.unpack(lengths):
+            return
+        try:
+            write_files(files_of(unpack(described, content)))
+        except OSError as error:
+            print(json.dumps([error.errno, error.strerror or str(error), error.filename]), file=errors, flush=True)
 
 
-def _dimensions(shape: tuple[int, ...], name: str) -> Iterator[bytes]:
-    for size in shape:
-        yield _message(2, _number(1, size) + _message(2, f"{name}_{size}".encode()))
-
-
-@lru_cache(maxsize=16)
-def _plugins(mode: int, mode_step: int) -> bytes:
-    """Return the metadata in which smdebug keeps the mode and its step."""
-    named = ((b"mode_step", mode_step), (b"mode", mode))
-    return b"".join(_message(1, _message(1, plugin) + _message(2, str(content).encode())) for plugin, content in named)
-
-
-@lru_cache(maxsize=4096)
-def _length_checksum(length: int) -> bytes:
-    return struct.pack("<I", masked_crc32c(struct.pack("<Q", length)))
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return bytes((field << 3 | 2,)) + _varint(len(content)) + content
-
-
-def _number(field: int, value: int) -> bytes:
-    """Return a field; one that is 0 is left out."""
-    return bytes((field << 3,)) + _varint(value) if value else b""
-
-
-def _varint(value: int) -> bytes:
-    if value < 128:
-        return bytes((value,))
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+if __name__ == "__main__":
+    write_steps(sys.stdin.buffer, sys.stdout)

@@ -6,15 +6,18 @@ and save the gradient of that part. Imported late: everything here needs smdebug
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from training.compatibility import import_smdebug
 from training.contract import DEGRADED
-from training.event_file import FilesWriter, StepFile
+from training.event_writer import EventWriter, StepFile
 from training.intervals import BUDGET, LOSSES_IN_RUN, NEVER, Intervals
+from training.schedule import Schedule
 
 smdebug: Any = import_smdebug()
 modes: Any = smdebug.modes
@@ -49,20 +52,43 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
 
     def prepare(self) -> None:
         """Settle the collections: none is added later."""
-        self.files = FilesWriter()
+        self.files = EventWriter()
+        self._schedules: dict[Any, Schedule] = {}
         self.save_all_workers = False  # the first process alone has a hook, whatever the configuration says
         self._prepare_collections()
+        self._losses = self.get_collection("losses")
 
-    def begin(self) -> None:
-        """Begin the next step of the mode."""
-        self._increment_step()
-        due = self._get_collections_to_save_for_step()
-        self.writer = StepFile(Path(self.out_dir), self.step, self.worker, self.files.write) if due else None
+    def begin(self) -> bool:
+        """Begin the next step of the mode; return whether anything of it is saved."""
+        self.step += 1
+        step = self.mode_steps[self.mode] = self.mode_steps[self.mode] + 1
+        self.mode_steps[modes.GLOBAL] = self.step
+        schedule = self._schedules.get(self.mode)
+        if schedule is None:
+            schedule = self._schedules[self.mode] = Schedule(self._collections_to_save, self.mode, step)
+        if step < schedule.next:
+            return False
+        self._collections_to_save_for_step = schedule.take(step)
+        self.writer = StepFile(self.out_dir, self.step, self.worker, self.files.write)
+        return True
 
     def record(self, name: str, value: torch.Tensor) -> None:
         """Save a tensor of the step where a collection wants it."""
-        if self.writer is not None:
+        if self.writer is None:
+            return
+        if self.tensorboard_dir or self.metrics_writer:  # which smdebug itself knows how to tell
             self._save_for_tensor(name, value)
+            return
+        collections = self._get_collections_with_tensor(name) & self._collections_to_save_for_step
+        if not collections:
+            return
+        shape, reductions, raw = wanted(frozenset(collections))
+        if shape:
+            self._write_shape(name, value, collections)
+        if reductions:
+            self._write_reductions(name, value, collections)
+        if raw:
+            self._write_raw_tensor_simple(name, value)
 
     def saves_beyond(self, names: Collection[str]) -> bool:
         """Return whether anything but these collections is saved at this step."""
@@ -72,9 +98,15 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         """Write what the step has to show."""
         if self.writer is None:
             return
-        written, self.last_saved_step = self.writer.bytes, self.step
-        self._close_writers()
-        self.spent += written
+        written, self.last_saved_step = self.writer, self.step
+        if self.scalar_cache or self.tb_writers:
+            self._close_writers()
+        else:
+            self.writer = None
+            written.close()
+        self.spent += written.bytes
+        if self.mode == modes.EVAL:
+            self.files.flush()  # an epoch is over, and its checkpoint may follow
         if not self.exported_collections:
             self.export_collections()
             self.exported_collections = True
@@ -111,7 +143,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         self.writer.write_tensor(array, tensor_name, self.mode, self.mode_steps[self.mode], timestamp)
 
     def _affords(self, name: str, length: int) -> bool:
-        if name in self.get_collection("losses").tensor_names:
+        if name in self._losses.tensor_names:
             return True
         unwritten = self.writer.bytes if self.writer else 0
         if not self.full and self.spent + unwritten + length > BUDGET - RESERVED:
@@ -127,28 +159,54 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         tensor_ref: Any = None,  # noqa: ARG002 - TensorFlow's
     ) -> None:
         """Take the usual ones in four passes over the tensor and one transfer; smdebug would take a dozen of each."""
-        configurations = [each.reduction_config for each in save_collections]
-        asked = {(name, False) for each in configurations for name in (*each.reductions, *each.norms)}
-        asked |= {(name, True) for each in configurations for name in (*each.abs_reductions, *each.abs_norms)}
+        asked = wanted(frozenset(save_collections)).reductions
         if not asked:
             return
         values = usual_reductions(tensor_value)
-        for name, absolute in sorted(asked):
-            if (name, absolute) in values:
-                reduction = self._get_reduction_tensor_name(tensor_name, name, absolute)
-                self._write_raw_tensor_simple(reduction, values[name, absolute])
-            else:
-                self._write_reduction(tensor_name, tensor_value.float(), name, absolute)
+        for reduction in asked:
+            if reduction not in values:
+                self._write_reduction(tensor_name, tensor_value.float(), *reduction)
+                continue
+            name = self._get_reduction_tensor_name(tensor_name, *reduction)
+            if self.writer is not None and self._affords(name, values[reduction].nbytes):
+                self.writer.write_tensor(values[reduction], name, self.mode, self.mode_steps[self.mode])
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - as many as a job has names
+    def _get_reduction_tensor_name(self, tensor_name: str, reduction_name: str, absolute: bool) -> str:
+        name: str = super()._get_reduction_tensor_name(tensor_name, reduction_name, absolute)
+        return name
 
 
-def usual_reductions(tensor: torch.Tensor) -> dict[tuple[str, bool], torch.Tensor]:
-    """Return float32 [] by smdebug's name, and whether it is of the absolute values."""
+class Wanted(NamedTuple):
+    """What is saved of a tensor for the collections that want it."""
+
+    shape: bool
+    reductions: tuple[tuple[str, bool], ...]
+    """smdebug's names, and whether of the absolute values."""
+    raw: bool
+
+
+@lru_cache(maxsize=256)
+def wanted(collections: frozenset[Any]) -> Wanted:
+    """Return what is saved of a tensor that these collections of smdebug, whose configurations are settled, hold."""
+    configurations = [each.reduction_config for each in collections]
+    reductions = {(name, False) for each in configurations for name in (*each.reductions, *each.norms)}
+    reductions |= {(name, True) for each in configurations for name in (*each.abs_reductions, *each.abs_norms)}
+    shape, raw = (any(getattr(each, kind) for each in configurations) for kind in ("save_shape", "save_raw_tensor"))
+    return Wanted(shape, tuple(sorted(reductions)), raw)
+
+
+def usual_reductions(tensor: torch.Tensor) -> dict[tuple[str, bool], Any]:
+    """Return numpy float32 [] by smdebug's name, and whether it is of the absolute values."""
     values = _row(tensor.detach().float())
-    low, high, mean = *torch.aminmax(values), values.mean()
-    deviation = torch.linalg.vector_norm(values - mean) / max(1, values.numel() - 1) ** 0.5  # torch.std takes ten times as long
-    numbers = torch.stack([low, high, mean, deviation, values.abs().mean(), torch.linalg.vector_norm(values)]).cpu()
-    names = (("min", False), ("max", False), ("mean", False), ("std", False), ("mean", True), ("l2", False))
-    return dict(zip(names, numbers, strict=True))
+    numbers = torch.stack([*torch.aminmax(values), values.mean(), values.abs().mean(), torch.linalg.vector_norm(values)]).cpu()
+    low, high, mean, absolute_mean, norm = numbers.numpy()
+    squares, of_mean = float(norm) ** 2, float(mean) ** 2 * values.numel()
+    is_exact = squares >= 2 * of_mean  # the difference loses no digits, and a pass over the tensor is spared
+    around_mean = (squares - of_mean) ** 0.5 if is_exact else torch.linalg.vector_norm(values - mean).item()
+    deviation = np.float32(around_mean / max(1, values.numel() - 1) ** 0.5)  # torch.std takes ten times as long
+    named = {("min", False): low, ("max", False): high, ("mean", False): mean, ("std", False): deviation}
+    return {**named, ("mean", True): absolute_mean, ("l2", False): norm}
 
 
 def _row(values: torch.Tensor) -> torch.Tensor:

@@ -120,16 +120,16 @@ class JobDebugger:
 
     def _record(self, loss: torch.Tensor) -> None:
         hook, training = self._hook, self._hook.mode == self._modes.TRAIN
-        hook.begin()
-        if hook.saves_beyond(SMALL):
-            try:
-                self._record_parameters(training)
-            except (RuntimeError, MemoryError) as error:
-                self._spare(error)
-        for name, value in {**self._activations.take(), **self._pending}.items():
-            hook.record(name, value)
-        hook.record(f"{self._loss}_output_0", loss)
-        hook.end()
+        if hook.begin():
+            if hook.saves_beyond(SMALL):
+                try:
+                    self._record_parameters(training)
+                except (RuntimeError, MemoryError) as error:
+                    self._spare(error)
+            for name, value in {**self._activations.take(), **self._pending}.items():
+                hook.record(name, value)
+            hook.record(f"{self._loss}_output_0", loss)
+            hook.end()
         if training:
             self._watch_next()
 

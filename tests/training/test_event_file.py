@@ -1,19 +1,23 @@
 """Files of saved steps are what smdebug's own writer makes, byte for byte. Run: `make test`."""
 
+import io
 import json
-import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.event_file import MOST_WAITING, FilesWriter, StepFile, encode_event, write_files
+from training.event_file import END, Shape, Step, Tensor, encode_event, files_of, masked_checksum, pack, unpack, write_files, write_steps
+from training.event_writer import StepFile, kind_of
 
 from smdebug.core import writer  # isort: skip - smdebug imports only after its repairs
+from smdebug.core.locations import IndexFileLocationUtils, TensorFileLocation  # isort: skip
 from smdebug.core.modes import ModeKeys  # isort: skip
 from smdebug.core.tfevent.proto.event_pb2 import Event  # isort: skip
 from smdebug.core.tfevent.proto.summary_pb2 import Summary  # isort: skip
+from smdebug.core.tfrecord.record_writer import masked_crc32c  # isort: skip
 
 ARRAYS: list[Any] = [
     np.asarray(np.float32(3.5)),
@@ -25,6 +29,21 @@ ARRAYS: list[Any] = [
 ]
 
 
+def tensor_of(array: Any, name: str) -> Tensor:
+    """What a training hands over of an array."""
+    return Tensor(name, kind_of(array.dtype), array.shape, array.tobytes(), 1.7e9)
+
+
+def step_of(folder: Path, number: int, *tensors: Tensor) -> Step:
+    """A step of an evaluation."""
+    return Step(str(folder), number, "worker_0", ModeKeys.EVAL.value, "EVAL", 3, list(tensors))
+
+
+def found(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
 @pytest.mark.parametrize(("mode", "mode_step", "step"), [(ModeKeys.TRAIN, 0, 0), (ModeKeys.EVAL, 200, 300), (ModeKeys.TRAIN, 127, 70000)])
 def test_a_record_is_what_protobuf_makes_of_it(array: Any, mode: Any, mode_step: int, step: int) -> None:
@@ -33,12 +52,14 @@ def test_a_record_is_what_protobuf_makes_of_it(array: Any, mode: Any, mode_step:
     value = Summary.Value(tag=name, metadata=writer.FileWriter._get_metadata(mode, mode_step), tensor=tensor)
     event = Event(summary=Summary(value=[value]))
     event.wall_time, event.step = 1.7e9, step
-    assert encode_event(array, name, mode.value, mode_step, step, 1.7e9) == event.SerializeToString()
+    ours = Step("folder", step, "worker_0", mode.value, mode.name, mode_step)
+    assert encode_event(ours, tensor_of(array, name)) == event.SerializeToString()
 
 
 def test_both_files_of_a_step_are_smdebugs(tmp_path: Path) -> None:
+    handed: list[Step] = []
     for folder, file in (
-        ("ours", StepFile(tmp_path / "ours", 12, "worker_0")),
+        ("ours", StepFile(str(tmp_path / "ours"), 12, "worker_0", handed.append)),
         ("theirs", writer.FileWriter(trial_dir=str(tmp_path / "theirs"), step=12, worker="worker_0")),
     ):
         for number, array in enumerate(ARRAYS[:3]):
@@ -46,55 +67,61 @@ def test_both_files_of_a_step_are_smdebugs(tmp_path: Path) -> None:
         assert not any((tmp_path / folder).rglob("*.json"))
         file.flush()
         file.close()
-    ours, theirs = (
-        {file.relative_to(tmp_path / name): file.read_bytes() for file in (tmp_path / name).rglob("*.*")} for name in ("ours", "theirs")
-    )
+    write_files(files_of(*handed))
+    ours, theirs = found(tmp_path / "ours"), found(tmp_path / "theirs")
     assert ours.keys() == theirs.keys()
     assert len(ours) == 2
     for name, content in ours.items():
-        assert content == theirs[name] if name.suffix == ".tfevents" else json.loads(content) == json.loads(theirs[name])
+        assert content == theirs[name] if name.endswith(".tfevents") else json.loads(content) == json.loads(theirs[name])
 
 
-def test_a_step_without_tensors_leaves_no_file(tmp_path: Path) -> None:
-    StepFile(tmp_path, 1, "worker_0").close()
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("number", [0, 999, 1000, 1_234_567])
+def test_files_lie_where_smdebug_looks_for_them(tmp_path: Path, number: int) -> None:
+    files = [file for file, _ in files_of(step_of(tmp_path, number, tensor_of(ARRAYS[0], "loss")))]
+    theirs = TensorFileLocation(number, "worker_0").get_file_location(str(tmp_path))
+    assert list(map(str, files)) == [theirs, IndexFileLocationUtils.get_index_key_for_step(str(tmp_path), number, "worker_0")]
 
 
-def test_a_step_that_cannot_be_written_is_an_error_not_a_wait(tmp_path: Path) -> None:
-    (tmp_path / "events").write_text("a file where the folder should be")
-    step = StepFile(tmp_path, 1, "worker_0")
-    step.write_tensor(tdata=ARRAYS[0], tname="loss", mode=ModeKeys.TRAIN, mode_step=1)
-    with pytest.raises(OSError, match="events"):
-        step.close()
+@pytest.mark.parametrize("content", [b"", b"0x12345678", bytes(8), bytes(range(8)), b"\xff" * 8])
+def test_a_checksum_is_smdebugs(content: bytes) -> None:
+    assert masked_checksum(content) == masked_crc32c(content).to_bytes(4, "little")
 
 
-def test_files_are_written_in_order_beside_the_training(tmp_path: Path) -> None:
-    files = FilesWriter()
-    for number in range(3 * MOST_WAITING):
-        files.write([(tmp_path / "folder" / "same", bytes([number]))])
-    files.close()
-    assert (tmp_path / "folder/same").read_bytes() == bytes([3 * MOST_WAITING - 1])
+def test_a_step_without_tensors_has_no_file_and_one_of_shapes_has_an_index(tmp_path: Path) -> None:
+    assert files_of(step_of(tmp_path, 1)) == []
+    (file, content), *others = files_of(replace(step_of(tmp_path, 1), shapes=[Shape("loss", "loss", (2, 3))]))
+    assert file.suffix == ".json"
+    assert json.loads(content)["shape_payload"] == [{"tensorname": "loss", "originalname": "loss", "shape": [2, 3]}]
+    assert others == []
 
 
-def test_what_could_not_be_written_is_said_at_a_later_step_and_nobody_waits(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    files = FilesWriter()
-    with pytest.raises(NotADirectoryError):
-        for _ in range(2 * MOST_WAITING):
-            files.write([(tmp_path / "file" / "inside", b"")])
+def test_a_step_is_handed_over_whole(tmp_path: Path) -> None:
+    step = step_of(tmp_path, 5, *(tensor_of(array, f"Größe {number}") for number, array in enumerate(ARRAYS)))
+    step.shapes.append(Shape("loss", "loss", (2, 3)))
+    packed = pack(step)
+    described, content = (int.from_bytes(packed[start : start + 4], "little") for start in (0, 4))
+    assert len(packed) == 8 + described + content
+    handed = unpack(packed[8 : 8 + described], packed[8 + described :])
+    assert files_of(handed) == files_of(step)
 
 
-def test_a_failure_keeps_no_later_file_from_being_written_and_is_said_once(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    os.mkfifo(tmp_path / "held.tmp")  # the writer waits here until somebody reads, so that all that follows is given before any of it fails
-    files = FilesWriter()
-    for name in ("held", "file/inside", "sound"):
-        files.write([(tmp_path / name, b"")])
-    (tmp_path / "held.tmp").read_bytes()
-    with pytest.raises(NotADirectoryError):
-        files.close()
-    files.close()
-    assert (tmp_path / "sound").exists()
+def test_what_cannot_be_written_is_said_and_keeps_no_later_step_from_being_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file where the folder should be")
+    steps = [step_of(folder, 1, tensor_of(ARRAYS[0], "loss")) for folder in (tmp_path / "file", tmp_path / "sound")]
+    errors = io.StringIO()
+    write_steps(io.BytesIO(b"".join(map(pack, steps)) + END + b"nothing of this is read"), errors)
+    (number, text, file), *others = map(json.loads, errors.getvalue().splitlines())
+    assert isinstance(OSError(number, text), NotADirectoryError)
+    assert file.startswith(str(tmp_path / "file"))
+    assert others == []
+    assert len(found(tmp_path / "sound")) == 2
+
+
+def test_of_a_training_that_was_killed_every_whole_step_is_written(tmp_path: Path) -> None:
+    steps = [pack(step_of(tmp_path, number, tensor_of(ARRAYS[1], "loss"))) for number in (1, 2)]
+    for cut in (len(steps[0]) + 4, len(steps[0]) + 20, len(steps[0] + steps[1]) - 1):
+        write_steps(io.BytesIO(b"".join(steps)[:cut]), io.StringIO())
+        assert {Path(name).name for name in found(tmp_path)} == {"000000000001_worker_0.tfevents", "000000000001_worker_0.json"}
 
 
 def test_what_could_not_be_finished_leaves_nothing(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Job:
     """A training that saves what a test tells it to."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.hook: Hook = build_hook(configuration(folder, ()), folder.with_suffix(".json"), 0, 0)
         self.hook.set_mode(modes.TRAIN)
 
@@ -35,13 +36,19 @@ class Job:
         for name, value in tensors.items():
             self.hook.record(name, torch.as_tensor(np.asarray(value, dtype=np.float32)))
         self.hook.end()
+        self.hook.files.flush()
+        until(lambda: any(self.folder.rglob(f"{self.hook.step:012d}_*.json")), nap=0.002)
+
+    def leave(self) -> None:
+        """Save no more, without a word to readers."""
+        self.hook.files.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60, nap: float = 0.1) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
+        time.sleep(nap)
 
 
 def written(output: Path) -> dict[str, str]:
@@ -69,6 +76,7 @@ def test_it_follows_a_training_finds_an_issue_on_the_way_and_judges_the_rest(sta
     until(lambda: watch.stop_reason() is not None)
     assert str(watch.stop_reason()).startswith("ExplodingTensor: RuleEvaluationConditionMet: the condition was met once, at TRAIN step 1")
     job.save({"gradient/Net_fc.weight": [1e-9]})
+    job.leave()
     exploding, vanishing = watch.finish(60)
     assert (exploding.RuleEvaluationStatus, vanishing.RuleEvaluationStatus) == ("IssuesFound", "IssuesFound")
     assert (exploding.Evidence[0]["value"], exploding.RuleParameters["action_json"]) == ("nan", STOP_TRAINING)
@@ -88,7 +96,9 @@ def test_the_end_of_the_job_ends_it_while_its_input_is_open(started: tuple[RuleW
 
 def test_a_process_that_died_is_an_error_but_what_it_found_stands(started: tuple[RuleWatch, Path, Path]) -> None:
     watch, tensors, output = started
-    Job(tensors).save({LOSS: float("nan")})
+    job = Job(tensors)
+    job.save({LOSS: float("nan")})
+    job.leave()
     until(lambda: (output / STATUSES).exists() and written(output)["ExplodingTensor"] == "IssuesFound")
     assert watch._process
     os.kill(watch._process.pid, signal.SIGKILL)
@@ -197,6 +207,7 @@ def test_details_alone_are_written_every_few_seconds(tmp_path: Path, monkeypatch
         return len(said) > 4
 
     Evaluation(str(tmp_path / "tensors"), RULES, statuses, None).follow(is_over, sleep=lambda _: None)
+    job.leave()
     assert said[:4] == ["nothing"] * 4
     assert int(said[4]) > 0
 

@@ -1,0 +1,121 @@
+"""Steps are written in order by a process beside the training, and what fails there is said here. Run: `make test`."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from training.event_file import Step, Tensor
+from training.event_writer import MOST_WAITING, EventWriter, StepFile, kind_of
+
+from smdebug.core.modes import ModeKeys  # isort: skip - smdebug imports only after its repairs
+
+KIND = kind_of(np.dtype(np.float32))
+
+
+@pytest.fixture
+def files() -> Iterator[EventWriter]:
+    """A writer, whose process is gone afterwards."""
+    before = psutil.Process().children()
+    writer = EventWriter()
+    yield writer
+    writer.close()
+    assert psutil.Process().children() == before
+
+
+def step_of(folder: Path, number: int = 0, numbers: int = 1) -> Step:
+    """A step of so many zeros."""
+    return Step(str(folder), number, "worker_0", 1, "TRAIN", number, [Tensor("loss", KIND, (numbers,), bytes(4 * numbers), 1.7e9)])
+
+
+def saved(folder: Path) -> list[str]:
+    """The steps whose index is there, by name."""
+    return sorted(file.name.partition("_")[0] for file in folder.rglob("*.json"))
+
+
+def test_steps_are_all_written_when_the_writer_is_closed(files: EventWriter, tmp_path: Path) -> None:
+    for number in range(200):
+        files.write(step_of(tmp_path, number))
+    files.close()
+    assert saved(tmp_path) == [f"{number:012d}" for number in range(200)]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_steps_wait_until_they_are_flushed(files: EventWriter, tmp_path: Path) -> None:
+    files.flush()  # the time until the next one by itself begins
+    files.write(step_of(tmp_path))
+    assert files._process is None
+    files.flush()
+    while not saved(tmp_path):
+        time.sleep(0.01)
+
+
+def test_large_steps_do_not_wait(files: EventWriter, tmp_path: Path) -> None:
+    files.flush()
+    files.write(step_of(tmp_path, numbers=MOST_WAITING // 4))
+    while not saved(tmp_path):
+        time.sleep(0.01)
+
+
+def test_a_writer_that_gets_nothing_starts_no_process(files: EventWriter) -> None:
+    files.flush()
+    assert files._process is None
+
+
+def test_what_could_not_be_written_is_said_at_a_later_step(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    files = EventWriter()
+    deadline = time.monotonic() + 30
+    with pytest.raises(NotADirectoryError, match="file"):
+        while time.monotonic() < deadline:
+            files.write(step_of(tmp_path / "file" / "inside"))
+            files.flush()
+    with contextlib.suppress(NotADirectoryError):  # as many times as steps were given
+        files.close()
+
+
+def test_a_failure_keeps_no_later_step_from_being_written_and_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    files = EventWriter()
+    for name in ("file/inside", "sound"):
+        files.write(step_of(tmp_path / name))
+    with pytest.raises(NotADirectoryError):
+        files.close()
+    files.close()
+    assert saved(tmp_path / "sound")
+
+
+@pytest.mark.parametrize("told", ["at a later step", "at the end"])
+def test_a_process_that_was_killed_is_an_error(tmp_path: Path, told: str) -> None:
+    files = EventWriter()
+    files.write(step_of(tmp_path))
+    files.flush()
+    assert files._process is not None
+    os.kill(files._process.pid, signal.SIGKILL)
+    files._process.wait()
+    if told == "at a later step":
+        files.write(step_of(tmp_path, 1))
+        with pytest.raises(OSError, match="ended with status -9"):
+            files.flush()
+    with pytest.raises(OSError, match="ended with status -9"):
+        files.close()
+    files.close()
+
+
+@pytest.mark.parametrize("name", ["loss", "gradient/ResNet_layer4.2.conv3.weight"])
+@pytest.mark.parametrize("shape", [(), (1,), (64, 3, 7, 7)])
+def test_the_size_that_a_step_says_is_nearly_that_of_its_files(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    files = EventWriter()
+    step = StepFile(str(tmp_path), 123_456, "worker_0", files.write)
+    for _ in range(20):
+        step.write_tensor(np.zeros(shape, np.float32), name, ModeKeys.EVAL, 9999)
+    step.close()
+    files.close()
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    assert 0.6 * step.bytes < size < 1.05 * step.bytes
