@@ -3,18 +3,22 @@
 Used by the scripts beside it.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.inputs import SEED
 from local.search import CategoricalRange, NumericRange, Range, Search, make_search
 from training.contract import BATCH_SIZES, LR_RANGE, TUNED_HYPERPARAMETERS
 from training.dataset import Dataset, open_dataset
+from training.examples import CachedFeatures
 from training.head import head_training
-from training.loop import fit
+from training.loop import evaluate, fit
 from training.settings import Hyperparameters
 
 PARALLEL = 2
@@ -31,6 +35,8 @@ class Trained:
     """Lowest validation loss."""
     accuracy: float
     """Validation accuracy in that epoch."""
+    test_accuracy: float
+    """Of that epoch's head on the test photos, which no search sees."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what results hold."""
@@ -43,17 +49,36 @@ def opened(folder: Path) -> Dataset:
     return open_dataset(folder)
 
 
+@lru_cache(maxsize=2)
+def drawn(folder: Path, draw: int | None) -> Dataset:
+    """The data set with its photos dealt anew to the splits, as many of each class to each as before; None leaves them as they are."""
+    dataset = opened(folder)
+    if draw is None:
+        return dataset
+    of_class: dict[int, list[int]] = defaultdict(list)
+    for index, photo in enumerate(dataset.photos):
+        of_class[photo.label].append(index)
+    photos, generator = list(dataset.photos), torch.Generator().manual_seed(draw)
+    for indices in of_class.values():
+        order = torch.randperm(len(indices), generator=generator).tolist()
+        for index, other in zip(indices, order, strict=True):
+            photos[index] = replace(dataset.photos[index], split=dataset.photos[indices[other]].split)
+    return replace(dataset, photos=tuple(photos))
+
+
 @cache
-def train_head(folder: Path, lr: float, batch_size: int) -> Trained:
+def train_head(folder: Path, lr: float, batch_size: int, draw: int | None = None) -> Trained:
     """One training job on the data set in the folder; the same values are trained once a process, for they give the same head."""
-    settings = Hyperparameters(lr=lr, batch_size=batch_size, seed=SEED, debugger="off")
-    best = fit(head_training(opened(folder), settings)).best
+    settings = Hyperparameters(lr=lr, batch_size=batch_size, seed=SEED if draw is None else draw, debugger="off")
+    training = head_training(drawn(folder, draw), settings)
+    best = fit(training).best
     if best is None:
         raise RuntimeError(f"{settings} left no epoch behind")
-    return Trained(lr, batch_size, best.valid_loss, best.valid_accuracy)
+    _, test_accuracy = evaluate(training, CachedFeatures(drawn(folder, draw).features("test")))
+    return Trained(lr, batch_size, best.valid_loss, best.valid_accuracy, test_accuracy)
 
 
-def search_heads(folder: Path, strategy: str, objective: str, jobs: int, seed: int) -> list[Trained]:
+def search_heads(folder: Path, strategy: str, objective: str, jobs: int, seed: int, draw: int | None = None) -> list[Trained]:
     """Ask and tell with PARALLEL jobs under way, which end in the order in which they were started; return all, in that order.
 
     Args:
@@ -62,6 +87,7 @@ def search_heads(folder: Path, strategy: str, objective: str, jobs: int, seed: i
         objective: `loss` is minimised, `accuracy` maximised.
         jobs: how many to train.
         seed: of the search.
+        draw: of the splits, see `drawn`.
     """
     search = make_search_over_heads(strategy, objective, seed)
     running: list[tuple[int, Trained]] = []
@@ -72,7 +98,7 @@ def search_heads(folder: Path, strategy: str, objective: str, jobs: int, seed: i
             search.tell(number, getattr(trained, objective))
             done.append(trained)
         number, values = ask(search)
-        running.append((number, train_head(folder, *values)))
+        running.append((number, train_head(folder, *values, draw)))
     return [*done, *(trained for _, trained in running)]
 
 
