@@ -195,16 +195,27 @@ def _write(file: Path, content: bytes) -> None:
 def write_steps(source: IO[bytes], errors: IO[str]) -> None:
     """Write each step that comes, until the end is told or the source ends, as it does when the training is killed.
 
-    A step that cannot be written is a line of `errors`, [errno, text, file], and keeps no later one from being written.
+    A step that cannot be written keeps no later one from being written. The first such is a line of `errors`, [errno, text, file]; no other
+    is, for the training may be waiting for this process and read nothing.
     """
+    said = False
     while len(lengths := source.read(LENGTHS.size)) == LENGTHS.size and lengths != END:
         described, content = (source.read(length) for length in LENGTHS.unpack(lengths))
         if (len(described), len(content)) != LENGTHS.unpack(lengths):
             return
         try:
             write_files(files_of(unpack(described, content)))
-        except OSError as error:
-            print(json.dumps([error.errno, error.strerror or str(error), error.filename]), file=errors, flush=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training is told, and what follows may well be written
+            if not said:
+                say(error, errors)
+            said = True
+
+
+def say(error: Exception, errors: IO[str]) -> None:
+    """Write the line of an error; where the training is gone nobody reads it."""
+    found = [error.errno, error.strerror, error.filename] if isinstance(error, OSError) and error.errno else [None, repr(error), None]
+    with suppress(BrokenPipeError):
+        print(json.dumps(found), file=errors, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Hands saved steps to the process that writes them, so that a training with one busy thread of Python loses nothing to files.
 
-Runs in training jobs, under the hook. Steps wait in memory for half a second, and are made ready together: a head's step takes 2 ms, and
-code that has not run for so long takes several times what it takes when it runs again at once.
+Runs in training jobs, under the hook. Steps wait in memory, and are made ready together twice a second: a head's step takes 2 ms, and code
+that has not run for so long takes several times what it takes when it runs again at once.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 
 from training.compatibility import import_smdebug
 from training.event_file import END, Shape, Step, Tensor, pack
@@ -29,47 +30,59 @@ Array = np.ndarray[Any, Any]
 
 PROGRAM = Path(__file__).with_name("event_file.py")
 WAIT_S = 0.5
-"""For which steps are held back."""
+"""From one time that steps are handed over to the next, unless somebody asks for it."""
 MOST_WAITING = 2**20
 """Bytes that are held back."""
 RECORD = 180
 """Most bytes of a tensor's record and its entry in the index, beside its numbers and its names."""
+INDEX = 200
+"""Most bytes of an index beside its entries."""
 
 
 class StepFile:
     """Collects what is saved of one step; nothing is handed over before `close`."""
 
-    def __init__(self, folder: str, step: int, worker: str, write: Callable[[Step], None]) -> None:
+    __slots__ = ("_folder", "_mode", "_mode_step", "_shapes", "_step", "_tensors", "_worker", "_write", "bytes")
+
+    def __init__(self, folder: str, step: int, worker: str, write: Callable[["StepFile"], None]) -> None:
         """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: what takes the step."""
-        self._step, self._write = Step(folder, step, worker), write
-        self.bytes = 0
+        self._folder, self._step, self._worker, self._write = folder, step, worker, write
+        self._tensors: list[tuple[str, Array | torch.Tensor, float]] = []
+        self._shapes: list[Shape] = []
+        self.bytes = INDEX
         """Of both files so far, at most."""
 
-    def write_tensor(self, tdata: Array, tname: str, mode: Any, mode_step: int, timestamp: float | None = None) -> None:
-        """Add a tensor; smdebug's hook calls it, and names the arguments.
-
-        Raises:
-            KeyError: its numbers are of a type that smdebug does not know.
-        """
-        self._step.tensors.append(Tensor(tname, kind_of(tdata.dtype), tdata.shape, tdata.tobytes(), timestamp or time.time()))
-        self.bytes += tdata.nbytes + (2 + tdata.ndim) * len(tname.encode()) + RECORD
-        self._note(mode, mode_step)
+    def write_tensor(self, tdata: Array | torch.Tensor, tname: str, mode: Any, mode_step: int, timestamp: float | None = None) -> None:
+        """Add a tensor, which nobody changes any more; smdebug's hook calls it, and names the arguments."""
+        self._tensors.append((tname, tdata, timestamp or time.time()))
+        self._mode, self._mode_step = mode, mode_step
+        self.bytes += tdata.nbytes + (2 + tdata.ndim) * length_of(tname) + RECORD
 
     def write_shape(self, name: str, shape: tuple[int, ...], mode: Any, mode_step: int, original_name: str | None = None) -> None:
         """Add a tensor's shape alone; smdebug's hook calls it."""
-        self._step.shapes.append(Shape(name, original_name or name, shape))
-        self._note(mode, mode_step)
-
-    def _note(self, mode: Any, mode_step: int) -> None:
-        self._step.mode, self._step.mode_name, self._step.mode_step = mode.value, mode.name, mode_step
+        self._shapes.append(Shape(name, original_name or name, shape))
+        self.bytes += 2 * length_of(original_name or name) + RECORD
+        self._mode, self._mode_step = mode, mode_step
 
     def flush(self) -> None:
         """Nothing yet: a step that is read is whole."""
 
     def close(self) -> None:
         """Have the step written."""
-        if self._step.tensors or self._step.shapes:
-            self._write(self._step)
+        if self._tensors or self._shapes:
+            self._write(self)
+
+    def whole(self) -> Step:
+        """Return the step with the numbers of its tensors.
+
+        Raises:
+            KeyError: numbers are of a type that smdebug does not know.
+        """
+        tensors = []
+        for name, value, seconds in self._tensors:
+            array = numbers_of(value)
+            tensors.append(Tensor(name, kind_of(array.dtype), array.shape, array.tobytes(), seconds))
+        return Step(self._folder, self._step, self._worker, self._mode.value, self._mode.name, self._mode_step, tensors, self._shapes)
 
 
 class EventWriter:
@@ -78,18 +91,18 @@ class EventWriter:
     def __init__(self) -> None:
         """Nothing runs yet."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._waiting: list[Step] = []
+        self._waiting: list[StepFile] = []
         self._bytes = 0
         self._flushed = 0.0
 
-    def write(self, step: Step) -> None:
+    def write(self, step: StepFile) -> None:
         """Have a step written soon.
 
         Raises:
             OSError: see `flush`.
         """
         self._waiting.append(step)
-        self._bytes += sum(len(tensor.content) for tensor in step.tensors)
+        self._bytes += step.bytes
         if self._bytes >= MOST_WAITING or time.monotonic() - self._flushed >= WAIT_S:
             self.flush()
 
@@ -104,13 +117,13 @@ class EventWriter:
             return
         process = self._process = self._process or start()
         steps, errors = pipes(process)
-        if select.select([errors], [], [], 0)[0]:
-            raise said(errors.readline(), process)
         try:
-            steps.write(b"".join(map(pack, waiting)))
+            steps.write(b"".join(pack(step.whole()) for step in waiting))
             steps.flush()
         except BrokenPipeError:
             raise said(errors.readline(), process) from None
+        if select.select([errors], [], [], 0)[0]:
+            raise said(errors.readline(), process)
 
     def close(self) -> None:
         """Wait until all is written; the process is gone afterwards.
@@ -158,6 +171,21 @@ def said(line: bytes, process: "subprocess.Popen[bytes]") -> OSError:
         return OSError(f"the process that writes tensors ended with status {process.wait()}")
     number, text, file = json.loads(line)
     return OSError(number, text, file)
+
+
+def numbers_of(value: object) -> Array:
+    """Return the numbers of what torch takes for a tensor; bfloat16, which numpy does not know, as float32."""
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value)
+    tensor = torch.as_tensor(value).detach().cpu()
+    array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
+
+
+@lru_cache(maxsize=4096)
+def length_of(name: str) -> int:
+    """Return the bytes of a name in an index, at least those in a record."""
+    return len(json.dumps(name))
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ import torch
 
 from training.compatibility import import_smdebug
 from training.contract import DEGRADED
-from training.event_writer import EventWriter, StepFile
+from training.event_writer import EventWriter, StepFile, numbers_of
 from training.intervals import BUDGET, LOSSES_IN_RUN, NEVER, Intervals
 from training.schedule import Schedule
 
@@ -23,6 +23,7 @@ smdebug: Any = import_smdebug()
 modes: Any = smdebug.modes
 
 from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR  # noqa: E402 - smdebug imports only after its repairs
+from smdebug.core.reductions import get_reduction_tensor_name  # noqa: E402
 
 REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
 """What is kept of each weight and gradient: 0.6 MB where the tensors of a ResNet50 take 200."""
@@ -68,7 +69,8 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
             schedule = self._schedules[self.mode] = Schedule(self._collections_to_save, self.mode, step)
         if step < schedule.next:
             return False
-        self._collections_to_save_for_step = schedule.take(step)
+        self._collections_to_save_for_step = due = schedule.take(step)
+        self._only_losses = len(due) == 1 and self._losses in due
         self.writer = StepFile(self.out_dir, self.step, self.worker, self.files.write)
         return True
 
@@ -78,6 +80,9 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
             return
         if self.tensorboard_dir or self.metrics_writer:  # which smdebug itself knows how to tell
             self._save_for_tensor(name, value)
+            return
+        if self._only_losses and name in self._losses.tensor_names:
+            self.writer.write_tensor(value.detach().clone(), name, self.mode, self.mode_steps[self.mode])  # numpy's turn comes later
             return
         collections = self._get_collections_with_tensor(name) & self._collections_to_save_for_step
         if not collections:
@@ -106,7 +111,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
             written.close()
         self.spent += written.bytes
         if self.mode == modes.EVAL:
-            self.files.flush()  # an epoch is over, and its checkpoint may follow
+            self.files.flush()  # an epoch is over: what it saved leaves this process before its checkpoint is written
         if not self.exported_collections:
             self.export_collections()
             self.exported_collections = True
@@ -127,8 +132,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
 
     @staticmethod
     def _make_numpy_array(tensor_value: Any) -> Any:
-        value = torch.as_tensor(tensor_value).detach().cpu()
-        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        return numbers_of(tensor_value)
 
     def _write_raw_tensor_simple(
         self,
@@ -140,7 +144,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         array = self._make_numpy_array(tensor_value)
         if self.writer is None or not array.size or not self._affords(tensor_name, array.nbytes):
             return
-        self.writer.write_tensor(array, tensor_name, self.mode, self.mode_steps[self.mode], timestamp)
+        self.writer.write_tensor(array.copy(), tensor_name, self.mode, self.mode_steps[self.mode], timestamp)
 
     def _affords(self, name: str, length: int) -> bool:
         if name in self._losses.tensor_names:
@@ -167,14 +171,9 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
             if reduction not in values:
                 self._write_reduction(tensor_name, tensor_value.float(), *reduction)
                 continue
-            name = self._get_reduction_tensor_name(tensor_name, *reduction)
+            name = reduction_name(tensor_name, *reduction)
             if self.writer is not None and self._affords(name, values[reduction].nbytes):
                 self.writer.write_tensor(values[reduction], name, self.mode, self.mode_steps[self.mode])
-
-    @lru_cache(maxsize=4096)  # noqa: B019 - as many as a job has names
-    def _get_reduction_tensor_name(self, tensor_name: str, reduction_name: str, absolute: bool) -> str:
-        name: str = super()._get_reduction_tensor_name(tensor_name, reduction_name, absolute)
-        return name
 
 
 class Wanted(NamedTuple):
@@ -194,6 +193,13 @@ def wanted(collections: frozenset[Any]) -> Wanted:
     reductions |= {(name, True) for each in configurations for name in (*each.abs_reductions, *each.abs_norms)}
     shape, raw = (any(getattr(each, kind) for each in configurations) for kind in ("save_shape", "save_raw_tensor"))
     return Wanted(shape, tuple(sorted(reductions)), raw)
+
+
+@lru_cache(maxsize=4096)
+def reduction_name(tensor: str, reduction: str, absolute: bool) -> str:
+    """Return smdebug's name for a number that is kept of a tensor."""
+    name: str = get_reduction_tensor_name(tensor, reduction, absolute)
+    return name
 
 
 def usual_reductions(tensor: torch.Tensor) -> dict[tuple[str, bool], Any]:
@@ -296,7 +302,7 @@ def forget_after(folder: Path, steps: int) -> None:
     for file in saved_files(folder):
         number = file.name.partition("_")[0]
         if file.suffix == ".tmp" or not number.isdigit() or int(number) >= steps:
-            file.unlink()
+            file.unlink(missing_ok=True)  # the process that wrote for an earlier run may just be finishing it
             dropped += 1
         else:
             kept += 1

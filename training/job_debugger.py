@@ -45,7 +45,7 @@ class JobDebugger:
         self._stopping = training.stopping
         self._modes = import_smdebug().modes
         self._parameters = training.parameters()
-        self._network, self._loss = (type(module).__name__ for module in (training.network, training.loss))
+        self._network, self._loss_name = type(training.network).__name__, f"{type(training.loss).__name__}_output_0"
         self._pending: dict[str, torch.Tensor] = {}
         self._statuses: list[RuleStatus] = []
         self._spared = False
@@ -75,7 +75,11 @@ class JobDebugger:
 
     def step(self, loss: torch.Tensor) -> None:
         """Save what is due of the step."""
-        self._attempt(lambda: self._record(loss))
+        if self.problem is None:
+            try:
+                self._record(loss)
+            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
+                self._degrade(error)
         self._pending = {}
 
     def stop_reason(self) -> str | None:
@@ -90,7 +94,7 @@ class JobDebugger:
         """Write what is left, find out whether everything was recorded, and, unless told not to, wait for the rules."""
         self._activations.close()
         self._attempt(lambda: self._hook.close(ended=judge))
-        self._attempt(self._hook.files.close, always=True)  # after a fault too its thread ends here
+        self._attempt(self._hook.files.close, always=True)  # after a fault too its process ends here
         atexit.unregister(self._hook._cleanup)  # where it failed it would fail once more when the program ends
         if self._hook.full and self.problem is None:
             note_degraded(self.folder, f"losses alone: {FULL}")
@@ -119,21 +123,23 @@ class JobDebugger:
         return self._statuses
 
     def _record(self, loss: torch.Tensor) -> None:
-        hook, training = self._hook, self._hook.mode == self._modes.TRAIN
-        if hook.begin():
-            if hook.saves_beyond(SMALL):
-                try:
-                    self._record_parameters(training)
-                except (RuntimeError, MemoryError) as error:
-                    self._spare(error)
-            for name, value in {**self._activations.take(), **self._pending}.items():
-                hook.record(name, value)
-            hook.record(f"{self._loss}_output_0", loss)
-            hook.end()
-        if training:
+        if self._hook.begin():
+            self._record_step(loss)
+        if self._activations.names and self._hook.mode == self._modes.TRAIN:
             self._watch_next()
 
-    def _record_parameters(self, training: bool) -> None:
+    def _record_step(self, loss: torch.Tensor) -> None:
+        if self._hook.saves_beyond(SMALL):
+            try:
+                self._record_parameters(training=self._hook.mode == self._modes.TRAIN)
+            except (RuntimeError, MemoryError) as error:
+                self._spare(error)
+        for name, value in {**self._activations.take(), **self._pending}.items():
+            self._hook.record(name, value)
+        self._hook.record(self._loss_name, loss)
+        self._hook.end()
+
+    def _record_parameters(self, *, training: bool) -> None:
         for name, parameter in self._parameters.items():
             self._hook.record(f"{self._network}_{name}", parameter)
             if training and parameter.grad is not None and has_judged_gradient(name):

@@ -57,7 +57,7 @@ def test_a_record_is_what_protobuf_makes_of_it(array: Any, mode: Any, mode_step:
 
 
 def test_both_files_of_a_step_are_smdebugs(tmp_path: Path) -> None:
-    handed: list[Step] = []
+    handed: list[StepFile] = []
     for folder, file in (
         ("ours", StepFile(str(tmp_path / "ours"), 12, "worker_0", handed.append)),
         ("theirs", writer.FileWriter(trial_dir=str(tmp_path / "theirs"), step=12, worker="worker_0")),
@@ -67,7 +67,7 @@ def test_both_files_of_a_step_are_smdebugs(tmp_path: Path) -> None:
         assert not any((tmp_path / folder).rglob("*.json"))
         file.flush()
         file.close()
-    write_files(files_of(*handed))
+    write_files(files_of(handed[0].whole()))
     ours, theirs = found(tmp_path / "ours"), found(tmp_path / "theirs")
     assert ours.keys() == theirs.keys()
     assert len(ours) == 2
@@ -105,15 +105,31 @@ def test_a_step_is_handed_over_whole(tmp_path: Path) -> None:
     assert files_of(handed) == files_of(step)
 
 
-def test_what_cannot_be_written_is_said_and_keeps_no_later_step_from_being_written(tmp_path: Path) -> None:
+def test_the_first_that_cannot_be_written_is_said_and_keeps_no_later_step_from_being_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file where the folder should be")
-    steps = [step_of(folder, 1, tensor_of(ARRAYS[0], "loss")) for folder in (tmp_path / "file", tmp_path / "sound")]
+    folders = (tmp_path / "file", tmp_path / "file" / "again", tmp_path / "sound")
+    steps = [step_of(folder, 1, tensor_of(ARRAYS[0], "loss")) for folder in folders]
     errors = io.StringIO()
     write_steps(io.BytesIO(b"".join(map(pack, steps)) + END + b"nothing of this is read"), errors)
     (number, text, file), *others = map(json.loads, errors.getvalue().splitlines())
     assert isinstance(OSError(number, text), NotADirectoryError)
-    assert file.startswith(str(tmp_path / "file"))
+    assert file.startswith(str(tmp_path / "file/events"))
     assert others == []
+    assert len(found(tmp_path / "sound")) == 2
+
+
+class Gone(io.StringIO):
+    """The errors of a training that was killed."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(text)
+
+
+@pytest.mark.parametrize("name", ["file", "zero\0byte"])
+def test_whatever_fails_after_the_training_is_gone_later_steps_are_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    steps = [step_of(folder, 1, tensor_of(ARRAYS[0], "loss")) for folder in (tmp_path / name, tmp_path / "sound")]
+    write_steps(io.BytesIO(b"".join(map(pack, steps))), Gone())
     assert len(found(tmp_path / "sound")) == 2
 
 

@@ -74,3 +74,23 @@ def test_answers_of_any_number_of_classes_are_read_back_by_smdebug(tmp_path: Pat
 
     labels = create_trial(str(tmp_path / "tensors")).tensor("labels")
     assert [labels.value(step, mode=modes.EVAL).tolist() for step in range(len(CLASSES))] == [list(range(classes)) for classes in CLASSES]
+
+
+def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(tmp_path: Path) -> None:
+    configuration = complete(own_configuration(tmp_path / "tensors", {"losses": None, "own": "^own$"}), Intervals(1, 2, 1, 1, 1))
+    hook = build_hook(configuration, tmp_path / "configuration.json", 0, 0)
+    hook.set_mode(modes.TRAIN)
+    parameter = torch.zeros(3)
+    for step in range(5):
+        if hook.begin():
+            hook.record("own", parameter)
+            hook.record("CrossEntropyLoss_output_0", torch.tensor(float(step)))
+            hook.end()
+        parameter += 1
+    hook.close()
+    from smdebug.trials import create_trial
+
+    trial = create_trial(str(tmp_path / "tensors"))
+    own, loss = trial.tensor("own"), trial.tensor("CrossEntropyLoss_output_0")
+    assert {step: own.value(step).tolist() for step in own.steps()} == {0: [0.0] * 3, 2: [2.0] * 3, 4: [4.0] * 3}
+    assert [loss.value(step).item() for step in loss.steps()] == [0.0, 1.0, 2.0, 3.0, 4.0]
