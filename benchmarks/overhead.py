@@ -2,12 +2,13 @@
 
 Runs on any machine with the training's packages; nothing else should run meanwhile:
 
-    python -m benchmarks.overhead [head last_stage all] [--rounds 7] [--side 224] [--sampled 60]
+    python -m benchmarks.overhead [head last_stage all] [--rounds 7] [--side 224] [--sampled 60] [--threads 1 2]
 
 Steps: the training job's own epochs, an evaluation at the end of each, on made-up photos (pixels ready in memory) or features: with
 nothing, with the debugger's hook, with the profiler's step timing, and with both. All take turns; a ratio is the median of the rounds'
 ratios, and a head, whose rounds are short, has more of them. The rules, which judge in a process of their own at the lowest priority, are
-not started there: their seconds are those of the job under "disk".
+not started there: their seconds are those of the job under "disk". With as many threads as cores there is no room beside the training for
+the process that writes the tensors, with one thread fewer there is. Files go where TMPDIR says: let that be a file system with room.
 Sampler: the processor seconds of its process, for --sampled seconds. Disk: what 20 epochs of 13 steps of a ResNet50 that is trained
 whole leave behind; on photos of 32 pixels, for what is saved does not depend on their size.
 """
@@ -97,10 +98,10 @@ def main(arguments: Sequence[str]) -> None:
     """Measure, write the result."""
     options = parse(arguments)
     torch.manual_seed(0)
-    measured: dict[str, Any] = {"threads": torch.get_num_threads(), "processor": str(choose_processor()), "rounds": options.rounds}
+    measured: dict[str, Any] = {"processor": str(choose_processor()), "rounds": options.rounds}
     measured["sampler"] = sampler(options.sampled)
     measured["disk"] = disk()
-    measured["steps"] = {trainable: compare(trainable, options) for trainable in options.trainable}
+    measured["steps"] = [compare(trainable, threads, options) for trainable in options.trainable for threads in options.threads]
     print(write_result("overhead", measured, describe(measured)))
 
 
@@ -111,6 +112,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--side", type=int, default=224, help="pixels of a made-up photo's side")
     parser.add_argument("--sampled", type=float, default=60.0, help="seconds for which the sampler is watched")
+    parser.add_argument("--threads", nargs="+", type=int, default=[torch.get_num_threads()], help="of torch")
     return parser.parse_args(arguments)
 
 
@@ -157,8 +159,9 @@ def disk() -> dict[str, Any]:
     return {**found, "problem": problem}
 
 
-def compare(trainable: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return seconds a step of each, taking turns, and ratios of medians."""
+def compare(trainable: str, threads: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Return seconds a step of each, taking turns, and ratios to the step with nothing."""
+    torch.set_num_threads(threads)
     batch = 64 if trainable == "head" else PHOTOS_AT_ONCE["cpu"]
     settings = Hyperparameters(lr=LR, trainable=trainable, epochs=EPOCHS, batch_size=batch, rules=UNKEPT)
     steps = HEAD_STEPS if trainable == "head" else STEPS
@@ -181,8 +184,10 @@ def compare(trainable: str, options: argparse.Namespace) -> dict[str, Any]:
         problem = hooked.debugger.problem or profiler.problem
     found = {name: {"wall": median(wall for wall, _ in of), "cpu": median(cpu for _, cpu in of)} for name, of in times.items()}
     ratios = {name: paired(of, times["nothing"]) for name, of in times.items() if name != "nothing"}
-    say(f"{trainable}: {ratios}")
+    say(f"{trainable}, {threads} threads: {ratios}")
     return {
+        "trainable": trainable,
+        "threads": threads,
         "batch_size": batch,
         "steps": steps,
         "rounds": rounds,
@@ -248,11 +253,17 @@ def places(folder: Path) -> Folders:
 def describe(measured: dict[str, Any]) -> str:
     """The result as a page."""
     rows = [
-        [trainable, what, *(f"{ratios[kind]:.3f}" for kind in ("wall", "cpu")), f"{1000 * found['medians']['nothing']['wall']:.2f}"]
-        for trainable, found in measured["steps"].items()
+        [
+            found["trainable"],
+            found["threads"],
+            what,
+            *(f"{ratios[kind]:.3f}" for kind in ("wall", "cpu")),
+            f"{1000 * found['medians']['nothing']['wall']:.2f}",
+        ]
+        for found in measured["steps"]
         for what, ratios in found["ratios"].items()
     ]
-    steps = table(["trained", "with", "time of a step, ratio", "processor time, ratio", "ms without"], rows)
+    steps = table(["trained", "threads", "with", "time of a step, ratio", "processor time, ratio", "ms without"], rows)
     share, room = measured["sampler"]["share_of_a_core"], measured["disk"]["bytes"]
     others = table(
         ["what", "measured", "goal"],
@@ -263,7 +274,7 @@ def describe(measured: dict[str, Any]) -> str:
         ],
     )
     about = (
-        f"{measured['processor']}, {measured['threads']} threads; medians of {measured['rounds']} rounds in turns, {HEAD_ROUNDS} times as "
+        f"{measured['processor']}; medians of {measured['rounds']} rounds in turns, {HEAD_ROUNDS} times as "
         "many of a head, after one to warm up."
     )
     return f"{about} A goal of {GOALS['hook']} for the hook.\n\n{steps}\n{others}"
