@@ -51,6 +51,8 @@ STEPS = 13
 """Steps of an epoch: 6,680 photos in batches of 512."""
 HEAD_STEPS = 104
 """… and in batches of 64."""
+TRAINED_FOR_ONE_JUDGED = 8
+"""Training photos for one of an evaluation, as in dog breeds."""
 HEAD_ROUNDS = 20
 """Rounds of a head for one of fine-tuning."""
 EPOCHS = 20
@@ -221,13 +223,18 @@ def made_up(trainable: str, side: int, batch: int, settings: Hyperparameters) ->
     train: Examples
     valid: Examples
     if trainable == "head":
-        features = Features(torch.rand(HEAD_STEPS * batch, FEATURES), torch.randint(CLASSES, (HEAD_STEPS * batch,)))
+        features, judged = (made_up_features(photos) for photos in (HEAD_STEPS * batch, HEAD_STEPS * batch // TRAINED_FOR_ONE_JUDGED))
         network: nn.Module = build_head(CLASSES, features)
-        train, valid, at_once = CachedFeatures(features), CachedFeatures(features), FEATURES_AT_ONCE
+        train, valid, at_once = CachedFeatures(features), CachedFeatures(judged), FEATURES_AT_ONCE
     else:
         network, at_once = fine_tuned(trainable, side), PHOTOS_AT_ONCE[choose_processor().device.type]
         train, valid = MadeUpPhotos(STEPS * batch, side), MadeUpPhotos(batch, side)
     return Training(network, optimizer(network), train, valid, torch.ones(CLASSES), settings, Parts(at_once))
+
+
+def made_up_features(photos: int) -> Features:
+    """Return features and labels of a split."""
+    return Features(torch.rand(photos, FEATURES), torch.randint(CLASSES, (photos,)))
 
 
 def fine_tuned(trainable: str, side: int) -> FineTuned:

@@ -10,24 +10,27 @@ says what failed. It puts the records together itself: through protobuf's Python
 """
 
 import json
+import os
 import struct
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import IO, NamedTuple
 
-Files = Sequence[tuple[Path, bytes]]
+Files = Sequence[tuple[str, bytes]]
+"""Paths and contents."""
 
 STEPS_AN_INDEX_FOLDER = 1000
 LENGTHS = struct.Struct("<II")
-"""Before each step that is handed over: bytes of its description, and of its tensors."""
+"""Before steps that are handed over together: bytes of their description, and of their tensors."""
 END = LENGTHS.pack(0, 0)
-"""After the last step."""
+"""After the last ones."""
 UNCHECKED = b"0x12345678"
 """smdebug puts the checksum of these bytes where that of a record's content belongs, and its reader looks for it."""
+PAUSE_S = 0.005
+"""Between the arrival of steps and the work on them: what wakes a process is often displaced by it, and here that is the training."""
 POLYNOMIAL = 0x82F63B78
 """CRC-32C's, bits reversed."""
 
@@ -53,8 +56,7 @@ class Shape(NamedTuple):
     shape: tuple[int, ...]
 
 
-@dataclass
-class Step:
+class Step(NamedTuple):
     """What is saved of one step."""
 
     folder: str
@@ -62,47 +64,52 @@ class Step:
     """Counted over all modes."""
     worker: str
     """The name of the process in smdebug's words."""
-    mode: int = 0
+    mode: int
     """The value of smdebug's ModeKeys."""
-    mode_name: str = ""
-    mode_step: int = 0
-    tensors: list[Tensor] = field(default_factory=list)
-    shapes: list[Shape] = field(default_factory=list)
+    mode_name: str
+    mode_step: int
+    tensors: Sequence[Tensor] = ()
+    shapes: Sequence[Shape] = ()
 
 
-def pack(step: Step) -> bytes:
-    """Return a step as it is handed over: lengths, a JSON description, the tensors' numbers."""
-    description = {**vars(step), "tensors": [(*tensor[:3], len(tensor.content), tensor.seconds) for tensor in step.tensors]}
-    described, content = json.dumps(description).encode(), b"".join(tensor.content for tensor in step.tensors)
+def pack(steps: Sequence[Step]) -> bytes:
+    """Return steps as they are handed over: lengths, a JSON description, the tensors' numbers."""
+    description = [
+        (*step[:6], [(name, kind, shape, len(content), seconds) for name, kind, shape, content, seconds in step.tensors], step.shapes)
+        for step in steps
+    ]
+    described, content = json.dumps(description).encode(), b"".join(tensor.content for step in steps for tensor in step.tensors)
     return LENGTHS.pack(len(described), len(content)) + described + content
 
 
-def unpack(described: bytes, content: bytes) -> Step:
-    """Return the step that was handed over."""
-    description = json.loads(described)
-    tensors, start = [], 0
-    for name, kind, shape, length, seconds in description.pop("tensors"):
-        tensors.append(Tensor(name, kind, tuple(shape), content[start : start + length], seconds))
-        start += length
-    return Step(tensors=tensors, shapes=[Shape(*each) for each in description.pop("shapes")], **description)
+def unpack(described: bytes, content: bytes) -> Iterator[Step]:
+    """Yield the steps that were handed over."""
+    start = 0
+    for *step, described_tensors, shapes in json.loads(described):
+        tensors = []
+        for name, kind, shape, length, seconds in described_tensors:
+            tensors.append(Tensor(name, kind, tuple(shape), content[start : start + length], seconds))
+            start += length
+        yield Step._make((*step, tensors, [Shape(*each) for each in shapes]))
 
 
 def files_of(step: Step) -> Files:
     """Return both files, the index last: it is what readers look for. A step that saved nothing has none, one of shapes the index alone."""
-    records = [record(step, tensor) for tensor in step.tensors]
-    entries, start = [], 0
-    for tensor, content in zip(step.tensors, records, strict=True):
+    entries, records, start = [], [], 0
+    for tensor in step.tensors:
+        content = record(step, tensor)
         entries.append({"tensorname": tensor.name, "start_idx": start, "length": len(content)})
+        records.append(content)
         start += len(content)
-    meta: dict[str, object] = {"mode": step.mode_name, "mode_step": step.mode_step}
-    files = []
+    files, number = [], f"{step.number:012d}"
+    meta = {"mode": step.mode_name, "mode_step": step.mode_step}
     if records:
-        meta["event_file_name"] = f"events/{step.number:012d}/{step.number:012d}_{step.worker}.tfevents"
-        files.append((Path(step.folder, str(meta["event_file_name"])), b"".join(records)))
+        event_file = meta["event_file_name"] = f"events/{number}/{number}_{step.worker}.tfevents"
+        files.append((f"{step.folder}/{event_file}", b"".join(records)))
     if records or step.shapes:
         index = {"meta": meta, "tensor_payload": entries, "shape_payload": [each._asdict() for each in step.shapes]}
-        name = f"index/{step.number // STEPS_AN_INDEX_FOLDER:09d}/{step.number:012d}_{step.worker}.json"
-        files.append((Path(step.folder, name), json.dumps(index).encode()))
+        place = f"{step.folder}/index/{step.number // STEPS_AN_INDEX_FOLDER:09d}"
+        files.append((f"{place}/{number}_{step.worker}.json", json.dumps(index).encode()))
     return files
 
 
@@ -174,26 +181,30 @@ def masked_checksum(content: bytes) -> bytes:
 def write_files(files: Files) -> None:
     """Write files that are there whole or not at all, under the name for unfinished ones that smdebug's readers pass over."""
     for file, content in files:
-        unfinished = file.with_name(f"{file.name}.tmp")
+        unfinished = f"{file}.tmp"
+        make_folder(os.path.dirname(file))
         try:
-            _write(unfinished, content)
-            unfinished.replace(file)
+            with open(unfinished, "wb") as opened:
+                opened.write(content)
+            os.replace(unfinished, file)
         except BaseException:
             with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+                os.unlink(unfinished)
             raise
 
 
-def _write(file: Path, content: bytes) -> None:
+def make_folder(folder: str) -> None:
+    """Make a folder where there is none; each step has one of its own."""
     try:
-        file.write_bytes(content)
+        os.mkdir(folder)
     except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        pass  # opening a file in it says what is wrong, where it is no folder
 
 
 def write_steps(source: IO[bytes], errors: IO[str]) -> None:
-    """Write each step that comes, until the end is told or the source ends, as it does when the training is killed.
+    """Write the steps that come, until the end is told or the source ends, as it does when the training is killed.
 
     A step that cannot be written keeps no later one from being written. The first such is a line of `errors`, [errno, text, file]; no other
     is, for the training may be waiting for this process and read nothing.
@@ -203,12 +214,14 @@ def write_steps(source: IO[bytes], errors: IO[str]) -> None:
         described, content = (source.read(length) for length in LENGTHS.unpack(lengths))
         if (len(described), len(content)) != LENGTHS.unpack(lengths):
             return
-        try:
-            write_files(files_of(unpack(described, content)))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training is told, and what follows may well be written
-            if not said:
-                say(error, errors)
-            said = True
+        time.sleep(PAUSE_S)
+        for step in unpack(described, content):
+            try:
+                write_files(files_of(step))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the training is told, and what follows may well be written
+                if not said:
+                    say(error, errors)
+                said = True
 
 
 def say(error: Exception, errors: IO[str]) -> None:

@@ -1,7 +1,7 @@
 """Hands saved steps to the process that writes them, so that a training with one busy thread of Python loses nothing to files.
 
-Runs in training jobs, under the hook. Steps wait in memory, and are made ready together twice a second: a head's step takes 2 ms, and code
-that has not run for so long takes several times what it takes when it runs again at once.
+Runs in training jobs, under the hook. Steps wait in memory, and are handed over together twice a second: a head's step takes a millisecond,
+and code that has not run for so long takes several times what it takes when it runs again at once.
 """
 
 import json
@@ -9,9 +9,10 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,19 +45,31 @@ class StepFile:
 
     __slots__ = ("_folder", "_mode", "_mode_step", "_shapes", "_step", "_tensors", "_worker", "_write", "bytes")
 
-    def __init__(self, folder: str, step: int, worker: str, write: Callable[["StepFile"], None]) -> None:
-        """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: what takes the step."""
+    def __init__(self, folder: str, step: int, worker: str, write: Callable[[Sequence[Step], int], None]) -> None:
+        """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: takes it, and its size."""
         self._folder, self._step, self._worker, self._write = folder, step, worker, write
-        self._tensors: list[tuple[str, Array | torch.Tensor, float]] = []
+        self._tensors: list[Tensor] = []
         self._shapes: list[Shape] = []
         self.bytes = INDEX
         """Of both files so far, at most."""
 
     def write_tensor(self, tdata: Array | torch.Tensor, tname: str, mode: Any, mode_step: int, timestamp: float | None = None) -> None:
-        """Add a tensor, which nobody changes any more; smdebug's hook calls it, and names the arguments."""
-        self._tensors.append((tname, tdata, timestamp or time.time()))
+        """Add a tensor as it is now; smdebug's hook calls it, and names the arguments.
+
+        Raises:
+            KeyError: its numbers are of a type that smdebug does not know.
+        """
+        array = numbers_of(tdata)
+        self._tensors.append(Tensor(tname, kind_of(array.dtype), array.shape, array.tobytes(), timestamp or time.time()))
         self._mode, self._mode_step = mode, mode_step
-        self.bytes += tdata.nbytes + (2 + tdata.ndim) * length_of(tname) + RECORD
+        self.bytes += array.nbytes + size_beside(tname, array.ndim)
+
+    def write_numbers(self, names: Sequence[str], numbers: Array, mode: Any, mode_step: int) -> None:
+        """Add numbers [n], each a tensor of its own; a saved step of a head is a dozen of them, and they are made ready in one go."""
+        now = time.time()
+        self._tensors += [Tensor(*each, now) for each in zip(names, *apart(numbers), strict=True)]
+        self._mode, self._mode_step = mode, mode_step
+        self.bytes += numbers.nbytes + sum(map(size_beside, names))
 
     def write_shape(self, name: str, shape: tuple[int, ...], mode: Any, mode_step: int, original_name: str | None = None) -> None:
         """Add a tensor's shape alone; smdebug's hook calls it."""
@@ -70,19 +83,8 @@ class StepFile:
     def close(self) -> None:
         """Have the step written."""
         if self._tensors or self._shapes:
-            self._write(self)
-
-    def whole(self) -> Step:
-        """Return the step with the numbers of its tensors.
-
-        Raises:
-            KeyError: numbers are of a type that smdebug does not know.
-        """
-        tensors = []
-        for name, value, seconds in self._tensors:
-            array = numbers_of(value)
-            tensors.append(Tensor(name, kind_of(array.dtype), array.shape, array.tobytes(), seconds))
-        return Step(self._folder, self._step, self._worker, self._mode.value, self._mode.name, self._mode_step, tensors, self._shapes)
+            place = (self._folder, self._step, self._worker)
+            self._write([Step(*place, self._mode.value, self._mode.name, self._mode_step, self._tensors, self._shapes)], self.bytes)
 
 
 class EventWriter:
@@ -91,20 +93,24 @@ class EventWriter:
     def __init__(self) -> None:
         """Nothing runs yet."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._waiting: list[StepFile] = []
+        self._waiting: list[Step] = []
         self._bytes = 0
         self._flushed = 0.0
 
-    def write(self, step: StepFile) -> None:
-        """Have a step written soon.
+    def write(self, steps: Sequence[Step], size: int) -> None:
+        """Have steps written soon; `size`: bytes of their files, at most.
 
         Raises:
             OSError: see `flush`.
         """
-        self._waiting.append(step)
-        self._bytes += step.bytes
-        if self._bytes >= MOST_WAITING or time.monotonic() - self._flushed >= WAIT_S:
+        self._waiting += steps
+        self._bytes += size
+        if self._bytes >= MOST_WAITING or self.is_due():
             self.flush()
+
+    def is_due(self) -> bool:
+        """Return whether steps are handed over as soon as they are given: the last were half a second ago."""
+        return time.monotonic() - self._flushed >= WAIT_S
 
     def flush(self) -> None:
         """Have all steps written now; waits only where the disk is so far behind that the pipe is full.
@@ -118,7 +124,7 @@ class EventWriter:
         process = self._process = self._process or start()
         steps, errors = pipes(process)
         try:
-            steps.write(b"".join(pack(step.whole()) for step in waiting))
+            steps.write(pack(waiting))
             steps.flush()
         except BrokenPipeError:
             raise said(errors.readline(), process) from None
@@ -182,7 +188,22 @@ def numbers_of(value: object) -> Array:
     return array
 
 
+def apart(numbers: Array) -> tuple[Iterator[int], Iterator[tuple[()]], Iterator[bytes]]:
+    """Return kind, shape and content of each of some numbers [n], as of a tensor of its own."""
+    content, size = numbers.tobytes(), numbers.itemsize
+    return (
+        repeat(kind_of(numbers.dtype), numbers.size),
+        repeat((), numbers.size),
+        (content[at : at + size] for at in range(0, len(content), size)),
+    )
+
+
 @lru_cache(maxsize=4096)
+def size_beside(name: str, dimensions: int = 0) -> int:
+    """Return the bytes that a tensor takes in both files beside its numbers, at most."""
+    return (2 + dimensions) * length_of(name) + RECORD
+
+
 def length_of(name: str) -> int:
     """Return the bytes of a name in an index, at least those in a record."""
     return len(json.dumps(name))

@@ -5,6 +5,7 @@ and save the gradient of that part. Imported late: everything here needs smdebug
 """
 
 import json
+import time
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,8 @@ import torch
 
 from training.compatibility import import_smdebug
 from training.contract import DEGRADED
-from training.event_writer import EventWriter, StepFile, numbers_of
+from training.event_file import Step, Tensor
+from training.event_writer import INDEX, EventWriter, StepFile, apart, numbers_of, size_beside
 from training.intervals import BUDGET, LOSSES_IN_RUN, NEVER, Intervals
 from training.schedule import Schedule
 
@@ -27,6 +29,9 @@ from smdebug.core.reductions import get_reduction_tensor_name  # noqa: E402
 
 REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
 """What is kept of each weight and gradient: 0.6 MB where the tensors of a ResNet50 take 200."""
+Reductions = tuple[tuple[str, bool], ...]
+"""smdebug's names, and whether of the absolute values."""
+USUAL: Reductions = (("min", False), ("max", False), ("mean", False), ("mean", True), ("std", False), ("l2", False))
 KEPT = 6
 ANSWERS = ("labels", "predictions", "images")
 """Collections of evaluations alone."""
@@ -44,6 +49,8 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
     """Whether the budget is used up for all but losses."""
     spent = 0
     """Bytes of the steps before this one."""
+    only_loss = False
+    """Whether of the step that has begun nothing but its loss is saved: it is told with `keep_loss`, and all else is left out."""
     writer: StepFile | None
     exported_collections: bool
 
@@ -58,6 +65,14 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         self.save_all_workers = False  # the first process alone has a hook, whatever the configuration says
         self._prepare_collections()
         self._losses = self.get_collection("losses")
+        self._loss: str | None = None
+        self._kept: list[tuple[int, int, float, float]] = []
+
+    def expect_loss(self, name: str) -> None:
+        """Say how the loss of a step is named: where nothing but losses is saved, a training step costs next to nothing then."""
+        told_by_smdebug = self.tensorboard_dir or self.metrics_writer
+        if not told_by_smdebug and self._losses in self._get_collections_with_tensor(name):  # raw, whatever it says
+            self._loss = name
 
     def begin(self) -> bool:
         """Begin the next step of the mode; return whether anything of it is saved."""
@@ -69,10 +84,35 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
             schedule = self._schedules[self.mode] = Schedule(self._collections_to_save, self.mode, step)
         if step < schedule.next:
             return False
-        self._collections_to_save_for_step = due = schedule.take(step)
-        self._only_losses = len(due) == 1 and self._losses in due
-        self.writer = StepFile(self.out_dir, self.step, self.worker, self.files.write)
+        self._collections_to_save_for_step = due = schedule.take()
+        self.only_loss = self._loss is not None and self.mode == modes.TRAIN and len(due) == 1 and self._losses in due
+        if not self.only_loss:
+            self._write_kept()
+            self.writer = StepFile(self.out_dir, self.step, self.worker, self.files.write)
         return True
+
+    def keep_loss(self, value: torch.Tensor) -> None:
+        """Save the loss [], and with it the step."""
+        self._loss_type = value.dtype  # the number is kept: a tensor that lies among the training's makes its allocations slower
+        self._kept.append((self.step, self.mode_steps[modes.TRAIN], value.item(), time.time()))
+        if self.files.is_due():
+            self._write_kept()
+
+    def _write_kept(self) -> None:
+        """Write steps of which only the loss is saved: made ready together, each takes a part of what it would at its time."""
+        kept, self._kept = self._kept, []
+        if not kept:
+            return
+        name, mode = str(self._loss), (modes.TRAIN.value, modes.TRAIN.name)
+        losses = numbers_of(torch.tensor([value for _, _, value, _ in kept], dtype=self._loss_type))
+        steps = [
+            Step(self.out_dir, number, self.worker, *mode, mode_step, [Tensor(name, kind, shape, content, seconds)])
+            for (number, mode_step, _, seconds), kind, shape, content in zip(kept, *apart(losses), strict=True)
+        ]
+        size = losses.nbytes + len(kept) * (INDEX + size_beside(name))
+        self.files.write(steps, size)
+        self.spent += size
+        self._tell_collections()
 
     def record(self, name: str, value: torch.Tensor) -> None:
         """Save a tensor of the step where a collection wants it."""
@@ -81,16 +121,13 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         if self.tensorboard_dir or self.metrics_writer:  # which smdebug itself knows how to tell
             self._save_for_tensor(name, value)
             return
-        if self._only_losses and name in self._losses.tensor_names:
-            self.writer.write_tensor(value.detach().clone(), name, self.mode, self.mode_steps[self.mode])  # numpy's turn comes later
-            return
         collections = self._get_collections_with_tensor(name) & self._collections_to_save_for_step
         if not collections:
             return
         shape, reductions, raw = wanted(frozenset(collections))
         if shape:
             self._write_shape(name, value, collections)
-        if reductions:
+        if any(reductions):
             self._write_reductions(name, value, collections)
         if raw:
             self._write_raw_tensor_simple(name, value)
@@ -103,7 +140,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         """Write what the step has to show."""
         if self.writer is None:
             return
-        written, self.last_saved_step = self.writer, self.step
+        written = self.writer
         if self.scalar_cache or self.tb_writers:
             self._close_writers()
         else:
@@ -112,12 +149,16 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         self.spent += written.bytes
         if self.mode == modes.EVAL:
             self.files.flush()  # an epoch is over: what it saved leaves this process before its checkpoint is written
+        self._tell_collections()
+
+    def _tell_collections(self) -> None:
         if not self.exported_collections:
             self.export_collections()
             self.exported_collections = True
 
     def close(self, *, ended: bool = True) -> None:
         """Wait until all is written; raise what could not be. `ended`: smdebug may tell readers that nothing follows."""
+        self._write_kept()
         self._close_writers()
         self.files.close()
         if ended:
@@ -144,7 +185,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         array = self._make_numpy_array(tensor_value)
         if self.writer is None or not array.size or not self._affords(tensor_name, array.nbytes):
             return
-        self.writer.write_tensor(array.copy(), tensor_name, self.mode, self.mode_steps[self.mode], timestamp)
+        self.writer.write_tensor(array, tensor_name, self.mode, self.mode_steps[self.mode], timestamp)
 
     def _affords(self, name: str, length: int) -> bool:
         if name in self._losses.tensor_names:
@@ -162,26 +203,21 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         save_collections: Collection[Any],
         tensor_ref: Any = None,  # noqa: ARG002 - TensorFlow's
     ) -> None:
-        """Take the usual ones in four passes over the tensor and one transfer; smdebug would take a dozen of each."""
-        asked = wanted(frozenset(save_collections)).reductions
-        if not asked:
-            return
-        values = usual_reductions(tensor_value)
-        for reduction in asked:
-            if reduction not in values:
-                self._write_reduction(tensor_name, tensor_value.float(), *reduction)
-                continue
-            name = reduction_name(tensor_name, *reduction)
-            if self.writer is not None and self._affords(name, values[reduction].nbytes):
-                self.writer.write_tensor(values[reduction], name, self.mode, self.mode_steps[self.mode])
+        """Take the usual ones in a few passes over the tensor and one transfer; smdebug would take a dozen of each."""
+        usual, others = wanted(frozenset(save_collections)).reductions
+        if usual and self._affords(tensor_name, 4 * len(usual)) and self.writer is not None:
+            numbers = usual_reductions(tensor_value)[[USUAL.index(each) for each in usual]]
+            self.writer.write_numbers(reduction_names(tensor_name, usual), numbers, self.mode, self.mode_steps[self.mode])
+        for reduction in others:
+            self._write_reduction(tensor_name, tensor_value.float(), *reduction)
 
 
 class Wanted(NamedTuple):
     """What is saved of a tensor for the collections that want it."""
 
     shape: bool
-    reductions: tuple[tuple[str, bool], ...]
-    """smdebug's names, and whether of the absolute values."""
+    reductions: tuple[Reductions, Reductions]
+    """The usual ones, and others."""
     raw: bool
 
 
@@ -192,27 +228,25 @@ def wanted(collections: frozenset[Any]) -> Wanted:
     reductions = {(name, False) for each in configurations for name in (*each.reductions, *each.norms)}
     reductions |= {(name, True) for each in configurations for name in (*each.abs_reductions, *each.abs_norms)}
     shape, raw = (any(getattr(each, kind) for each in configurations) for kind in ("save_shape", "save_raw_tensor"))
-    return Wanted(shape, tuple(sorted(reductions)), raw)
+    return Wanted(shape, (tuple(each for each in USUAL if each in reductions), tuple(sorted(reductions.difference(USUAL)))), raw)
 
 
 @lru_cache(maxsize=4096)
-def reduction_name(tensor: str, reduction: str, absolute: bool) -> str:
-    """Return smdebug's name for a number that is kept of a tensor."""
-    name: str = get_reduction_tensor_name(tensor, reduction, absolute)
-    return name
+def reduction_names(tensor: str, reductions: Reductions) -> tuple[str, ...]:
+    """Return smdebug's names for the numbers that are kept of a tensor."""
+    return tuple(get_reduction_tensor_name(tensor, *reduction) for reduction in reductions)
 
 
-def usual_reductions(tensor: torch.Tensor) -> dict[tuple[str, bool], Any]:
-    """Return numpy float32 [] by smdebug's name, and whether it is of the absolute values."""
+def usual_reductions(tensor: torch.Tensor) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """Return float32 [6], in the order of `USUAL`."""
     values = _row(tensor.detach().float())
-    numbers = torch.stack([*torch.aminmax(values), values.mean(), values.abs().mean(), torch.linalg.vector_norm(values)]).cpu()
-    low, high, mean, absolute_mean, norm = numbers.numpy()
-    squares, of_mean = float(norm) ** 2, float(mean) ** 2 * values.numel()
+    numbers = torch.stack([values.amin(), values.amax(), values.mean(), values.abs().mean(), torch.linalg.vector_norm(values)])
+    low, high, mean, absolute_mean, norm = numbers.tolist()
+    squares, of_mean = norm**2, mean**2 * values.numel()
     is_exact = squares >= 2 * of_mean  # the difference loses no digits, and a pass over the tensor is spared
     around_mean = (squares - of_mean) ** 0.5 if is_exact else torch.linalg.vector_norm(values - mean).item()
-    deviation = np.float32(around_mean / max(1, values.numel() - 1) ** 0.5)  # torch.std takes ten times as long
-    named = {("min", False): low, ("max", False): high, ("mean", False): mean, ("std", False): deviation}
-    return {**named, ("mean", True): absolute_mean, ("l2", False): norm}
+    deviation = around_mean / max(1, values.numel() - 1) ** 0.5  # torch.std takes ten times as long
+    return np.array([low, high, mean, absolute_mean, deviation, norm], np.float32)
 
 
 def _row(values: torch.Tensor) -> torch.Tensor:

@@ -21,12 +21,13 @@ MOST_SHOWN = 512
 """Most photos of an evaluation whose brightness is: the rule that looks at it asks for 500."""
 BYTES_A_REDUCTION = 340
 """Of one number in its record and the index entry, with a name of usual length."""
-LOSSES_PER_EPOCH = 50
-"""Most training losses of an epoch of a head, whose step takes 2 ms: what is saved of an epoch may take a fiftieth of it. A step of
-fine-tuning decodes its photos and takes them through the network, which is at least a hundred times as long: there every loss is saved."""
+LOSSES_PER_EPOCH = 26
+"""Most training losses of an epoch of a head, whose step takes a millisecond: what is saved of an epoch may take a fiftieth. A step
+of fine-tuning decodes its photos and takes them through the network, a hundred times as long at least: there each loss is saved."""
 LOSSES_IN_RUN = 5000
 """Most training losses of a run: each saved step is two files, which all go to S3."""
 PARAMETERS_PER_EPOCH = 4
+HEAD_PARAMETERS_PER_EPOCH = 2
 ACTIVATIONS_PER_EPOCH = 2
 MOST_PHOTOS = 16
 """Photos whose activations are kept."""
@@ -65,7 +66,8 @@ def intervals(
     steps = epochs * steps_per_epoch
     losses = max(math.ceil(steps / LOSSES_IN_RUN), math.ceil(steps_per_epoch / LOSSES_PER_EPOCH) if head_only else 1)
     saves = max(1, FOR_PARAMETERS // (max(1, reductions) * BYTES_A_REDUCTION))
-    parameters = max(math.ceil(steps_per_epoch / PARAMETERS_PER_EPOCH), math.ceil(steps / saves))
+    per_epoch = HEAD_PARAMETERS_PER_EPOCH if head_only else PARAMETERS_PER_EPOCH
+    parameters = max(math.ceil(steps_per_epoch / per_epoch), math.ceil(steps / saves))
     answers = 2 * (min(evaluated, MOST_ROWS) * class_type(classes).itemsize + BYTES_A_REDUCTION) + 12 * min(evaluated, MOST_SHOWN)
     photos = max(1, min(MOST_PHOTOS, FOR_ACTIVATIONS // max(1, 4 * channels * min(steps, epochs))))
     saves = max(1, FOR_ACTIVATIONS // max(1, 4 * channels * photos))

@@ -50,6 +50,7 @@ class JobDebugger:
         self._statuses: list[RuleStatus] = []
         self._spared = False
         activations.failed = self._miss_activations
+        self._attempt(lambda: hook.expect_loss(self._loss_name))
 
     def judge_by(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
         """Have rules follow what is saved, from now on."""
@@ -124,7 +125,10 @@ class JobDebugger:
 
     def _record(self, loss: torch.Tensor) -> None:
         if self._hook.begin():
-            self._record_step(loss)
+            if self._hook.only_loss:
+                self._hook.keep_loss(loss)
+            else:
+                self._record_step(loss)
         if self._activations.names and self._hook.mode == self._modes.TRAIN:
             self._watch_next()
 
@@ -141,9 +145,9 @@ class JobDebugger:
 
     def _record_parameters(self, *, training: bool) -> None:
         for name, parameter in self._parameters.items():
-            self._hook.record(f"{self._network}_{name}", parameter)
-            if training and parameter.grad is not None and has_judged_gradient(name):
+            if training and parameter.grad is not None and has_judged_gradient(name):  # first: it is fresh in the processor's cache
                 self._hook.record(f"gradient/{self._network}_{name}", parameter.grad)
+            self._hook.record(f"{self._network}_{name}", parameter)
 
     def _spare(self, error: Exception) -> None:
         """Do without what did not fit into the memory beside the training, once."""

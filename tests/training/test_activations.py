@@ -40,6 +40,14 @@ def test_only_relus_beside_trained_layers_count() -> None:
     assert trained_relus(network.requires_grad_(False)) == []
 
 
+def test_a_network_without_such_relus_is_called_as_if_nobody_watched() -> None:
+    """A head's step takes a millisecond, and each hook of a module a part of it."""
+    network = nn.Linear(2, 2)
+    Activations(network, 8)
+    assert not network._forward_hooks
+    assert not network._forward_pre_hooks
+
+
 def test_inputs_are_those_before_the_relu_changed_them() -> None:
     network, pixels = Net(), torch.randn(6, 3, 8, 8)
     watched = Activations(network, photos=4)

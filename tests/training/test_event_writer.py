@@ -26,11 +26,11 @@ def files() -> Iterator[EventWriter]:
     assert psutil.Process().children() == before
 
 
-def step_of(folder: Path, number: int = 0, numbers: int = 1) -> StepFile:
-    """A step of so many zeros."""
-    step = StepFile(str(folder), number, "worker_0", write=lambda _: None)
+def write_step(files: EventWriter, folder: Path, number: int = 0, numbers: int = 1) -> None:
+    """Give a writer a step of so many zeros."""
+    step = StepFile(str(folder), number, "worker_0", files.write)
     step.write_tensor(np.zeros(numbers, np.float32), "loss", ModeKeys.TRAIN, number)
-    return step
+    step.close()
 
 
 def saved(folder: Path) -> list[str]:
@@ -48,7 +48,7 @@ def until_saved(folder: Path) -> None:
 
 def test_steps_are_all_written_when_the_writer_is_closed(files: EventWriter, tmp_path: Path) -> None:
     for number in range(200):
-        files.write(step_of(tmp_path, number))
+        write_step(files, tmp_path, number)
     files.close()
     assert saved(tmp_path) == [f"{number:012d}" for number in range(200)]
     assert not list(tmp_path.rglob("*.tmp"))
@@ -56,7 +56,7 @@ def test_steps_are_all_written_when_the_writer_is_closed(files: EventWriter, tmp
 
 def test_steps_wait_until_they_are_flushed(files: EventWriter, tmp_path: Path) -> None:
     files.flush()  # the time until the next one by itself begins
-    files.write(step_of(tmp_path))
+    write_step(files, tmp_path)
     assert files._process is None
     files.flush()
     until_saved(tmp_path)
@@ -64,7 +64,7 @@ def test_steps_wait_until_they_are_flushed(files: EventWriter, tmp_path: Path) -
 
 def test_large_steps_do_not_wait(files: EventWriter, tmp_path: Path) -> None:
     files.flush()
-    files.write(step_of(tmp_path, numbers=MOST_WAITING // 4))
+    write_step(files, tmp_path, numbers=MOST_WAITING // 4)
     until_saved(tmp_path)
 
 
@@ -79,7 +79,7 @@ def test_what_could_not_be_written_is_said_at_a_later_step(tmp_path: Path) -> No
     deadline = time.monotonic() + 30
     with pytest.raises(NotADirectoryError, match="file"):
         while time.monotonic() < deadline:
-            files.write(step_of(tmp_path / "file" / "inside"))
+            write_step(files, tmp_path / "file" / "inside")
             files.flush()
     with contextlib.suppress(NotADirectoryError):  # as many times as steps were given
         files.close()
@@ -89,7 +89,7 @@ def test_a_failure_keeps_no_later_step_from_being_written_and_is_said_once(tmp_p
     (tmp_path / "file").touch()
     files = EventWriter()
     for name in ("file/inside", "sound"):
-        files.write(step_of(tmp_path / name))
+        write_step(files, tmp_path / name)
     with pytest.raises(NotADirectoryError):
         files.close()
     files.close()
@@ -102,7 +102,8 @@ def test_thousands_of_steps_that_fail_at_once_hold_nobody_up(tmp_path: Path) -> 
     files = EventWriter()
     files.flush()
     for number in range(3000):
-        files._waiting.append(step_of(tmp_path / "file" / ("x" * 200), number))
+        files._flushed = time.monotonic()  # not twice a second
+        write_step(files, tmp_path / "file" / ("x" * 200), number)
     with pytest.raises(NotADirectoryError):
         files.flush()
         files.close()
@@ -112,13 +113,13 @@ def test_thousands_of_steps_that_fail_at_once_hold_nobody_up(tmp_path: Path) -> 
 @pytest.mark.parametrize("told", ["at a later step", "at the end"])
 def test_a_process_that_was_killed_is_an_error(tmp_path: Path, told: str) -> None:
     files = EventWriter()
-    files.write(step_of(tmp_path))
+    write_step(files, tmp_path)
     files.flush()
     assert files._process is not None
     os.kill(files._process.pid, signal.SIGKILL)
     files._process.wait()
     if told == "at a later step":
-        files.write(step_of(tmp_path, 1))
+        write_step(files, tmp_path, 1)
         with pytest.raises(OSError, match="ended with status -9"):
             files.flush()
     with pytest.raises(OSError, match="ended with status -9"):

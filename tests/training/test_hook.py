@@ -1,14 +1,19 @@
 """The numbers that are kept of a tensor are the tensor's, however it lies in memory. Run: `make test`."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from training.hook import build_hook, complete, forget_after, modes, own_configuration, usual_reductions
+from training.event_writer import WAIT_S
+from training.hook import USUAL, build_hook, complete, forget_after, modes, own_configuration, saved_files, usual_reductions
 from training.intervals import Intervals, class_type
 
+from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
+
+LOSS = "CrossEntropyLoss_output_0"
 CLASSES = (256, 1000, 40_000)
 
 
@@ -32,15 +37,15 @@ def test_reductions_are_the_tensors(tensor: torch.Tensor) -> None:
         ("mean", True): values.abs().mean(),
         ("l2", False): values.norm(),
     }
-    found = usual_reductions(tensor)
+    found = dict(zip(USUAL, usual_reductions(tensor), strict=True))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name].item() == pytest.approx(value.item(), rel=1e-4, abs=1e-7), name
+        assert found[name] == pytest.approx(value.item(), rel=1e-4, abs=1e-7), name
 
 
 def test_one_number_has_no_deviation_and_what_is_no_number_shows() -> None:
-    assert usual_reductions(torch.tensor([3.0]))["std", False] == 0
-    assert np.isnan(usual_reductions(torch.tensor([1.0, float("nan")]))["min", False])
+    assert usual_reductions(torch.tensor([3.0])).tolist() == [3, 3, 3, 3, 0, 3]
+    assert np.isnan(usual_reductions(torch.tensor([1.0, float("nan")]))).all()
 
 
 def test_what_a_hook_did_not_write_is_nothing_of_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,27 +75,60 @@ def test_answers_of_any_number_of_classes_are_read_back_by_smdebug(tmp_path: Pat
         hook.record("labels", torch.arange(classes).to(class_type(classes)))
         hook.end()
     hook.close()
-    from smdebug.trials import create_trial
-
     labels = create_trial(str(tmp_path / "tensors")).tensor("labels")
     assert [labels.value(step, mode=modes.EVAL).tolist() for step in range(len(CLASSES))] == [list(range(classes)) for classes in CLASSES]
 
 
-def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("short_way", [True, False])
+def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(tmp_path: Path, short_way: bool) -> None:
     configuration = complete(own_configuration(tmp_path / "tensors", {"losses": None, "own": "^own$"}), Intervals(1, 2, 1, 1, 1))
     hook = build_hook(configuration, tmp_path / "configuration.json", 0, 0)
     hook.set_mode(modes.TRAIN)
-    parameter = torch.zeros(3)
+    if short_way:
+        hook.expect_loss(LOSS)
+    parameter, loss = torch.zeros(3), torch.tensor(0.0)
     for step in range(5):
-        if hook.begin():
+        loss.fill_(step)
+        if not hook.begin():
+            pass
+        elif hook.only_loss:
+            hook.keep_loss(loss)
+        else:
             hook.record("own", parameter)
-            hook.record("CrossEntropyLoss_output_0", torch.tensor(float(step)))
+            hook.record(LOSS, loss)
             hook.end()
         parameter += 1
     hook.close()
-    from smdebug.trials import create_trial
-
     trial = create_trial(str(tmp_path / "tensors"))
-    own, loss = trial.tensor("own"), trial.tensor("CrossEntropyLoss_output_0")
+    own, losses = trial.tensor("own"), trial.tensor(LOSS)
     assert {step: own.value(step).tolist() for step in own.steps()} == {0: [0.0] * 3, 2: [2.0] * 3, 4: [4.0] * 3}
-    assert [loss.value(step).item() for step in loss.steps()] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [losses.value(step).item() for step in losses.steps()] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_losses_alone_are_written_within_a_second_and_count_for_the_budget(tmp_path: Path) -> None:
+    """An epoch may take hours, and the rules look at its losses while it lasts."""
+    hook = build_hook(complete(own_configuration(tmp_path, {"losses": None}), Intervals(1, 1, 1, 1, 1)), tmp_path / "hook.json", 0, 0)
+    hook.set_mode(modes.TRAIN)
+    hook.expect_loss(LOSS)
+    for pause in (0, 1.1 * WAIT_S, 0):  # the first is due at once, the second waits for the third
+        assert hook.begin()
+        assert hook.only_loss
+        hook.keep_loss(torch.tensor(1.0))
+        time.sleep(pause)
+    deadline = time.monotonic() + 30
+    while len(found := [file for file in saved_files(tmp_path) if file.name.startswith("0")]) < 6 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert {file.name for file in found} == {f"00000000000{step}_worker_0.{kind}" for step in range(3) for kind in ("tfevents", "json")}
+    assert (tmp_path / "collections/000000000/worker_0_collections.json").exists()
+    assert 0.4 * hook.spent < sum(file.stat().st_size for file in found) <= hook.spent
+    hook.close()
+
+
+def test_a_loss_that_another_collection_wants_too_has_no_short_way(tmp_path: Path) -> None:
+    collections = {"losses": None, "own": "output"}
+    hook = build_hook(complete(own_configuration(tmp_path, collections), Intervals(1, 1, 1, 1, 1)), tmp_path / "hook.json", 0, 0)
+    hook.set_mode(modes.TRAIN)
+    hook.expect_loss(LOSS)
+    assert hook.begin()
+    assert not hook.only_loss
+    hook.close()
