@@ -1,7 +1,8 @@
 """Healthy trainings: a short search for the learning rate, as a tuning job does it, and the final job with what it found.
 
 Used by `python -m benchmarks.faults`. The rules must be silent about all of them. Each seed draws data set, classes, search and order of
-the photos anew; one in FINE_TUNED_EVERY trains the network's last stage, on smaller photos.
+the photos anew; one in FINE_TUNED_EVERY trains the network's last stage, on squares of the product's own size: on smaller ones the network would be so fast
+that it waits for the photos, and rightly be told.
 """
 
 import random
@@ -40,7 +41,7 @@ def healthy(place: Workplace, seed: int) -> Judged:
     if seed % FINE_TUNED_EVERY == FINE_TUNED_EVERY - 1:
         classes = draw.sample(range(len(whole.classes)), 3)
         few = part_of(whole, classes, {split: (count,) * 3 for split, count in PHOTOS.items()})
-        return train_and_judge(fine_tuned(place, number, few, seed), profiled=True)
+        return train_and_judge(fine_tuned(place, number, few, seed, Preprocessing()), profiled=True)
     classes = draw.sample(range(len(whole.classes)), draw.randint(3, min(CLASSES, len(whole.classes))))
     dataset = part_of(whole, classes)
     return train_and_judge(head_training(dataset, searched(dataset, seed)), profiled=True)
