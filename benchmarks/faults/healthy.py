@@ -1,8 +1,8 @@
 """Healthy trainings: a short search for the learning rate, as a tuning job does it, and the final job with what it found.
 
 Used by `python -m benchmarks.faults`. The rules must be silent about all of them. Each seed draws data set, classes, search and order of
-the photos anew; one in FINE_TUNED_EVERY trains the network's last stage, on squares of the product's own size: on smaller ones the network would be so fast
-that it waits for the photos, and rightly be told.
+the photos anew; one in FINE_TUNED_EVERY trains the network's last stage, on squares of the product's own size: with smaller ones the
+network is so fast that it waits for large photos, and the rule that says so is right.
 """
 
 import random
