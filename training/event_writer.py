@@ -109,7 +109,7 @@ class EventWriter:
             self.flush()
 
     def is_due(self) -> bool:
-        """Return whether steps are handed over as soon as they are given: the last were half a second ago."""
+        """Return whether steps are handed over as soon as they are given: the last were half a second ago or more."""
         return time.monotonic() - self._flushed >= WAIT_S
 
     def flush(self) -> None:

@@ -65,13 +65,15 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         self.save_all_workers = False  # the first process alone has a hook, whatever the configuration says
         self._prepare_collections()
         self._losses = self.get_collection("losses")
+        self._loss_type = torch.float32
         self._loss: str | None = None
         self._kept: list[tuple[int, int, float, float]] = []
 
-    def expect_loss(self, name: str) -> None:
-        """Say how the loss of a step is named: where nothing but losses is saved, a training step costs next to nothing then."""
+    def expect_loss(self, name: str, others: Iterable[str]) -> None:
+        """Say how the loss of a training step is named, and all else of it: where the loss alone is saved, a step costs next to nothing."""
         told_by_smdebug = self.tensorboard_dir or self.metrics_writer
-        if not told_by_smdebug and self._losses in self._get_collections_with_tensor(name):  # raw, whatever it says
+        wanted_as_losses = [each for each in (name, *others) if self._losses in self._get_collections_with_tensor(each)]
+        if not told_by_smdebug and wanted_as_losses == [name]:  # raw, whatever the collection says
             self._loss = name
 
     def begin(self) -> bool:
@@ -158,11 +160,17 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
 
     def close(self, *, ended: bool = True) -> None:
         """Wait until all is written; raise what could not be. `ended`: smdebug may tell readers that nothing follows."""
-        self._write_kept()
         self._close_writers()
-        self.files.close()
+        self.finish_files()
         if ended:
             super().close()
+
+    def finish_files(self) -> None:
+        """Wait until what was saved is written; the process that writes is gone afterwards, whatever is raised."""
+        try:
+            self._write_kept()
+        finally:
+            self.files.close()
 
     def wants_next(self, mode: Any, names: Iterable[str]) -> bool:
         """Return whether a collection wants one of these tensors at the next step of a mode."""

@@ -28,6 +28,8 @@ LOSSES_IN_RUN = 5000
 """Most training losses of a run: each saved step is two files, which all go to S3."""
 PARAMETERS_PER_EPOCH = 4
 HEAD_PARAMETERS_PER_EPOCH = 2
+FEW_EPOCHS = 5
+"""Epochs up to which a head's are saved as often as any: the rules need a number of saved steps, and a short job costs little anyway."""
 ACTIVATIONS_PER_EPOCH = 2
 MOST_PHOTOS = 16
 """Photos whose activations are kept."""
@@ -66,7 +68,7 @@ def intervals(
     steps = epochs * steps_per_epoch
     losses = max(math.ceil(steps / LOSSES_IN_RUN), math.ceil(steps_per_epoch / LOSSES_PER_EPOCH) if head_only else 1)
     saves = max(1, FOR_PARAMETERS // (max(1, reductions) * BYTES_A_REDUCTION))
-    per_epoch = HEAD_PARAMETERS_PER_EPOCH if head_only else PARAMETERS_PER_EPOCH
+    per_epoch = HEAD_PARAMETERS_PER_EPOCH if head_only and epochs > FEW_EPOCHS else PARAMETERS_PER_EPOCH
     parameters = max(math.ceil(steps_per_epoch / per_epoch), math.ceil(steps / saves))
     answers = 2 * (min(evaluated, MOST_ROWS) * class_type(classes).itemsize + BYTES_A_REDUCTION) + 12 * min(evaluated, MOST_SHOWN)
     photos = max(1, min(MOST_PHOTOS, FOR_ACTIVATIONS // max(1, 4 * channels * min(steps, epochs))))

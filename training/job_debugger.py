@@ -50,7 +50,9 @@ class JobDebugger:
         self._statuses: list[RuleStatus] = []
         self._spared = False
         activations.failed = self._miss_activations
-        self._attempt(lambda: hook.expect_loss(self._loss_name))
+        parameters = [f"{self._network}_{name}" for name in self._parameters]
+        others = [*activations.names, *parameters, *(f"gradient/{name}" for name in parameters)]
+        self._attempt(lambda: hook.expect_loss(self._loss_name, others))
 
     def judge_by(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
         """Have rules follow what is saved, from now on."""
@@ -95,7 +97,7 @@ class JobDebugger:
         """Write what is left, find out whether everything was recorded, and, unless told not to, wait for the rules."""
         self._activations.close()
         self._attempt(lambda: self._hook.close(ended=judge))
-        self._attempt(self._hook.files.close, always=True)  # after a fault too its process ends here
+        self._attempt(self._hook.finish_files, always=True)  # after a fault too its process ends here
         atexit.unregister(self._hook._cleanup)  # where it failed it would fail once more when the program ends
         if self._hook.full and self.problem is None:
             note_degraded(self.folder, f"losses alone: {FULL}")

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from training.event_file import Step, Tensor
 from training.event_writer import MOST_WAITING, EventWriter, StepFile
 
 from smdebug.core.modes import ModeKeys  # isort: skip - smdebug imports only after its repairs
@@ -100,12 +101,9 @@ def test_thousands_of_steps_that_fail_at_once_hold_nobody_up(tmp_path: Path) -> 
     """More than both pipes hold: each side would wait for the other to read."""
     (tmp_path / "file").touch()
     files = EventWriter()
-    files.flush()
-    for number in range(3000):
-        files._flushed = time.monotonic()  # not twice a second
-        write_step(files, tmp_path / "file" / ("x" * 200), number)
+    folder, tensor = str(tmp_path / "file" / ("x" * 200)), Tensor("loss", 1, (), bytes(4), 1.7e9)
     with pytest.raises(NotADirectoryError):
-        files.flush()
+        files.write([Step(folder, number, "worker_0", 1, "TRAIN", number, [tensor]) for number in range(3000)], MOST_WAITING)
         files.close()
     files.close()
 

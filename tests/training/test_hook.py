@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from training.event_writer import WAIT_S
-from training.hook import USUAL, build_hook, complete, forget_after, modes, own_configuration, saved_files, usual_reductions
+from training.hook import USUAL, Hook, build_hook, complete, forget_after, modes, own_configuration, saved_files, usual_reductions
 from training.intervals import Intervals, class_type
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
@@ -85,7 +85,7 @@ def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(t
     hook = build_hook(configuration, tmp_path / "configuration.json", 0, 0)
     hook.set_mode(modes.TRAIN)
     if short_way:
-        hook.expect_loss(LOSS)
+        hook.expect_loss(LOSS, ())
     parameter, loss = torch.zeros(3), torch.tensor(0.0)
     for step in range(5):
         loss.fill_(step)
@@ -109,7 +109,7 @@ def test_losses_alone_are_written_within_a_second_and_count_for_the_budget(tmp_p
     """An epoch may take hours, and the rules look at its losses while it lasts."""
     hook = build_hook(complete(own_configuration(tmp_path, {"losses": None}), Intervals(1, 1, 1, 1, 1)), tmp_path / "hook.json", 0, 0)
     hook.set_mode(modes.TRAIN)
-    hook.expect_loss(LOSS)
+    hook.expect_loss(LOSS, ())
     for pause in (0, 1.1 * WAIT_S, 0):  # the first is due at once, the second waits for the third
         assert hook.begin()
         assert hook.only_loss
@@ -124,11 +124,28 @@ def test_losses_alone_are_written_within_a_second_and_count_for_the_budget(tmp_p
     hook.close()
 
 
-def test_a_loss_that_another_collection_wants_too_has_no_short_way(tmp_path: Path) -> None:
-    collections = {"losses": None, "own": "output"}
-    hook = build_hook(complete(own_configuration(tmp_path, collections), Intervals(1, 1, 1, 1, 1)), tmp_path / "hook.json", 0, 0)
+def hook_of(folder: Path, losses: str | None) -> Hook:
+    """A hook that saves the losses of each training step, and all of that name with them."""
+    return build_hook(complete(own_configuration(folder, {"losses": losses}), Intervals(1, 1, 1, 1, 1)), folder / "hook.json", 0, 0)
+
+
+def test_a_step_has_no_short_way_where_more_than_its_loss_is_saved_as_losses(tmp_path: Path) -> None:
+    for losses, others, short in ((None, ["relu_input_0"], True), ("relu", ["relu_input_0"], False), (None, [LOSS + "s"], False)):
+        hook = hook_of(tmp_path, losses)
+        hook.set_mode(modes.TRAIN)
+        hook.expect_loss(LOSS, others)
+        assert hook.begin()
+        assert hook.only_loss == short
+        hook.close()
+
+
+def test_losses_that_were_kept_are_written_though_recording_failed(tmp_path: Path) -> None:
+    hook = hook_of(tmp_path, None)
     hook.set_mode(modes.TRAIN)
-    hook.expect_loss(LOSS)
-    assert hook.begin()
-    assert not hook.only_loss
-    hook.close()
+    hook.expect_loss(LOSS, ())
+    hook.files.write([], 0)  # none is due for half a second
+    for _ in range(3):
+        hook.begin()
+        hook.keep_loss(torch.tensor(1.0))
+    hook.finish_files()
+    assert len([file for file in saved_files(tmp_path) if file.name.startswith("0")]) == 6

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from training.intervals import BUDGET, BYTES_A_REDUCTION, LOSSES_IN_RUN, MOST_ROWS, MOST_SHOWN, Intervals, class_type, intervals
+from training.rules.names import job_parameters
 
 RESNET_LAST_STAGE = {"reductions": 318, "channels": 18432}
 RESNET = {"reductions": 1620, "channels": 45440}
@@ -17,6 +18,13 @@ def of(epochs: int, steps: int, numbers: dict[str, int] = HEAD) -> Intervals:
 def test_an_epoch_of_thirteen_steps_is_saved_and_each_of_its_losses() -> None:
     assert of(20, 13) == Intervals(losses=1, parameters=7, activations=7, photos=16, answers=1)
     assert of(20, 13, RESNET_LAST_STAGE) == Intervals(losses=1, parameters=4, activations=13, photos=11, answers=1)
+
+
+@pytest.mark.parametrize("epochs", range(1, 31))
+def test_a_head_is_saved_often_enough_for_the_rule_that_compares_its_weights(epochs: int) -> None:
+    needed = int(job_parameters("UnchangedTensor", epochs)["num_steps"])
+    for steps in range(3, 200):
+        assert -(-epochs * steps // of(epochs, steps).parameters) >= needed, steps
 
 
 def test_every_loss_of_fine_tuning_is_saved_and_two_dozen_an_epoch_of_a_head() -> None:
