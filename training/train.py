@@ -26,7 +26,7 @@ from training.artefact import save_artefact
 from training.checkpoint import Checkpoints, spread
 from training.dataset import Dataset, open_dataset
 from training.debugger import Debugger, attach_debugger
-from training.distributed import Processes, join_processes, leave_processes, rank
+from training.distributed import Processes, end_program, join_processes, leave_processes, rank
 from training.evaluate import assess
 from training.examples import DecodedPhotos
 from training.features import Processor, choose_processor
@@ -300,4 +300,4 @@ def answer(model: Model, squares: torch.Tensor, parts: Parts) -> torch.Tensor:
 if __name__ == "__main__":
     told = Stopping()
     told.listen()
-    sys.exit(main(sys.argv[1:], Folders.from_environment(), told))
+    end_program(main(sys.argv[1:], Folders.from_environment(), told))

@@ -18,7 +18,7 @@ if not __package__:
 
 from training.checkpoint import Checkpoints, spread
 from training.dataset import Dataset, open_dataset
-from training.distributed import Processes, join_processes, leave_processes
+from training.distributed import Processes, end_program, join_processes, leave_processes
 from training.features import Processor
 from training.finetune import fine_tuning
 from training.loop import Progress, Training, fit
@@ -93,3 +93,4 @@ def main(dataset: Path, photos: Path, weights: Path, output: Path) -> None:
 
 if __name__ == "__main__":
     main(*map(Path, sys.argv[1:]))
+    end_program(0)

@@ -22,6 +22,14 @@ def run_processes(program: Path, *arguments: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("processes", "tidied"), [("1", "tidied\n"), ("2", "")])
+def test_one_of_several_processes_ends_without_tidying_up(processes: str, tidied: str) -> None:
+    program = "import atexit; from training.distributed import end_program; atexit.register(print, 'tidied'); print('said'); end_program(3)"
+    environment = {**os.environ, "WORLD_SIZE": processes, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout) == (3, "said\n" + tidied)
+
+
 def test_two_processes_give_the_result_of_one(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:
     run_processes(Path(small.__file__), prepared, photos, weights, tmp_path)
     training = small.small_training(prepared, photos, weights)

@@ -11,7 +11,7 @@ from tests.training.test_distributed import run_processes
 from tests.training.test_loop import clusters, training_of
 from training.checkpoint import Checkpoints
 from training.debugger import NoDebugger
-from training.distributed import join_processes, leave_processes
+from training.distributed import end_program, join_processes, leave_processes
 from training.loop import Progress, Training, fit, train_one_epoch
 
 REASON = "LossNotDecreasing: the loss stands still"
@@ -83,6 +83,7 @@ def main(output: Path) -> None:
     (output / f"{processes.rank}.json").write_text(json.dumps([len(progress.history), progress.ended_by]))
     torch.save(training.state(), output / f"{processes.rank}.pt")
     leave_processes(processes)
+    end_program(0)
 
 
 def test_all_processes_end_at_the_same_step(tmp_path: Path) -> None:
