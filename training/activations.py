@@ -24,8 +24,7 @@ class Activations:
         self.failed: Callable[[Exception], None] = print
         """Told what went wrong; the pass itself goes on."""
         relus = trained_relus(network)
-        around = [network.register_forward_pre_hook(self._enter), network.register_forward_hook(self._leave)] if relus else []
-        self._handles = around
+        self._handles = [network.register_forward_pre_hook(self._enter), network.register_forward_hook(self._leave)] if relus else []
         self.names = tuple(f"{name}_{side}_0" for name, _ in relus for side in ("input", "output"))
         """Names that tensors will have, among others."""
         for name, relu in relus:

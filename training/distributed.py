@@ -74,14 +74,18 @@ class Processes:
 
 def join_processes(environment: Mapping[str, str] = os.environ) -> Processes:
     """Meet the other processes where torchrun started several; each takes the GPU of its number where there are GPUs."""
-    size = int(environment.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if world_size(environment) == 1:
         return Processes()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(environment["LOCAL_RANK"]))
     store, number, size = next(rendezvous("env://"))
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", store=store, rank=number, world_size=size)
     return Processes(number, size, store)
+
+
+def world_size(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many processes torchrun started, this one with them."""
+    return int(environment.get("WORLD_SIZE", "1"))
 
 
 def rank(environment: Mapping[str, str] = os.environ) -> int:
@@ -100,13 +104,13 @@ def leave_processes(processes: Processes) -> None:
     distributed.destroy_process_group()
 
 
-def end_program(status: int, environment: Mapping[str, str] = os.environ) -> NoReturn:
+def end_program(status: int) -> NoReturn:
     """End this program, as its last statement.
 
     One of several processes leaves Python's own tidying up out: a thread of gloo that still gives a tensor back meanwhile would abort it,
     and torchrun would call a job failed whose model is saved.
     """
-    if int(environment.get("WORLD_SIZE", "1")) == 1:
+    if world_size() == 1:
         sys.exit(status)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -74,7 +74,7 @@ class StepFile:
     def write_shape(self, name: str, shape: tuple[int, ...], mode: Any, mode_step: int, original_name: str | None = None) -> None:
         """Add a tensor's shape alone; smdebug's hook calls it."""
         self._shapes.append(Shape(name, original_name or name, shape))
-        self.bytes += 2 * length_of(original_name or name) + RECORD
+        self.bytes += size_beside(original_name or name)
         self._mode, self._mode_step = mode, mode_step
 
     def flush(self) -> None:

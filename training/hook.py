@@ -66,7 +66,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         self._prepare_collections()
         self._losses = self.get_collection("losses")
         self._loss_type = torch.float32
-        self._loss: str | None = None
+        self._loss = ""
         self._kept: list[tuple[int, int, float, float]] = []
 
     def expect_loss(self, name: str, others: Iterable[str]) -> None:
@@ -87,7 +87,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         if step < schedule.next:
             return False
         self._collections_to_save_for_step = due = schedule.take()
-        self.only_loss = self._loss is not None and self.mode == modes.TRAIN and len(due) == 1 and self._losses in due
+        self.only_loss = self._loss != "" and self.mode == modes.TRAIN and len(due) == 1 and self._losses in due
         if not self.only_loss:
             self._write_kept()
             self.writer = StepFile(self.out_dir, self.step, self.worker, self.files.write)
@@ -95,7 +95,8 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
 
     def keep_loss(self, value: torch.Tensor) -> None:
         """Save the loss [], and with it the step."""
-        self._loss_type = value.dtype  # the number is kept: a tensor that lies among the training's makes its allocations slower
+        self._loss_type = value.dtype
+        # the number is kept, not the tensor: one that lies among the training's makes its allocations slower
         self._kept.append((self.step, self.mode_steps[modes.TRAIN], value.item(), time.time()))
         if self.files.is_due():
             self._write_kept()
@@ -105,13 +106,13 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         kept, self._kept = self._kept, []
         if not kept:
             return
-        name, mode = str(self._loss), (modes.TRAIN.value, modes.TRAIN.name)
+        mode = (modes.TRAIN.value, modes.TRAIN.name)
         losses = numbers_of(torch.tensor([value for _, _, value, _ in kept], dtype=self._loss_type))
         steps = [
-            Step(self.out_dir, number, self.worker, *mode, mode_step, [Tensor(name, kind, shape, content, seconds)])
+            Step(self.out_dir, number, self.worker, *mode, mode_step, [Tensor(self._loss, kind, shape, content, seconds)])
             for (number, mode_step, _, seconds), kind, shape, content in zip(kept, *apart(losses), strict=True)
         ]
-        size = losses.nbytes + len(kept) * (INDEX + size_beside(name))
+        size = losses.nbytes + len(kept) * (INDEX + size_beside(self._loss))
         self.files.write(steps, size)
         self.spent += size
         self._tell_collections()
@@ -126,12 +127,12 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         collections = self._get_collections_with_tensor(name) & self._collections_to_save_for_step
         if not collections:
             return
-        shape, reductions, raw = wanted(frozenset(collections))
-        if shape:
+        what = wanted(frozenset(collections))
+        if what.shape:
             self._write_shape(name, value, collections)
-        if any(reductions):
+        if what.usual or what.others:
             self._write_reductions(name, value, collections)
-        if raw:
+        if what.raw:
             self._write_raw_tensor_simple(name, value)
 
     def saves_beyond(self, names: Collection[str]) -> bool:
@@ -212,7 +213,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         tensor_ref: Any = None,  # noqa: ARG002 - TensorFlow's
     ) -> None:
         """Take the usual ones in a few passes over the tensor and one transfer; smdebug would take a dozen of each."""
-        usual, others = wanted(frozenset(save_collections)).reductions
+        _, usual, others, _ = wanted(frozenset(save_collections))
         if usual and self._affords(tensor_name, 4 * len(usual)) and self.writer is not None:
             numbers = usual_reductions(tensor_value)[[USUAL.index(each) for each in usual]]
             self.writer.write_numbers(reduction_names(tensor_name, usual), numbers, self.mode, self.mode_steps[self.mode])
@@ -224,8 +225,9 @@ class Wanted(NamedTuple):
     """What is saved of a tensor for the collections that want it."""
 
     shape: bool
-    reductions: tuple[Reductions, Reductions]
-    """The usual ones, and others."""
+    usual: Reductions
+    """In the order of `USUAL`."""
+    others: Reductions
     raw: bool
 
 
@@ -236,7 +238,7 @@ def wanted(collections: frozenset[Any]) -> Wanted:
     reductions = {(name, False) for each in configurations for name in (*each.reductions, *each.norms)}
     reductions |= {(name, True) for each in configurations for name in (*each.abs_reductions, *each.abs_norms)}
     shape, raw = (any(getattr(each, kind) for each in configurations) for kind in ("save_shape", "save_raw_tensor"))
-    return Wanted(shape, (tuple(each for each in USUAL if each in reductions), tuple(sorted(reductions.difference(USUAL)))), raw)
+    return Wanted(shape, tuple(each for each in USUAL if each in reductions), tuple(sorted(reductions.difference(USUAL))), raw)
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from training.rules.names import FEW_EPOCHS
+
 MIB = 2**20
 BUDGET = 50 * MIB
 """Of all that is saved in a run; what is not a loss stops at what the losses will not need."""
@@ -28,8 +30,7 @@ LOSSES_IN_RUN = 5000
 """Most training losses of a run: each saved step is two files, which all go to S3."""
 PARAMETERS_PER_EPOCH = 4
 HEAD_PARAMETERS_PER_EPOCH = 2
-FEW_EPOCHS = 5
-"""Epochs up to which a head's are saved as often as any: the rules need a number of saved steps, and a short job costs little anyway."""
+"""Of more than FEW_EPOCHS; in a shorter job the rules need more saved steps, and it costs little anyway."""
 ACTIVATIONS_PER_EPOCH = 2
 MOST_PHOTOS = 16
 """Photos whose activations are kept."""

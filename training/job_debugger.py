@@ -44,14 +44,14 @@ class JobDebugger:
         self._watch: RuleWatch | None = None
         self._stopping = training.stopping
         self._modes = import_smdebug().modes
-        self._parameters = training.parameters()
-        self._network, self._loss_name = type(training.network).__name__, f"{type(training.loss).__name__}_output_0"
+        network = type(training.network).__name__
+        self._parameters = {f"{network}_{name}": parameter for name, parameter in training.parameters().items()}
+        self._loss_name = f"{type(training.loss).__name__}_output_0"
         self._pending: dict[str, torch.Tensor] = {}
         self._statuses: list[RuleStatus] = []
         self._spared = False
         activations.failed = self._miss_activations
-        parameters = [f"{self._network}_{name}" for name in self._parameters]
-        others = [*activations.names, *parameters, *(f"gradient/{name}" for name in parameters)]
+        others = [*activations.names, *self._parameters, *map(gradient_name, self._parameters)]
         self._attempt(lambda: hook.expect_loss(self._loss_name, others))
 
     def judge_by(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
@@ -148,8 +148,8 @@ class JobDebugger:
     def _record_parameters(self, *, training: bool) -> None:
         for name, parameter in self._parameters.items():
             if training and parameter.grad is not None and has_judged_gradient(name):  # first: it is fresh in the processor's cache
-                self._hook.record(f"gradient/{self._network}_{name}", parameter.grad)
-            self._hook.record(f"{self._network}_{name}", parameter)
+                self._hook.record(gradient_name(name), parameter.grad)
+            self._hook.record(name, parameter)
 
     def _spare(self, error: Exception) -> None:
         """Do without what did not fit into the memory beside the training, once."""
@@ -187,6 +187,11 @@ class JobDebugger:
             self.problem = f"recording stopped: {type(error).__name__}: {error}"
             warn(self.problem)
             note_degraded(Path(self._hook.out_dir), self.problem)
+
+
+def gradient_name(parameter: str) -> str:
+    """Return smdebug's name for the gradient of a parameter, by its name for that."""
+    return f"gradient/{parameter}"
 
 
 def has_judged_gradient(name: str) -> bool:

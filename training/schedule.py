@@ -35,8 +35,9 @@ class Schedule:
     def _go_on(self) -> None:
         if not self._found:
             self._found = list(islice(self._coming, AHEAD))[::-1]
-        self.next, self._due = self._found.pop() if self._found else (NEVER, frozenset())
-        """The first step, of those not yet taken, at which anything is saved, and what is."""
+        step, self._due = self._found.pop() if self._found else (NEVER, frozenset())
+        self.next = step
+        """The first step, of those not yet taken, at which anything is saved."""
 
 
 def saved_steps(configurations: Sequence[tuple[Any, Any]], step: int) -> Iterator[tuple[int, frozenset[Any]]]:

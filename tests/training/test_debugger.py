@@ -144,6 +144,22 @@ def test_what_fails_while_it_trains_stops_the_debugger_not_the_training(tmp_path
     assert (tmp_path / "debug-output" / DEGRADED).read_text().startswith("recording stopped: ")
 
 
+FAILS_LATER = """
+keep = debugger._hook.keep_loss
+def keep_or_fail(loss):
+    if debugger._hook.step == 16:
+        raise RuntimeError("what was never seen before")
+    keep(loss)
+debugger._hook.keep_loss = keep_or_fail
+"""
+
+
+def test_losses_of_just_before_a_failure_are_there(tmp_path: Path) -> None:
+    said = run(tmp_path, fault=FAILS_LATER, epochs=2, photos=16 * 101)
+    assert said["PROBLEM"] == "recording stopped: RuntimeError: what was never seen before"
+    assert saved(tmp_path / "debug-output")["CrossEntropyLoss_output_0"] == {"TRAIN": [0, 4, 8, 12], "EVAL": []}
+
+
 def published(base: Path) -> list[str]:
     """What the rules' file says in the end."""
     return [status["RuleEvaluationStatus"] for status in json.loads((base / "rule-output/statuses.json").read_text())]

@@ -110,10 +110,11 @@ def test_losses_alone_are_written_within_a_second_and_count_for_the_budget(tmp_p
     hook = build_hook(complete(own_configuration(tmp_path, {"losses": None}), Intervals(1, 1, 1, 1, 1)), tmp_path / "hook.json", 0, 0)
     hook.set_mode(modes.TRAIN)
     hook.expect_loss(LOSS, ())
-    for pause in (0, 1.1 * WAIT_S, 0):  # the first is due at once, the second waits for the third
+    for pause, kept in ((0, 0), (1.1 * WAIT_S, 1), (0, 0)):  # the first is due at once, the second waits for the third
         assert hook.begin()
         assert hook.only_loss
         hook.keep_loss(torch.tensor(1.0))
+        assert len(hook._kept) == kept
         time.sleep(pause)
     deadline = time.monotonic() + 30
     while len(found := [file for file in saved_files(tmp_path) if file.name.startswith("0")]) < 6 and time.monotonic() < deadline:

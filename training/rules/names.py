@@ -7,6 +7,9 @@ Defaults are those of AWS's documentation, and of its SDK where that sends other
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+FEW_EPOCHS = 5
+"""Epochs up to which rules look at saved steps by the few: such a job's weights are saved more often than a longer head's."""
+
 Parameters = Mapping[str, str | None]
 """Parameter -> AWS's default as the API has it, a string; None where it is unset."""
 
@@ -136,7 +139,7 @@ JOB_PARAMETERS: dict[str, Callable[[int], dict[str, str]]] = {
     # everything moves that can.
     "UnchangedTensor": lambda epochs: {
         "collection_names": "weights",
-        "num_steps": str(min(20, epochs) if epochs > 5 else max(3, 2 * epochs)),
+        "num_steps": str(min(20, epochs) if epochs > FEW_EPOCHS else max(3, 2 * epochs)),
         "rtol": "1e-09",
         "atol": "0",
     },
