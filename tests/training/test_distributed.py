@@ -25,7 +25,7 @@ def run_processes(program: Path, *arguments: Path) -> None:
 @pytest.mark.parametrize(("processes", "tidied"), [("1", "tidied\n"), ("2", "")])
 def test_one_of_several_processes_ends_without_tidying_up(processes: str, tidied: str) -> None:
     program = "import atexit; from training.distributed import end_program; atexit.register(print, 'tidied'); print('said'); end_program(3)"
-    environment = {**os.environ, "WORLD_SIZE": processes, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "WORLD_SIZE": processes, "PYTHONUNBUFFERED": "", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout) == (3, "said\n" + tidied)
 

@@ -1,13 +1,15 @@
 """The numbers that are kept of a tensor are the tensor's, however it lies in memory. Run: `make test`."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from training.event_writer import WAIT_S
+from training.event_file import Step
+from training.event_writer import WAIT_S, EventWriter
 from training.hook import USUAL, Hook, build_hook, complete, forget_after, modes, own_configuration, saved_files, usual_reductions
 from training.intervals import Intervals, class_type
 
@@ -79,10 +81,23 @@ def test_answers_of_any_number_of_classes_are_read_back_by_smdebug(tmp_path: Pat
     assert [labels.value(step, mode=modes.EVAL).tolist() for step in range(len(CLASSES))] == [list(range(classes)) for classes in CLASSES]
 
 
+class Noting(EventWriter):
+    """Notes which steps it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[int] = []
+
+    def write(self, steps: Sequence[Step], size: int) -> None:
+        self.given += [step.number for step in steps]
+        super().write(steps, size)
+
+
 @pytest.mark.parametrize("short_way", [True, False])
 def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(tmp_path: Path, short_way: bool) -> None:
     configuration = complete(own_configuration(tmp_path / "tensors", {"losses": None, "own": "^own$"}), Intervals(1, 2, 1, 1, 1))
     hook = build_hook(configuration, tmp_path / "configuration.json", 0, 0)
+    hook.files = files = Noting()
     hook.set_mode(modes.TRAIN)
     if short_way:
         hook.expect_loss(LOSS, ())
@@ -99,6 +114,7 @@ def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(t
             hook.end()
         parameter += 1
     hook.close()
+    assert files.given == [0, 1, 2, 3, 4]  # in order: who reads while it is written looks for nothing before what was found
     trial = create_trial(str(tmp_path / "tensors"))
     own, losses = trial.tensor("own"), trial.tensor(LOSS)
     assert {step: own.value(step).tolist() for step in own.steps()} == {0: [0.0] * 3, 2: [2.0] * 3, 4: [4.0] * 3}
