@@ -18,7 +18,7 @@ from stacks.function import Function
 from stacks.inference_api import InferenceApi
 from stacks.notifications import Notifications
 from stacks.operations import Operations
-from stacks.sagemaker_requests import VARIANT
+from stacks.state_machine.requests import VARIANT
 from stacks.workflow import Workflow
 
 ERROR_RATE = 0.05

@@ -6,7 +6,7 @@ import pytest
 
 from lambdas import endpoint, scale_endpoint
 from lambdas.scale_endpoint import deregister, scale
-from stacks.sagemaker_requests import VARIANT
+from stacks.state_machine.requests import VARIANT
 from tests.lambdas.fake_sagemaker import PROJECT, RUN, FakeAutoscaling, FakeSageMaker, fault
 
 TARGET = f"endpoint/{PROJECT}/variant/AllTraffic"

@@ -13,12 +13,12 @@ from lambdas.execution_input import ExecutionInput
 from lambdas.photos import Photos
 from lambdas.plan import Prepared, plan
 from lambdas.settings import Settings
-from stacks.endpoint_states import MOST_CHECKS
-from stacks.registry_states import MOST_APPROVAL_LOOKS
-from stacks.sagemaker_requests import Security
-from stacks.state_machine import definition
-from stacks.training_states import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS
-from stacks.undo_states import MOST_UNDOS
+from stacks.state_machine.endpoint import MOST_CHECKS
+from stacks.state_machine.registry import MOST_APPROVAL_LOOKS
+from stacks.state_machine.requests import Security
+from stacks.state_machine.definition import definition
+from stacks.state_machine.training import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS
+from stacks.state_machine.undo import MOST_UNDOS
 from tests.lambdas.fake_registry import FakeRegistry
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.reports import HASHES, evaluation

@@ -32,7 +32,7 @@ from lambdas import executions
 from lambdas.bill import bill_of
 from lambdas.reap_execution import reap
 from lambdas.run_names import run_name
-from stacks.state_machine import definition
+from stacks.state_machine.definition import definition
 from tests.stacks.execution import Execution, filled_in
 from tests.stacks.simulated_account import EPOCH, INITIAL_CONFIG, PROJECT, Account, Job, Request, require, with_a_model_before
 from tests.stacks.simulated_calls import PRICES, Calls

@@ -14,7 +14,7 @@ from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks, ServerlessChecks
 from stacks.configuration import Config
 from stacks.permissions import ACCEPTED
 from stacks.security_page import EVERYTHING, entries
-from stacks.state_machine import definition
+from stacks.state_machine.definition import definition
 from tests.stacks.conftest import REPOSITORY, VARIATIONS, Synthesis
 from tests.stacks.execution import filled_in
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stacks.job_states import MOST_LOST_JOBS
+from stacks.state_machine.jobs import MOST_LOST_JOBS
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
 from tests.stacks.fake_sagemaker import MACHINE, FakeSageMaker, asked_for, run
 

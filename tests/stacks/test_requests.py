@@ -9,9 +9,10 @@ import pytest
 from lambdas.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
 from lambdas.invoke_endpoint import PHOTO_TYPES
 from lambdas.prepared import DESCRIPTION
-from stacks import hosting_requests, inference_api
-from stacks import sagemaker_requests as requests
-from stacks.state_machine import definition
+from stacks.state_machine import hosting_requests
+from stacks import inference_api
+from stacks.state_machine import requests as requests
+from stacks.state_machine.definition import definition
 from tests.stacks.request_shapes import faults_of
 from training import contract
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from stacks.endpoint_states import CHECK_SECONDS, LATER_CHECK_SECONDS, MOST_CHECKS, SHORT_CHECKS
-from stacks.registry_states import MOST_APPROVAL_LOOKS
-from stacks.sagemaker_requests import Security
-from stacks.state_machine import definition
-from stacks.training_states import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS, TRAINING_SECONDS
-from stacks.undo_states import MOST_UNDOS, UNDO_SECONDS
+from stacks.state_machine.endpoint import CHECK_SECONDS, LATER_CHECK_SECONDS, MOST_CHECKS, SHORT_CHECKS
+from stacks.state_machine.registry import MOST_APPROVAL_LOOKS
+from stacks.state_machine.requests import Security
+from stacks.state_machine.definition import definition
+from stacks.state_machine.training import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS, TRAINING_SECONDS
+from stacks.state_machine.undo import MOST_UNDOS, UNDO_SECONDS
 from tests.stacks.execution import SECURED, SUBSTITUTED, Execution, filled_in
 from tests.stacks.fake_sagemaker import (
     ABSENT,

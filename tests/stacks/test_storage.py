@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from lambdas.prepared import MOST_AGE, PREFIX
-from stacks.state_machine import EXECUTION_SECONDS
+from stacks.state_machine.definition import EXECUTION_SECONDS
 from tests.stacks.conftest import Synthesis
 from tests.stacks.policies import concrete, listed
 

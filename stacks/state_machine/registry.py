@@ -4,21 +4,9 @@ Runs at synth; standard library only. Every assessed model becomes a version in 
 model is compared with, is told by RecordDeployment alone, once the endpoint has answered as the training job promised.
 """
 
-from stacks import hosting_requests as requests
-from stacks.sagemaker_requests import jsonata, written
-from stacks.states_language import (
-    REASON,
-    SDK_UNNAMED,
-    State,
-    api_call,
-    catch,
-    choice,
-    failure,
-    function_call,
-    message,
-    warned,
-    without_stop,
-)
+from stacks.state_machine import hosting_requests as requests
+from stacks.state_machine.requests import jsonata, written
+from stacks.state_machine.language import REASON, SDK_UNNAMED, State, api_call, catch, choice, failure, function_call, message, warned, without_stop
 from training import contract
 
 APPROVAL_SECONDS, LATER_APPROVAL_SECONDS = 30, 1800

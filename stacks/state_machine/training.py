@@ -3,24 +3,9 @@
 Runs at synth; standard library only. Whoever evaluates the rules, the job itself or AWS's Debugger, AssessModel reads what they said.
 """
 
-from stacks import sagemaker_requests as requests
-from stacks.sagemaker_requests import jsonata
-from stacks.states_language import (
-    SAID,
-    SDK_UNNAMED,
-    TRAINING_LOGS,
-    State,
-    api_call,
-    catch,
-    choice,
-    failure,
-    found_failure,
-    function_call,
-    job,
-    log_streams,
-    warned,
-    without_stop,
-)
+from stacks.state_machine import requests as requests
+from stacks.state_machine.requests import jsonata
+from stacks.state_machine.language import SAID, SDK_UNNAMED, TRAINING_LOGS, State, api_call, catch, choice, failure, found_failure, function_call, job, log_streams, warned, without_stop
 
 TRAINING_SECONDS = requests.LONGEST_SPOT_SECONDS + 3600
 """The job's own limit and its wait for a machine, and an hour for what these leave out."""

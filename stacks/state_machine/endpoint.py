@@ -5,22 +5,9 @@ failed, or being moved by another execution. `$endpoint_served` is what it serve
 attempt too; a deployment that fails goes to undo_states.py, which brings that back.
 """
 
-from stacks import hosting_requests as requests
-from stacks.sagemaker_requests import Request, jsonata
-from stacks.states_language import (
-    API_CALL_SECONDS,
-    SDK_UNNAMED,
-    State,
-    api_call,
-    catch,
-    choice,
-    endpoint_failure,
-    found_failure,
-    function_call,
-    retry,
-    sdk,
-    task,
-)
+from stacks.state_machine import hosting_requests as requests
+from stacks.state_machine.requests import Request, jsonata
+from stacks.state_machine.language import API_CALL_SECONDS, SDK_UNNAMED, State, api_call, catch, choice, endpoint_failure, found_failure, function_call, retry, sdk, task
 from training import contract
 
 CHECK_SECONDS, LATER_CHECK_SECONDS = 5, 30

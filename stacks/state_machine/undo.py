@@ -4,10 +4,10 @@ Runs at synth; standard library only. Every act is preceded by a look, since ano
 only an endpoint that serves, or is about to serve, this execution's own config is touched.
 """
 
-from stacks import hosting_requests as requests
-from stacks.endpoint_states import SERVED, SETTLED, release_scaling
-from stacks.sagemaker_requests import jsonata
-from stacks.states_language import REASON, SDK_TRANSIENT, SDK_UNNAMED, State, api_call, choice, with_more, without_stop
+from stacks.state_machine import hosting_requests as requests
+from stacks.state_machine.endpoint import SERVED, SETTLED, release_scaling
+from stacks.state_machine.requests import jsonata
+from stacks.state_machine.language import REASON, SDK_TRANSIENT, SDK_UNNAMED, State, api_call, choice, with_more, without_stop
 
 UNDO_SECONDS = 30
 MOST_UNDOS = 180

@@ -4,20 +4,8 @@ Runs at synth; standard library only. Each of them comes after `$failure` was pu
 added to the sentence, or left out. A redriven execution goes on from here: see docs/decisions/0001.
 """
 
-from stacks.sagemaker_requests import jsonata
-from stacks.states_language import (
-    API_CALL_SECONDS,
-    REASON,
-    State,
-    choice,
-    function_call,
-    message,
-    retry,
-    sdk,
-    task,
-    with_more,
-    without_stop,
-)
+from stacks.state_machine.requests import jsonata
+from stacks.state_machine.language import API_CALL_SECONDS, REASON, State, choice, function_call, message, retry, sdk, task, with_more, without_stop
 
 SENTENCE = (
     "$failure.state & ' failed' & ($failure.job = '' ? '' : ' (' & $failure.kind & ' ' & $failure.job & ')') & ': '"

@@ -16,31 +16,16 @@ that as one sentence.
     a redrive → ExecutionFailed → ResumeExecution → the state that failed
 """
 
-from stacks import hosting_requests as hosting
-from stacks import sagemaker_requests as requests
-from stacks.endpoint_states import endpoint_states
-from stacks.failure_states import failure_states, fresh_counters
-from stacks.job_states import job_states
-from stacks.registry_states import closing_states, registry_states
-from stacks.sagemaker_requests import Security, jsonata
-from stacks.states_language import (
-    LAMBDA_TRANSIENT,
-    SDK_UNNAMED,
-    TRAINING_LOGS,
-    State,
-    api_call,
-    catch,
-    choice,
-    failure,
-    found_failure,
-    function_call,
-    job,
-    last_act,
-    log_streams,
-    without_stop,
-)
-from stacks.training_states import RULES_SECONDS, TRAINING_SECONDS, training_states
-from stacks.undo_states import undo_states
+from stacks.state_machine import hosting_requests as hosting
+from stacks.state_machine import requests as requests
+from stacks.state_machine.endpoint import endpoint_states
+from stacks.state_machine.failure import failure_states, fresh_counters
+from stacks.state_machine.jobs import job_states
+from stacks.state_machine.registry import closing_states, registry_states
+from stacks.state_machine.requests import Security, jsonata
+from stacks.state_machine.language import LAMBDA_TRANSIENT, SDK_UNNAMED, TRAINING_LOGS, State, api_call, catch, choice, failure, found_failure, function_call, job, last_act, log_streams, without_stop
+from stacks.state_machine.training import RULES_SECONDS, TRAINING_SECONDS, training_states
+from stacks.state_machine.undo import undo_states
 from training import contract
 
 PREPARATION_SECONDS = requests.LONGEST_PREPARATION_SECONDS + 6 * 3600

@@ -5,7 +5,7 @@ Runs at synth; standard library only. Everything here returns plain Amazon State
 
 from typing import Any
 
-from stacks.sagemaker_requests import Request, jsonata
+from stacks.state_machine.requests import Request, jsonata
 
 State = dict[str, Any]
 
