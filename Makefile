@@ -24,7 +24,7 @@ help:
 	@echo "make bench   the measurements, into benchmarks/results"
 
 demo: .venv/installed node_modules/installed
-	@$(BIN)/python -m cli.demo $(if $(DATA),--data "$(DATA)")
+	@$(BIN)/python -m cli.demo.main $(if $(DATA),--data "$(DATA)")
 
 down: .venv/installed
 	@$(BIN)/whippet down --local

@@ -11,9 +11,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from cli.demo_photos import chess_photos, own_photos
-from cli.demo_weights import SOURCE, STRIDE, converted_weights
-from cli.target import home
+from cli.demo.photos import chess_photos, own_photos
+from cli.demo.weights import SOURCE, STRIDE, converted_weights
+from cli.account.target import home
 from training import prepare
 from training.contract import WEIGHTS_DESCRIPTION
 from training.dataset import Dataset, digest_of, open_dataset

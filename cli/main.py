@@ -10,15 +10,15 @@ import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
-from cli.approval import approve, reject
+from cli.approve import approve, reject
 from cli.cost import cost
 from cli.deploy import deploy
 from cli.doctor import doctor
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 from cli.predict import predict
 from cli.report import report
 from cli.run import run
-from cli.screen import screen
+from cli.terminal.screen import screen
 from cli.status import status
 from cli.up import down, up
 from cli.upload import upload

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cli.billable import Billable, delete_all, find_billable
-from cli.errors import RefusedError
-from cli.options import Local, Project, Strict
-from cli.screen import screen
-from cli.target import LocalMachine, Target, default_project, local_mode, open_target
+from cli.account.billable import Billable, delete_all, find_billable
+from cli.terminal.errors import RefusedError
+from cli.terminal.options import Local, Project, Strict
+from cli.terminal.screen import screen
+from cli.account.target import LocalMachine, Target, default_project, local_mode, open_target
 
 MOST_PASSES = 20
 PASS_PAUSE_S = 15.0

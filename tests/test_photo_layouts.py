@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.errors import RefusedError
-from cli.photo_folder import read_photo_folder
+from cli.terminal.errors import RefusedError
+from cli.photos.photo_folder import read_photo_folder
 from lambdas.photos import NoUsableData, count_photos, require_usable
 from local.objects import DownloadError, relative_name
 from tests.lambdas.fake_s3 import FakeS3

@@ -23,7 +23,7 @@ from benchmarks.figures import mean_and_spread, median, table
 from benchmarks.inputs import copy_used, photos_of, prepared_dataset, say, title, weights_channel
 from benchmarks.results import REPOSITORY, write_result
 from benchmarks.side_by_side.measured_process import run_measured
-from cli.target import home
+from cli.account.target import home
 from training.provenance import code_sha256
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
-from cli.target import Target
+from cli.account.target import Target
 
 START = datetime(2026, 11, 22, 16, 0, 0, tzinfo=UTC)
 PREFIX = "whippet-261122160000-"

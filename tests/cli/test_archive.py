@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.archive import unpack
-from cli.errors import RefusedError
+from cli.photos.archive import unpack
+from cli.terminal.errors import RefusedError
 
 
 def zipped(file: Path, entries: dict[str, bytes]) -> Path:

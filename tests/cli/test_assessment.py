@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.assessment import print_accuracy, say_kept_back, unobjected
-from cli.execution import Execution, read_execution
+from cli.executions.assessment import print_accuracy, say_kept_back, unobjected
+from cli.executions.execution import Execution, read_execution
 from lambdas.comparison import Comparison
 from lambdas.evaluation import Evaluation
 from lambdas.gate import Gate, against_champion, floor

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.bucket import Bucket
+from cli.photos.bucket import Bucket
 from tests.cli.fakes import FakeS3
 
 

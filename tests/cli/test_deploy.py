@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli.deploy import CdkCommandLine, cdk_command_line, cdk_commands
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, Pages, client_error, target
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.download import ATTEMPTS, PIECE, Download
-from cli.errors import RefusedError
+from cli.photos.download import ATTEMPTS, PIECE, Download
+from cli.terminal.errors import RefusedError
 
 BODY = bytes(range(256)) * 400
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.target import REPOSITORY
+from cli.account.target import REPOSITORY
 
 
 @pytest.fixture
@@ -62,5 +62,5 @@ def test_what_is_built_from_source_is_built_with_the_locked_setuptools(checkout:
 
 def test_the_demo_gets_the_data_that_is_named(checkout: Path) -> None:
     said = make(checkout, "--dry-run", "demo", "DATA=my photos/dogs.zip").stdout
-    assert '-m cli.demo --data "my photos/dogs.zip"' in said
+    assert '-m cli.demo.main --data "my photos/dogs.zip"' in said
     assert "--data" not in make(checkout, "--dry-run", "demo").stdout

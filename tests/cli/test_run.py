@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 from cli.run import execution_input, read_input, start_execution
 from tests.cli.executions import FakeServices, Moment
 from tests.cli.fakes import ARN, target

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.billable import Billable, find_billable
-from cli.errors import RefusedError
-from cli.target import Target
+from cli.account.billable import Billable, find_billable
+from cli.terminal.errors import RefusedError
+from cli.account.target import Target
 from cli.up import delete_billable, stop_local_mode
 from tests.cli.fakes import ARN, FakeCloudFormation, FakeMachine, Pages, client_error, stack, target
 

@@ -8,9 +8,9 @@ import pytest
 import typer
 from rich.console import Console
 
-from cli.execution import Activity, read_activity, read_execution, run_name
+from cli.executions.execution import Activity, read_activity, read_execution, run_name
 from cli.watch import follow, follow_or_leave, say_end
-from cli.watch_view import activity_line, clock, picture
+from cli.executions.watch_view import activity_line, clock, picture
 from stacks.state_machine.definition import definition
 from tests.cli.executions import (
     FINAL_JOB,

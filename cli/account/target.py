@@ -16,10 +16,10 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 from local.mode import LocalMode
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 CONNECTIONS = 32
 """Connections a client keeps: more than the threads of an upload."""

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.errors import RefusedError
-from cli.execution import run_name
-from cli.model_versions import APPROVED, REJECTED, WAITING, WORDS, ModelVersion, model_versions
-from cli.options import Local, Project
-from cli.screen import screen
-from cli.target import Target, open_target
+from cli.terminal.errors import RefusedError
+from cli.executions.execution import run_name
+from cli.account.model_versions import APPROVED, REJECTED, WAITING, WORDS, ModelVersion, model_versions
+from cli.terminal.options import Local, Project
+from cli.terminal.screen import screen
+from cli.account.target import Target, open_target
 
 MOST_REASON = 1024
 """Characters that SageMaker takes."""

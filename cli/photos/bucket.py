@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 
 THREADS = 16
 BATCH = 1000

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.archive import sha256
-from cli.errors import RefusedError
+from cli.photos.archive import sha256
+from cli.terminal.errors import RefusedError
 
 Say = Callable[[str], None]
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.execution import Execution
+from cli.executions.execution import Execution
 
 Status = Mapping[str, Any]
 

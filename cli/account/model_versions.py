@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.target import Target
+from cli.account.target import Target
 
 WAITING, APPROVED, REJECTED = "PendingManualApproval", "Approved", "Rejected"
 WORDS = {WAITING: "waits for approval", APPROVED: "approved", REJECTED: "rejected"}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 
 LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside it"
 SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}

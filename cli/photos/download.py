@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 
 TIMEOUT_S = (10, 60)
 """Seconds to connect, and between two pieces."""

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.execution import FOLLOWING, PREPARING, TRAINING, TRAINING_MANAGED, TUNING, Activity, Execution, State, TrainingJob
+from cli.executions.execution import FOLLOWING, PREPARING, TRAINING, TRAINING_MANAGED, TUNING, Activity, Execution, State, TrainingJob
 
 MARKS = {
     "waiting": ("○", "dim"),

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 from cli.run import PARALLEL
-from cli.target import Target
+from cli.account.target import Target
 
 TRAINING_TYPE, ENDPOINT_TYPE = "ml.m5.2xlarge", "ml.m5.large"
 MOST_INSTANCES = 2

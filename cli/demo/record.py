@@ -1,4 +1,4 @@
-"""The demo's record for programs, `.local/demo.json`: filled as the demo goes, written at its end, good or bad. Used by `cli.demo`."""
+"""The demo's record for programs, `.local/demo.json`: filled as the demo goes, written at its end, good or bad. Used by `cli.demo.main`."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.execution import Execution, TrainingJob
+from cli.executions.execution import Execution, TrainingJob
 
 
 class DemoRecord:

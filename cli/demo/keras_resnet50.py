@@ -1,6 +1,6 @@
 """Keras' ImageNet ResNet50, as TensorFlow.js stores it, turned into torchvision's names, layouts and preprocessing.
 
-Runs on the user's machine, for the demo; numpy alone until `save`. Called by `cli.demo_weights`.
+Runs on the user's machine, for the demo; numpy alone until `save`. Called by `cli.demo.weights`.
 
 Keras and torchvision compute the same network in different words. What differs, and is folded into the numbers here:
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 
 Array = npt.NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""The demo's preparations as a short list: what is being done, what came of it, how long it took. Used by `cli.demo`."""
+"""The demo's preparations as a short list: what is being done, what came of it, how long it took. Used by `cli.demo.main`."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cli.watch_view import MARKS, clock
+from cli.executions.watch_view import MARKS, clock
 
 Result = TypeVar("Result")
 WIDTH = 58

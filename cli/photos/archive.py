@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from cli.errors import RefusedError
+from cli.terminal.errors import RefusedError
 
 MAX_ENTRIES = 2_000_000
 MAX_RATIO = 100

