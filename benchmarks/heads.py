@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.inputs import SEED
-from local.search import CategoricalRange, NumericRange, Range, Search, make_search
+from local.tuning.search import CategoricalRange, NumericRange, Range, Search, make_search
 from training.contract import BATCH_SIZES, LR_RANGE, TUNED_HYPERPARAMETERS
 from training.dataset import Dataset, open_dataset
 from training.examples import CachedFeatures

@@ -22,9 +22,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.certificate import Certificate, CertificateError
+from local.host.certificate import Certificate, CertificateError
 from local.image_environment import ImageEnvironment, Progress
-from local.processes import ProcessBook
+from local.host.processes import ProcessBook
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -317,7 +317,7 @@ class LocalMode:
 
 def code_stamp() -> str:
     """A hash of local mode's own code."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

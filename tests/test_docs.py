@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lambdas.execution_input import ExecutionInput
-from local.fidelity import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
+from local.api.fidelity import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from local.adapter_permissions import allows
-from local.decisions import Decision
+from local.engine.adapter_permissions import allows
+from local.engine.decisions import Decision
 
 Documents = dict[str, dict[str, Any]]
 """Policy documents by their names."""

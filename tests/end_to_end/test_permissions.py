@@ -5,7 +5,7 @@ After the main job come exercises of what happens seldom (exercises.py). Run: `p
 
 import pytest
 
-from local.decisions import Decision, read_decisions
+from local.engine.decisions import Decision, read_decisions
 from local.mode import LocalMode
 from tests.end_to_end import exercises
 from tests.end_to_end.conftest import Demo

@@ -10,9 +10,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.image_environment import ImageEnvironment
-from local.job_tools import JobTools
-from local.objects import ChannelCache
-from local.processes import ProcessBook
+from local.jobs.container import JobTools
+from local.storage.objects import ChannelCache
+from local.host.processes import ProcessBook
 
 
 class FakeLogs:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.archives import pack, unpack
-from local.objects import DownloadError
+from local.storage.archives import pack, unpack
+from local.storage.objects import DownloadError
 
 
 def test_an_archive_comes_back_as_it_was(tmp_path: Path) -> None:

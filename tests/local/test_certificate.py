@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.certificate import RENEWED_AFTER_S, Certificate, CertificateError
+from local.host.certificate import RENEWED_AFTER_S, Certificate, CertificateError
 
 
 def test_it_is_made_once_and_its_authority_can_sign_no_other(tmp_path: Path) -> None:

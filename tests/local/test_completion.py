@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.completion import CONVERGED_AFTER, Found, completion_details, is_complete, runs_without_improvement
+from local.tuning.completion import CONVERGED_AFTER, Found, completion_details, is_complete, runs_without_improvement
 
 
 def found(*values: float) -> list[Found]:

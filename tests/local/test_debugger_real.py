@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.verdicts import DEBUG, PROFILER
+from local.jobs.rule_statuses import DEBUG, PROFILER
 from stacks.source_archive import build_archive
 from tests.local.conftest import Local, wait_until
 from tests.local.test_rule_requests import rule

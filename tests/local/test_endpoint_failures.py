@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from boto3.exceptions import RetriesExceededError
 
-from local.deployments import Alarms
-from local.endpoint_metrics import EndpointMetrics
-from local.endpoints import Endpoints
-from local.model_server import ModelServer
-from local.models import EndpointConfigs, Models
-from local.shapes import ServiceError
-from local.store import Store
+from local.hosting.deployments import Alarms
+from local.hosting.endpoint_metrics import EndpointMetrics
+from local.hosting.endpoints import Endpoints
+from local.hosting.model_server import ModelServer
+from local.hosting.models import EndpointConfigs, Models
+from local.api.shapes import ServiceError
+from local.storage.store import Store
 from tests.local.conftest import IMAGE, ROLE, archive, wait_until
 from tests.local.fakes import FakeS3, fake_tools
 from tests.local.test_deployments import FakeCloudWatch

@@ -8,9 +8,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 
-from local.endpoint_metrics import EndpointMetrics
-from local.state_changes import KINDS, SERVICE_EVENTS_TARGET, StateChanges, detail_of
-from local.store import Store
+from local.hosting.endpoint_metrics import EndpointMetrics
+from local.storage.state_changes import KINDS, SERVICE_EVENTS_TARGET, StateChanges, detail_of
+from local.storage.store import Store
 
 
 class FakeCloudWatch:
@@ -101,7 +101,9 @@ def test_changes_of_state_are_told_in_the_words_of_aws(tmp_path: Any, caplog: py
 
 
 def test_the_kinds_that_are_told_are_kinds_of_the_plane() -> None:
-    from local import endpoints, model_packages, processing_jobs, training_jobs, tuning_jobs
+    from local.hosting import endpoints, model_packages
+    from local.jobs import processing_jobs, training_jobs
+    from local.tuning import tuning_jobs
 
     kinds = {endpoints.KIND, training_jobs.KIND, processing_jobs.KIND, tuning_jobs.KIND, model_packages.PACKAGE}
     assert set(KINDS) == kinds

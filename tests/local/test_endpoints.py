@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.processes import ProcessBook
+from local.host.processes import ProcessBook
 from tests.local.conftest import IMAGE, ROLE, Local, archive, wait_until
 from tests.local.test_engine_services import heard, listen
 

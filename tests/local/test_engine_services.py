@@ -15,7 +15,7 @@ from ministack import app
 from ministack.core import router
 from ministack.services import eventbridge
 
-from local import adapter_services
+from local.engine import adapter_services
 from tests.local.conftest import ROLE, Local, wait_until
 from tests.local.test_state_machines import ended, run_machine
 

@@ -1,4 +1,4 @@
-"""The tables of local.fidelity against botocore's model: no field is unknown, and none is ignored in silence."""
+"""The tables of local.api.fidelity against botocore's model: no field is unknown, and none is ignored in silence."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import local
-from local.fidelity import ACCEPTED, ACTED_ON, LIMITED, REFUSED, refuse_what_is_not_done
-from local.shapes import ServiceError, service_model
+from local.api.fidelity import ACCEPTED, ACTED_ON, LIMITED, REFUSED, refuse_what_is_not_done
+from local.api.shapes import ServiceError, service_model
 
 PARTS = {
     "ProductionVariant": ("CreateEndpointConfig", "ProductionVariants"),
@@ -66,7 +66,7 @@ def test_every_accepted_and_acted_on_field_exists_somewhere() -> None:
 
 
 def test_every_field_that_is_acted_on_is_read_by_the_code() -> None:
-    files = [path for path in Path(local.__file__).parent.glob("*.py") if path.name != "fidelity.py"]
+    files = [path for path in Path(local.__file__).parent.rglob("*.py") if path.name != "fidelity.py"]
     code = "".join(path.read_text() for path in files)
     assert [field for field in ACTED_ON if f'"{field.rpartition(".")[2]}"' not in code] == []
 

@@ -14,7 +14,7 @@ import pytest
 
 from local.image_environment import LOCK, STAMP, ImageEnvironment, ImageEnvironmentError
 from local.mode import ACCESS_KEY, LocalMode, free_port
-from local.processes import ProcessBook
+from local.host.processes import ProcessBook
 from tests.local.conftest import Local, lives, wait_until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from local.model_packages import ModelPackages
-from local.shapes import ServiceError, shaped, validate
-from local.store import Store
+from local.hosting.model_packages import ModelPackages
+from local.api.shapes import ServiceError, shaped, validate
+from local.storage.store import Store
 from tests.local.conftest import IMAGE
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:"

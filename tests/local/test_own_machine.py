@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 
-from local.own_machine import refusal
+from local.host.request_guard import refusal
 from tests.local.conftest import Local
 
 

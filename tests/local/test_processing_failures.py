@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from local.job_tools import translate
-from local.processing_jobs import KIND, ProcessingJobs, check_processing_request
-from local.processing_run import read_exit_message
-from local.shapes import ServiceError
-from local.store import Store
+from local.jobs.container import translate
+from local.jobs.processing_jobs import KIND, ProcessingJobs, check_processing_request
+from local.jobs.processing_run import read_exit_message
+from local.api.shapes import ServiceError
+from local.storage.store import Store
 from tests.local.fakes import FakeS3, fake_tools
 
 SHELL = ["/bin/bash", "-c", 'exec "$0" -c "$1" /opt/ml/processing/output/dataset /opt/ml/processing/output/report /opt/ml/output/message']

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from local.processing_jobs import ProcessingJobs
-from local.rehearsal import NO_CAPACITY, Rehearsal
-from local.shapes import ServiceError
-from local.store import Store
+from local.jobs.processing_jobs import ProcessingJobs
+from local.api.rehearsal import NO_CAPACITY, Rehearsal
+from local.api.shapes import ServiceError
+from local.storage.store import Store
 from tests.local.conftest import IMAGE, ROLE, training_fields
 from tests.local.fakes import FakeS3, fake_tools
 from tests.local.tuning import running

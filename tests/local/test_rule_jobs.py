@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from local.rule_jobs import RuleJobs, degraded
-from local.store import Document, Store
-from local.training_jobs import KIND, TrainingJobs
-from local.verdicts import DEBUG, PROFILER, first_statuses
+from local.jobs.rule_jobs import RuleJobs, degraded
+from local.storage.store import Document, Store
+from local.jobs.training_jobs import KIND, TrainingJobs
+from local.jobs.rule_statuses import DEBUG, PROFILER, first_statuses
 from tests.local.conftest import lives, wait_until
 from tests.local.fakes import ALL_IS_WELL, SAMPLES, FakeS3, fake_tools, programs, toolkit
 from tests.local.test_rule_requests import watched

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.shapes import ServiceError, _compiled, service_model, shaped, validate
+from local.api.shapes import ServiceError, _compiled, service_model, shaped, validate
 from tests.local.conftest import training_fields
 
 OPERATIONS = [

@@ -7,7 +7,7 @@ import pytest
 
 from local.image_environment import ImageEnvironment
 from local.plane import Plane
-from local.short_links import NEEDS_NO_QUOTES, drop_links, link_folder, shell_safe
+from local.host.short_links import NEEDS_NO_QUOTES, drop_links, link_folder, shell_safe
 
 
 @pytest.fixture

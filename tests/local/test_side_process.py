@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.job_logs import JobLog
-from local.side_process import SideProcess
+from local.jobs.logs import JobLog
+from local.jobs.side_process import SideProcess
 from tests.local.conftest import lives, wait_until
 from tests.local.fakes import FakeLogs, FakeS3, fake_tools, programs
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.snapshots import Snapshots, ownerless
+from local.engine.snapshots import Snapshots, ownerless
 from tests.local.conftest import wait_until
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.plane_client import PlaneUnreachableError
-from local.stack_resources import STACK_TAG, ModelPackageGroupResource
+from local.engine.plane_client import PlaneUnreachableError
+from local.engine.stack_resources import STACK_TAG, ModelPackageGroupResource
 from tests.local.test_sync_tasks import ScriptedPlane
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:model-package-group/"

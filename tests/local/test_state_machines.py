@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from local.adapter import missing_seams, parse_traceback
-from local.sync_tasks import error_name
+from local.engine.adapter import missing_seams, parse_traceback
+from local.engine.sync_tasks import error_name
 from tests.local.conftest import ROLE, Local, wait_until
 
 

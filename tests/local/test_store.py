@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from local import training_jobs, tuning_jobs
-from local.listing import Listing, list_documents
-from local.shapes import ServiceError
-from local.store import Store
+from local.jobs import training_jobs
+from local.tuning import tuning_jobs
+from local.storage.listing import Listing, list_documents
+from local.api.shapes import ServiceError
+from local.storage.store import Store
 
 LISTING = Listing("Jobs", "Name", "Status")
 DOCUMENTS: list[dict[str, Any]] = [

@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.decisions import Decision, read_decisions
+from local.engine.decisions import Decision, read_decisions
 from local.image_environment import ImageEnvironment
 from local.mode import ACCESS_KEY, REGION, SECRET_KEY, LocalMode
 from tests.local.conftest import wait_until

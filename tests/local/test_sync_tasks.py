@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.plane_client import Answer, PlaneClient, PlaneNotListeningError, PlaneUnreachableError
-from local.sync_tasks import SyncTasks, TaskFailedError
+from local.engine.plane_client import Answer, PlaneClient, PlaneNotListeningError, PlaneUnreachableError
+from local.engine.sync_tasks import SyncTasks, TaskFailedError
 
 
 class ScriptedPlane(PlaneClient):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.shapes import ServiceError
+from local.api.shapes import ServiceError
 from tests.local.tuning import running
 
 EPOCHS = """

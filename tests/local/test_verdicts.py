@@ -3,7 +3,7 @@
 Run: `make test`.
 """
 
-from local.verdicts import told
+from local.jobs.rule_statuses import told
 
 JOB_STATUS = {"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "InProgress", "LastModifiedTime": 0.0}
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from local.rehearsal import Rehearsal
-from local.store import Store
-from local.training_jobs import TrainingJobs
-from local.tuning_jobs import TuningJobs
+from local.api.rehearsal import Rehearsal
+from local.storage.store import Store
+from local.jobs.training_jobs import TrainingJobs
+from local.tuning.tuning_jobs import TuningJobs
 from tests.local.conftest import training_fields, wait_until
 from tests.local.fakes import FakeS3, fake_tools, toolkit
 

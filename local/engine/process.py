@@ -1,0 +1,27 @@
+"""The AWS engine's process: ministack with local mode's adapter. Started by `local.mode`; by hand:
+
+WHIPPET_HOME=.local BIND_HOST=127.0.0.1 GATEWAY_PORT=4566 python -m local.engine.process
+"""
+
+import os
+from pathlib import Path
+
+from ministack import app
+
+from local.engine.adapter import install
+from local.mode import PLANE_PORT, decisions_file, read_ports
+from local.engine.plane_client import PlaneClient
+
+
+def main() -> None:
+    """Serve until SIGTERM; refuses to listen anywhere but on this machine."""
+    if os.environ.get("BIND_HOST") != "127.0.0.1":
+        raise SystemExit("BIND_HOST has to be 127.0.0.1: the engine takes any credentials, so nobody else may reach it")
+    home = Path(os.environ["WHIPPET_HOME"])
+    client = PlaneClient(lambda: f"http://127.0.0.1:{read_ports(home).get('plane', PLANE_PORT)}")
+    install(client, home / "engine" / "sync-jobs", home / "engine" / "snapshot", decisions_file(home)).start()
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Saves the AWS engine's state every few seconds, whole: ministack itself saves only when it ends in peace.
+
+Runs in the engine process, started by `local.engine.adapter`. A snapshot is a folder with one file for each service; a symbolic link
+is moved to it when it is complete, so that a kill at any moment leaves one whole snapshot and never half of two.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+INTERVAL_S = 2.0
+log = logging.getLogger("snapshots")
+
+
+class Snapshots(threading.Thread):
+    """A thread that saves while requests change the state. `link` is where the engine loads from, a link to the newest snapshot."""
+
+    def __init__(
+        self,
+        link: Path,
+        states: Callable[[], Mapping[str, Callable[[], Any]]],
+        encode: Callable[[str, Any], str],
+        is_quiet: Callable[[], bool],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        """`states` gives each service's state function, `encode` its file's text; nothing is saved while not `is_quiet`."""
+        super().__init__(daemon=True, name="snapshots")
+        self._link = link
+        self._states = states
+        self._encode = encode
+        self._is_quiet = is_quiet
+        self._interval_s = interval_s
+        self._changed = threading.Event()
+        self._saving = threading.Lock()
+        self._failing = False
+
+    def watching(self, served: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """`served`, an ASGI application, noting each request that may have changed something."""
+
+        async def watched(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            await served(scope, receive, send)
+            if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+                self._changed.set()
+
+        return watched
+
+    def run(self) -> None:
+        """Save for ever; what changes while it is read is saved the next time. A long save is followed by a longer pause."""
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            began = time.monotonic()
+            if not self._try_to_save():
+                self._changed.set()
+            time.sleep(max(self._interval_s, 20 * (time.monotonic() - began)))
+
+    def _try_to_save(self) -> bool:
+        """Save; a full disk or a state that has no text is told once, and tried again until it passes."""
+        try:
+            saved = self.save()
+        except (OSError, TypeError, ValueError):
+            if not self._failing:
+                log.exception("the engine's state could not be saved; it is tried again, and what is new would not survive a kill now")
+            self._failing = True
+            return False
+        self._failing = self._failing and not saved
+        return saved
+
+    def save(self) -> bool:
+        """Save now; False when the state was changing and nothing was saved."""
+        with self._saving:
+            if not self._is_quiet():
+                return False
+            try:
+                texts = {service: self._encode(service, state) for service, get in self._states().items() if (state := get()) is not None}
+            except RuntimeError:  # a dictionary that changed while it was read
+                return False
+            self._write(texts)
+            return True
+
+    def save_last(self, _states: object = None) -> None:
+        """Save at the engine's end, instead of the engine's own way; later saves would only be older."""
+        for _attempt in range(20):
+            if self.save():
+                break
+            time.sleep(0.1)
+        self._saving.acquire()
+
+    def _write(self, texts: Mapping[str, str]) -> None:
+        """A new folder with what is saved now, and what services that are not loaded yet saved earlier; then the link to it."""
+        folder = self._link.with_name(f"{self._link.name}-{time.time_ns()}")
+        folder.mkdir(parents=True)
+        for earlier in self._link.glob("*.json"):
+            if earlier.stem not in texts:
+                shutil.copy2(earlier, folder)
+        for service, text in texts.items():
+            (folder / f"{service}.json").write_text(text)
+        new_link = folder.with_suffix(".link")
+        new_link.symlink_to(folder.name)
+        new_link.replace(self._link)
+        self._drop_others(folder)
+
+    def _drop_others(self, kept: Path) -> None:
+        for other in self._link.parent.glob(f"{self._link.name}-*"):
+            if other.is_symlink():
+                other.unlink()
+            elif other != kept:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def ownerless(buckets: Iterable[str], owned: Iterable[str]) -> list[str]:
+    """CDK's asset buckets that no stack owns any more.
+
+    A kill between the bootstrap and the next snapshot leaves the bucket, which lies on disk, without its stack; the next
+    bootstrap would find its name taken. It holds nothing but what the next deployment uploads again.
+    """
+    return sorted(name for name in set(buckets) - set(owned) if name.startswith("cdk-") and "-assets-" in name)

@@ -1,0 +1,1 @@
+"""What local mode needs of the machine: processes, ports and their guard, the certificate."""

@@ -1,0 +1,322 @@
+"""Endpoints of the SageMaker plane: each a real server process, watched, replaced without a gap, invoked over HTTP.
+
+Runs in the SageMaker plane, one thread for each create or update and one that watches all servers.
+"""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.hosting.deployments import Alarms, Bake, Deployment, RolledBackError, Step, Traffic
+from local.hosting.endpoint_metrics import EndpointMetrics
+from local.api.fidelity import refuse_what_is_not_done
+from local.hosting.fleet import Fleet
+from local.jobs.container import REASON_LIMIT, JobTools
+from local.storage.listing import Listing, list_documents
+from local.mode import ACCOUNT, REGION
+from local.hosting.model_server import LOG_GROUP, ModelServer, ServerFailedError
+from local.hosting.models import EndpointConfigs, Models, arn_of
+from local.storage.objects import DownloadError
+from local.api.shapes import ServiceError, invalid
+from local.storage.store import Document, Store
+
+KIND = "endpoint"
+LISTING = Listing("Endpoints", "EndpointName", "EndpointStatus")
+WATCH_INTERVAL_S = 1.0
+RESTARTS = 3
+RESTART_WINDOW_S = 300.0
+CHOICES = {
+    "TargetModel": "x-amzn-sagemaker-target-model",
+    "TargetVariant": "x-amzn-sagemaker-target-variant",
+    "TargetContainerHostname": "x-amzn-sagemaker-target-container-hostname",
+    "InferenceComponentName": "x-amzn-sagemaker-inference-component",
+    "SessionId": "x-amzn-sagemaker-session-id",
+}
+START_ERRORS = (ServerFailedError, DownloadError, Boto3Error, BotoCoreError, ClientError, ServiceError, OSError)
+_numbers = itertools.count(1)
+
+
+class Endpoints:
+    """CreateEndpoint and its siblings, and InvokeEndpoint."""
+
+    def __init__(
+        self, store: Store, configs: EndpointConfigs, models: Models, tools: JobTools, alarms: Alarms, metrics: EndpointMetrics
+    ) -> None:
+        """Continue from `store`: endpoints of an earlier plane are started again. Careful updates heed `alarms`."""
+        self._store, self._configs, self._models, self._tools = store, configs, models, tools
+        self._alarms, self._metrics = alarms, metrics
+        self._fleets: dict[str, Fleet] = {}
+        self._shifting: dict[str, Traffic] = {}
+        self._restarts: dict[str, list[float]] = {}
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._bake = Bake(alarms, self._closing)
+        for endpoint in store.all(KIND):
+            if endpoint["EndpointStatus"] in ("Creating", "InService", "Updating", "RollingBack"):
+                self._change(endpoint["EndpointName"], "Creating")
+                self._in_background(self._bring_up, endpoint["EndpointName"], endpoint["EndpointConfigName"])
+            elif endpoint["EndpointStatus"] == "Deleting":
+                store.delete(KIND, endpoint["EndpointName"])
+        self._in_background(self._watch)
+
+    def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """CreateEndpoint: InService once the server answers /ping, else Failed with the reason."""
+        refuse_what_is_not_done("CreateEndpoint", request)
+        name, config = request["EndpointName"], self._configs.describe(request["EndpointConfigName"])
+        now = self._tools.clock()
+        document = {
+            "EndpointName": name,
+            "EndpointArn": arn_of(KIND, name),
+            "EndpointConfigName": config["EndpointConfigName"],
+            "EndpointStatus": "Creating",
+            "CreationTime": now,
+            "LastModifiedTime": now,
+        }
+        if not self._store.create(KIND, name, document):
+            raise invalid(f'Cannot create already existing endpoint "{arn_of(KIND, name)}".')
+        self._in_background(self._bring_up, name, config["EndpointConfigName"])
+        return {"EndpointArn": arn_of(KIND, name)}
+
+    def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """UpdateEndpoint: the new server takes over once it is healthy; until then, and if it never is, the old one answers.
+
+        With a DeploymentConfig it takes over step by step, watched, and gives everything back when an alarm rings.
+        """
+        refuse_what_is_not_done("UpdateEndpoint", request)
+        name, config = request["EndpointName"], self._configs.describe(request["EndpointConfigName"])
+        deployment = self._deployment(request, config)
+        with self._lock:
+            endpoint = self.describe(name)
+            if endpoint["EndpointStatus"] == "Failed":
+                raise invalid(f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is Failed: delete it, then create it again.')
+            if endpoint["EndpointStatus"] != "InService":
+                raise invalid(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}", which is {endpoint["EndpointStatus"]}.')
+            _refuse_serverless_for_instances(endpoint, config)
+            if deployment is not None:
+                _refuse_another_variant(endpoint, config)
+            pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": self._tools.clock()}
+            self._change(name, "Updating", PendingDeploymentSummary=pending, LastDeploymentConfig=request.get("DeploymentConfig"))
+        self._in_background(self._bring_up, name, config["EndpointConfigName"], deployment)
+        return {"EndpointArn": endpoint["EndpointArn"]}
+
+    def describe(self, name: str) -> Document:
+        """DescribeEndpoint."""
+        document = self._store.get(KIND, name)
+        if document is None:
+            raise invalid(f'Could not find endpoint "{arn_of(KIND, name)}".')
+        return document
+
+    def list_endpoints(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListEndpoints."""
+        return list_documents(self._store.all(KIND), request, LISTING)
+
+    def delete(self, name: str) -> None:
+        """DeleteEndpoint; a server that is still starting is ended as soon as it has started."""
+        with self._lock:
+            if self.describe(name)["EndpointStatus"] in ("Creating", "Updating", "RollingBack"):
+                raise invalid(f'Cannot update in-progress endpoint "{arn_of(KIND, name)}".')
+            self._store.delete(KIND, name)
+            fleet = self._fleets.pop(name, None)
+        if fleet is not None:
+            fleet.stop()
+
+    def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """InvokeEndpoint: the server's own answer, or AWS's error for an endpoint or a server that cannot answer."""
+        came = time.monotonic()
+        fleet = self._fleets.get(name)
+        if traffic := self._shifting.get(name):
+            fleet = traffic.choose(fleet)
+        if fleet is None:
+            raise self._not_in_service(name)
+        _refuse_choices(headers, fleet.variant)
+        asked, status = time.monotonic(), 0
+        try:
+            status, answered, content = fleet.invoke(body, headers)
+        except ServiceError as error:
+            status = error.status
+            raise
+        except TimeoutError as error:
+            message = "Your invocation timed out while waiting for a response from container primary."
+            raise self._model_error(name, 0, message, "") from error
+        except OSError as error:
+            raise self._model_error(name, 503, f"The server of endpoint {name} does not answer: {error}", "") from error
+        finally:
+            answered_in = time.monotonic() - asked
+            self._metrics.note(name, fleet.variant, fleet.config_name, status, answered_in, asked - came)
+        if status >= 400:
+            text = content.decode(errors="replace")
+            kind = "client" if status < 500 else "server"
+            raise self._model_error(name, status, f'Received {kind} error ({status}) from primary with message "{text}".', text)
+        kept = {name: value for name, value in answered.items() if name in ("content-type", "x-amzn-sagemaker-custom-attributes")}
+        return 200, {**kept, "x-amzn-invoked-production-variant": fleet.variant}, content
+
+    def close(self) -> None:
+        """End all servers, for the plane's own end; the endpoints stay in the store and come back with the next plane."""
+        self._closing.set()
+        with self._lock:
+            fleets = [*self._fleets.values(), *(traffic.green for traffic in self._shifting.values())]
+            self._fleets.clear()
+        for fleet in fleets:
+            fleet.stop()
+
+    def _deployment(self, request: Mapping[str, Any], config: Document) -> Deployment | None:
+        """The careful way to a config that a request asks for, if it asks for one."""
+        if "DeploymentConfig" not in request:
+            return None
+        deployment = Deployment.parse(request["DeploymentConfig"], config["ProductionVariants"][0].get("InitialInstanceCount", 1))
+        self._alarms.require(deployment.alarms)
+        return deployment
+
+    def _bring_up(self, name: str, config_name: str, deployment: Deployment | None = None) -> None:
+        """Start the server of a config and let it take the endpoint over; whatever goes wrong, the endpoint does not wait for ever."""
+        reason, started = "InternalServerError: the endpoint's thread ended early; the plane's log tells why", time.monotonic()
+        try:
+            fleet = self._new_fleet(name, self._configs.describe(config_name))
+            fleet.start()
+            if deployment is not None:
+                self._shift(name, fleet, deployment, started)
+            self._take_over(name, fleet)
+            reason = ""
+        except RolledBackError as error:
+            reason = f"The update to endpoint config {config_name} was rolled back: {error}"
+        except START_ERRORS as error:
+            reason = str(error) or repr(error)
+        finally:
+            if reason:
+                self._keep_or_fail(name, reason)
+
+    def _shift(self, name: str, fleet: Fleet, deployment: Deployment, started: float) -> None:
+        """Give a healthy fleet more and more of the traffic; raises RolledBackError, after which it gets none and does not run."""
+        traffic = Traffic(fleet)
+        with self._lock:
+            self._shifting[name] = traffic
+        kept = False
+        try:
+            for step in self._bake.steps(deployment, fleet, started):
+                traffic.shift(step.share)
+                self._tell_step(name, fleet, step)
+            kept = True
+        finally:
+            if not kept:
+                with self._lock:
+                    self._shifting.pop(name, None)
+                    self._change(name, "RollingBack")
+                fleet.stop()
+
+    def _tell_step(self, name: str, fleet: Fleet, step: Step) -> None:
+        now, document = self._tools.clock(), self.describe(name)
+        pending = {**document["PendingDeploymentSummary"], "ProductionVariants": [fleet.pending("Baking", step.says, now)]}
+        self._change(name, "Updating", PendingDeploymentSummary=pending)
+
+    def _take_over(self, name: str, fleet: Fleet) -> None:
+        """Let a healthy fleet answer for the endpoint, and end the one before it."""
+        with self._lock:
+            self._shifting.pop(name, None)
+            if self._closing.is_set() or self._store.get(KIND, name) is None:
+                old: Fleet | None = fleet
+            else:
+                old, self._fleets[name] = self._fleets.get(name), fleet
+                changes = {"EndpointConfigName": fleet.config_name, "ProductionVariants": [fleet.summary()]}
+                self._change(name, "InService", FailureReason=None, PendingDeploymentSummary=None, **changes)
+        if old is not None:
+            old.stop()
+
+    def _new_fleet(self, name: str, config: Document) -> Fleet:
+        variant = config["ProductionVariants"][0]
+        model = self._models.describe(variant["ModelName"])
+        folder = self._tools.home / "endpoints" / name / f"{int(self._tools.clock())}-{next(_numbers)}"
+        isolated = bool(model.get("EnableNetworkIsolation", False))
+        tools = self._tools.acting_as(model["ExecutionRoleArn"]) if "ExecutionRoleArn" in model else self._tools
+        return Fleet(ModelServer(tools, name, variant["VariantName"], model["PrimaryContainer"], folder, isolated), config)
+
+    def _keep_or_fail(self, name: str, reason: str) -> None:
+        """After a failed start: the old server goes on in service, with the reason; without one the endpoint has failed."""
+        with self._lock:
+            if self._store.get(KIND, name) is not None and not self._closing.is_set():
+                status = "InService" if name in self._fleets else "Failed"
+                self._change(name, status, FailureReason=reason[:REASON_LIMIT], PendingDeploymentSummary=None)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(WATCH_INTERVAL_S):
+            self.look_after()
+
+    def look_after(self) -> None:
+        """Start servers again that have ended by themselves; after a few times in a row an endpoint has failed."""
+        for name, fleet in list(self._fleets.items()):
+            if not fleet.is_alive():
+                self._restart(name, fleet)
+
+    def _restart(self, name: str, dead: Fleet) -> None:
+        with self._lock:
+            # While it is updated, the new server takes over, or the update's end leaves the dead one to the next look.
+            if self._fleets.get(name) is not dead or self._closing.is_set() or self.describe(name)["EndpointStatus"] != "InService":
+                return
+            del self._fleets[name]
+            tail = dead.log_tail()
+            now = time.monotonic()
+            recent = [at for at in self._restarts.get(name, []) if now - at < RESTART_WINDOW_S]
+            self._restarts[name] = [*recent, now]
+            config = self.describe(name)["EndpointConfigName"]
+            if len(recent) >= RESTARTS:
+                self._change(
+                    name,
+                    "Failed",
+                    FailureReason=f"its server ended {RESTARTS + 1} times within {RESTART_WINDOW_S:.0f} s; its log's end: {tail}",
+                )
+            else:
+                self._change(name, "Updating")
+        dead.stop()
+        if len(recent) < RESTARTS:
+            self._in_background(self._bring_up, name, config)
+
+    def _change(self, name: str, status: str, **members: Any) -> None:
+        self._store.update(KIND, name, EndpointStatus=status, LastModifiedTime=self._tools.clock(), **members)
+
+    def _not_in_service(self, name: str) -> ServiceError:
+        with contextlib.suppress(ServiceError):
+            status = self.describe(name)["EndpointStatus"]
+            return ServiceError("ValidationError", f"Endpoint {name} of account {ACCOUNT} is not InService: it is {status}.")
+        return ServiceError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+
+    def _model_error(self, name: str, status: int, message: str, original: str) -> ServiceError:
+        where = f"See the log group {LOG_GROUP}/{name} in account {ACCOUNT} for more information."
+        stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{LOG_GROUP}/{name}"
+        members = {"OriginalStatusCode": status, "OriginalMessage": original, "LogStreamArn": stream}
+        return ServiceError("ModelError", f"{message} {where}", 424, members)
+
+    def _in_background(self, work: Any, *arguments: Any) -> None:
+        threading.Thread(target=work, args=arguments, daemon=True, name=f"endpoint-{work.__name__}").start()
+
+
+def _refuse_serverless_for_instances(endpoint: Document, config: Document) -> None:
+    """AWS lets a serverless endpoint become one of instances, but not the other way round."""
+    now = endpoint.get("ProductionVariants", [{}])[0]
+    if "ServerlessConfig" in config["ProductionVariants"][0] and "CurrentServerlessConfig" not in now:
+        raise invalid(
+            f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is made of instances, to a serverless one: make a new one.'
+        )
+
+
+def _refuse_another_variant(endpoint: Document, config: Document) -> None:
+    """Traffic is shifted between two fleets of one variant: AWS's guardrails ask for the same name."""
+    old, new = endpoint["ProductionVariants"][0]["VariantName"], config["ProductionVariants"][0]["VariantName"]
+    if old != new:
+        raise invalid(
+            f"With a DeploymentConfig the new endpoint config must have the variant names of the old one: it has {new!r} instead of {old!r}"
+        )
+
+
+def _refuse_choices(headers: Mapping[str, str], variant: str) -> None:
+    """An endpoint here has one model of one variant: a request for another one is refused instead of answered by this one."""
+    for field, header in CHOICES.items():
+        chosen = headers.get(header)
+        if chosen and not (field == "TargetVariant" and chosen == variant):
+            raise ServiceError(
+                "ValidationError", f"{field} {chosen!r} is not done by local mode; this endpoint has the variant {variant!r} alone"
+            )

@@ -1,0 +1,145 @@
+"""The model registry of the SageMaker plane: model package groups, and the model packages that are their versions.
+
+Runs in the SageMaker plane. A version is a document and nothing runs from it: it is Completed at once, as on AWS. Its number is never
+given twice, also after it was deleted. Versions take no tags; what is to be known of one lies in its CustomerMetadataProperties.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.api.fidelity import refuse_what_is_not_done
+from local.storage.listing import Listing, list_documents
+from local.hosting.models import arn_of
+from local.api.shapes import ServiceError, invalid
+from local.storage.store import Document, Store
+
+GROUP = "model-package-group"
+PACKAGE = "model-package"
+MOST_PROPERTIES = 50
+GROUPS = Listing("ModelPackageGroupSummaryList", "ModelPackageGroupName", sort_order="Ascending")
+PACKAGES = Listing("ModelPackageSummaryList", "_order", sort_order="Ascending")
+NO_TAGS = "Tags are not supported in Model Package versions. Please add them to the Model Package Group."
+
+
+class ModelPackages:
+    """CreateModelPackageGroup and CreateModelPackage, and their siblings."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        """Keep groups and versions in `store`."""
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def create_group(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """CreateModelPackageGroup."""
+        refuse_what_is_not_done("CreateModelPackageGroup", request)
+        name, arn = request["ModelPackageGroupName"], arn_of(GROUP, request["ModelPackageGroupName"])
+        given = {key: value for key, value in request.items() if key != "Tags"}
+        made = {"ModelPackageGroupArn": arn, "ModelPackageGroupStatus": "Completed", "CreationTime": self._clock(), "CreatedBy": {}}
+        if not self._store.create(GROUP, name, {**given, **made, "_versions": 0}):
+            raise invalid(f"Model Package Group already exists: {arn}")
+        return {"ModelPackageGroupArn": arn}
+
+    def describe_group(self, name: str) -> Document:
+        """DescribeModelPackageGroup, by name or ARN."""
+        document = self._store.get(GROUP, _last_part(name))
+        if document is None:
+            raise invalid(f"ModelPackageGroup {arn_of(GROUP, _last_part(name))} does not exist.")
+        return document
+
+    def list_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListModelPackageGroups."""
+        groups = [] if request.get("CrossAccountFilterOption") == "CrossAccount" else self._store.all(GROUP)
+        return list_documents(groups, request, GROUPS)
+
+    def delete_group(self, name: str) -> None:
+        """DeleteModelPackageGroup; a group that holds versions is not deleted."""
+        with self._lock:
+            group = self.describe_group(name)
+            if self._versions_of(group["ModelPackageGroupName"]):
+                raise ServiceError("ConflictException", "Model Package Group cannot be deleted because it still contains Model Packages.")
+            self._store.delete(GROUP, group["ModelPackageGroupName"])
+
+    def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """CreateModelPackage: the next version of a group. The same ClientToken again gives the version it has already made."""
+        refuse_what_is_not_done("CreateModelPackage", request)
+        if request.get("Tags"):
+            raise invalid(NO_TAGS)
+        if "ModelPackageGroupName" not in request:
+            raise invalid("ModelPackageGroupName is needed: local mode keeps model packages as versions of a group")
+        with self._lock:
+            group = self.describe_group(request["ModelPackageGroupName"])
+            token = request.get("ClientToken")
+            for version in self._versions_of(group["ModelPackageGroupName"]) if token else ():
+                if version.get("_token") == token:
+                    return {"ModelPackageArn": version["ModelPackageArn"]}
+            return {"ModelPackageArn": self._add_version(group, request)}
+
+    def describe(self, arn: str) -> Document:
+        """DescribeModelPackage: a version has no name of its own, only its ARN."""
+        document = self._store.get(PACKAGE, _last_part(arn, 2).replace("/", "."))
+        if document is None or document["ModelPackageArn"] != arn:
+            raise invalid(f"ModelPackage {arn if arn.startswith('arn:') else arn_of(PACKAGE, arn)} does not exist.")
+        return document
+
+    def list_packages(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListModelPackages: the versions of one group, or of all; unasked, AWS lists packages outside any group: none."""
+        group, kind = request.get("ModelPackageGroupName"), request.get("ModelPackageType", "Unversioned")
+        if group is not None:
+            found = self._versions_of(self.describe_group(group)["ModelPackageGroupName"])
+        else:
+            found = self._store.all(PACKAGE) if kind in ("Versioned", "Both") else []
+        approval = request.get("ModelApprovalStatus")
+        return list_documents([each for each in found if approval in (None, each["ModelApprovalStatus"])], request, PACKAGES)
+
+    def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """UpdateModelPackage: its approval, and what is written beside it."""
+        refuse_what_is_not_done("UpdateModelPackage", request)
+        arn = request["ModelPackageArn"]
+        with self._lock:
+            package = self.describe(arn)
+            properties = {**package.get("CustomerMetadataProperties", {}), **request.get("CustomerMetadataProperties", {})}
+            for name in request.get("CustomerMetadataPropertiesToRemove", ()):
+                properties.pop(name, None)
+            if len(properties) > MOST_PROPERTIES:
+                raise invalid(f"CustomerMetadataProperties would be {len(properties)}; a model package holds at most {MOST_PROPERTIES}")
+            changes = {field: request[field] for field in ("ModelApprovalStatus", "ApprovalDescription") if field in request}
+            changes |= {"CustomerMetadataProperties": properties or None, "LastModifiedTime": self._clock(), "LastModifiedBy": {}}
+            self._store.update(PACKAGE, _last_part(arn, 2).replace("/", "."), **changes)
+        return {"ModelPackageArn": arn}
+
+    def delete(self, arn: str) -> None:
+        """DeleteModelPackage."""
+        with self._lock:
+            self.describe(arn)
+            self._store.delete(PACKAGE, _last_part(arn, 2).replace("/", "."))
+
+    def _add_version(self, group: Document, request: Mapping[str, Any]) -> str:
+        name, number = group["ModelPackageGroupName"], group["_versions"] + 1
+        arn = arn_of(PACKAGE, f"{name}/{number}")
+        document = {
+            **{key: value for key, value in request.items() if key not in ("ClientToken", "Tags")},
+            "ModelPackageGroupName": name,
+            "ModelPackageVersion": number,
+            "ModelPackageArn": arn,
+            "ModelPackageStatus": "Completed",
+            "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+            "ModelApprovalStatus": request.get("ModelApprovalStatus", "PendingManualApproval"),
+            "CreationTime": self._clock(),
+            "CreatedBy": {},
+            "_order": f"{name}/{number:09d}",
+            "_token": request.get("ClientToken"),
+        }
+        self._store.update(GROUP, name, _versions=number)
+        self._store.create(PACKAGE, f"{name}.{number}", document)
+        return arn
+
+    def _versions_of(self, group: str) -> list[Document]:
+        return self._store.all(PACKAGE, lambda each: each["ModelPackageGroupName"] == group)
+
+
+def _last_part(name: str, parts: int = 1) -> str:
+    """What follows the kind in an ARN: a group's name, or a version's `group/number`; a plain name is its own."""
+    return "/".join(name.split("/")[-parts:])

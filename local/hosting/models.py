@@ -1,0 +1,124 @@
+"""Models and endpoint configs of the SageMaker plane: documents that an endpoint is made from.
+
+Runs in the SageMaker plane.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.api.fidelity import refuse_what_is_not_done
+from local.storage.listing import Listing, list_documents
+from local.mode import ACCOUNT, REGION
+from local.api.shapes import invalid
+from local.storage.store import Document, Store
+
+MODEL = "model"
+_GPU_IMAGE = re.compile(r"[-:.](gpu|cu\d+)\b")
+ENDPOINT_CONFIG = "endpoint-config"
+
+
+def arn_of(kind: str, name: str) -> str:
+    """The ARN of a model, endpoint config or endpoint."""
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
+
+
+class Models:
+    """CreateModel and its siblings."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        """Keep models in `store`."""
+        self._store = store
+        self._clock = clock
+
+    def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """CreateModel; the artefact is looked at when an endpoint is made from it, as on AWS."""
+        refuse_what_is_not_done("CreateModel", request)
+        name, arn = request["ModelName"], arn_of(MODEL, request["ModelName"])
+        if not request.get("PrimaryContainer", {}).get("ModelDataUrl"):
+            raise invalid("PrimaryContainer.ModelDataUrl is needed: local mode serves the artefact of a training job, not an image")
+        document = {**_without_tags(request), "ModelArn": arn, "CreationTime": self._clock()}
+        if not self._store.create(MODEL, name, document):
+            raise invalid(f'Cannot create already existing model "{arn}".')
+        return {"ModelArn": arn}
+
+    def describe(self, name: str) -> Document:
+        """DescribeModel."""
+        return _found(self._store.get(MODEL, name), f'Could not find model "{arn_of(MODEL, name)}".')
+
+    def delete(self, name: str) -> None:
+        """DeleteModel."""
+        self.describe(name)
+        self._store.delete(MODEL, name)
+
+    def list_models(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListModels."""
+        return list_documents(self._store.all(MODEL), request, Listing("Models", "ModelName"))
+
+
+class EndpointConfigs:
+    """CreateEndpointConfig and its siblings."""
+
+    def __init__(self, store: Store, models: Models, clock: Callable[[], float] = time.time) -> None:
+        """Keep endpoint configs in `store`; their models have to be in `models`."""
+        self._store = store
+        self._models = models
+        self._clock = clock
+
+    def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """CreateEndpointConfig, with one production variant."""
+        refuse_what_is_not_done("CreateEndpointConfig", request)
+        variants = request["ProductionVariants"]
+        if len(variants) != 1:
+            raise invalid(f"ProductionVariants: {len(variants)} variants are not done by local mode, which does one")
+        refuse_what_is_not_done("ProductionVariant", variants[0], f"ProductionVariants[{variants[0]['VariantName']}].")
+        if "ModelName" not in variants[0]:
+            raise invalid("ProductionVariants: ModelName is needed")
+        _check_capacity(variants[0], self._models.describe(variants[0]["ModelName"]))
+        name, arn = request["EndpointConfigName"], arn_of(ENDPOINT_CONFIG, request["EndpointConfigName"])
+        document = {**_without_tags(request), "EndpointConfigArn": arn, "CreationTime": self._clock()}
+        if not self._store.create(ENDPOINT_CONFIG, name, document):
+            raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
+        return {"EndpointConfigArn": arn}
+
+    def describe(self, name: str) -> Document:
+        """DescribeEndpointConfig."""
+        return _found(self._store.get(ENDPOINT_CONFIG, name), f'Could not find endpoint configuration "{arn_of(ENDPOINT_CONFIG, name)}".')
+
+    def delete(self, name: str) -> None:
+        """DeleteEndpointConfig."""
+        self.describe(name)
+        self._store.delete(ENDPOINT_CONFIG, name)
+
+    def list_configs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListEndpointConfigs."""
+        return list_documents(self._store.all(ENDPOINT_CONFIG), request, Listing("EndpointConfigs", "EndpointConfigName"))
+
+
+def _check_capacity(variant: Mapping[str, Any], model: Document) -> None:
+    """A variant is made of instances or serverless, and serverless has neither GPUs nor network isolation."""
+    serverless = variant.get("ServerlessConfig")
+    if serverless is None:
+        return
+    faults = []
+    if "InstanceType" in variant or "InitialInstanceCount" in variant:
+        faults.append("ServerlessConfig together with InstanceType or InitialInstanceCount: a variant has one of the two")
+    if serverless["MemorySizeInMB"] % 1024:
+        faults.append(f"ServerlessConfig.MemorySizeInMB {serverless['MemorySizeInMB']}: it must be 1024, 2048, 3072, 4096, 5120 or 6144")
+    if model.get("EnableNetworkIsolation"):
+        faults.append(f"Network isolation is not supported for serverless endpoints: the model {model['ModelName']} has it enabled")
+    if _GPU_IMAGE.search(image := model["PrimaryContainer"].get("Image", "")):
+        faults.append(f"serverless endpoints have no GPUs, and {image} is an image for GPUs: serve from the CPU image")
+    if faults:
+        raise invalid(f"ProductionVariants[{variant['VariantName']}]: " + "; ".join(faults))
+
+
+def _found(document: Document | None, message: str) -> Document:
+    if document is None:
+        raise invalid(message)
+    return document
+
+
+def _without_tags(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in request.items() if key != "Tags"}

@@ -1,0 +1,162 @@
+"""Application Auto Scaling for the variants of endpoints: scalable targets and scaling policies are kept and described, nothing scales.
+
+Runs in the SageMaker plane, which answers for this service too: the engine has none. An endpoint here is one process however many
+instances it has, so there is nothing to add; what counts is that the same calls work, and fail, as they do on AWS.
+"""
+
+import hashlib
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.hosting.endpoints import Endpoints
+from local.storage.listing import Listing, list_documents
+from local.mode import ACCOUNT, REGION
+from local.api.shapes import ServiceError, invalid, shaped, validate, without_nulls
+from local.storage.store import Document, Store
+
+SERVICE = "application-autoscaling"
+TARGET_PREFIX = "AnyScaleFrontendService."
+NAMESPACE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
+TARGET, POLICY = "scalable-target", "scaling-policy"
+MOST_RESULTS = 50
+ROLE = (
+    f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
+_RESOURCE = re.compile(r"endpoint/(?P<endpoint>[^/]+)/variant/(?P<variant>[^/]+)")
+
+
+class Scaling:
+    """RegisterScalableTarget, PutScalingPolicy and their siblings."""
+
+    def __init__(self, store: Store, endpoints: Endpoints, clock: Callable[[], float] = time.time) -> None:
+        """Keep targets and policies in `store`; their variants have to be those of `endpoints`."""
+        self._store, self._endpoints, self._clock = store, endpoints, clock
+        self._lock = threading.Lock()
+
+    def call(self, operation: str, request: Any) -> dict[str, Any]:
+        """Check a request, do it, and shape the answer; raises ServiceError."""
+        operations: dict[str, Callable[[dict[str, Any]], Mapping[str, Any] | None]] = {
+            "RegisterScalableTarget": self.register,
+            "DescribeScalableTargets": self.describe_targets,
+            "DeregisterScalableTarget": self.deregister,
+            "PutScalingPolicy": self.put_policy,
+            "DescribeScalingPolicies": self.describe_policies,
+            "DeleteScalingPolicy": self.delete_policy,
+        }
+        validate(operation, request, SERVICE)
+        if operation not in operations:
+            raise invalid(f"{operation} is not done by local mode, which does {', '.join(operations)}")
+        request = without_nulls(request)
+        if request["ServiceNamespace"] != NAMESPACE or request.get("ScalableDimension", DIMENSION) != DIMENSION:
+            raise invalid(f"local mode scales nothing but {NAMESPACE}, {DIMENSION}")
+        if "Tags" in request:
+            raise invalid("Tags of scalable targets are not done by local mode: leave them out. On AWS it works")
+        with self._lock:
+            return shaped(operation, operations[operation](request) or {}, SERVICE)
+
+    def register(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """RegisterScalableTarget: a new one, or other limits for one that there is."""
+        known = self._store.get(TARGET, _key(request["ResourceId"]))
+        limits = {field: request.get(field, (known or {}).get(field)) for field in ("MinCapacity", "MaxCapacity")}
+        if None in limits.values():
+            raise invalid("both MinCapacity and MaxCapacity are needed when a scalable target is registered first")
+        if limits["MinCapacity"] > limits["MaxCapacity"]:
+            raise invalid(f"MinCapacity {limits['MinCapacity']} must be less than or equal to MaxCapacity {limits['MaxCapacity']}")
+        self._require_variant(request["ResourceId"])
+        made = known or {
+            "ServiceNamespace": NAMESPACE,
+            "ResourceId": request["ResourceId"],
+            "ScalableDimension": DIMENSION,
+            "RoleARN": request.get("RoleARN", ROLE),
+            "CreationTime": self._clock(),
+            "ScalableTargetARN": f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/{uuid.uuid4().hex}",
+        }
+        if "SuspendedState" in request:
+            made["SuspendedState"] = request["SuspendedState"]
+        self._put(TARGET, _key(request["ResourceId"]), {**made, **limits})
+        return {"ScalableTargetARN": made["ScalableTargetARN"]}
+
+    def describe_targets(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """DescribeScalableTargets."""
+        wanted = request.get("ResourceIds")
+        found = self._store.all(TARGET, lambda each: wanted is None or each["ResourceId"] in wanted)
+        return _page(found, request, Listing("ScalableTargets", "ResourceId", sort_order="Ascending"))
+
+    def deregister(self, request: Mapping[str, Any]) -> None:
+        """DeregisterScalableTarget; its policies go with it."""
+        if not self._store.delete(TARGET, _key(request["ResourceId"])):
+            raise _not_found("scalable target", request)
+        for policy in self._policies(request["ResourceId"]):
+            self._store.delete(POLICY, _key(policy["ResourceId"], policy["PolicyName"]))
+
+    def put_policy(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """PutScalingPolicy: a new one, or another configuration for one that there is."""
+        if self._store.get(TARGET, _key(request["ResourceId"])) is None:
+            raise _not_found("scalable target", request)
+        key = _key(request["ResourceId"], request["PolicyName"])
+        known = self._store.get(POLICY, key)
+        if known is None and "PolicyType" not in request:
+            raise invalid("PolicyType is needed when a scaling policy is put first")
+        name = f"resource/{NAMESPACE}/{request['ResourceId']}:policyName/{request['PolicyName']}"
+        made = known or {
+            "PolicyARN": f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:scalingPolicy:{uuid.uuid4()}:{name}",
+            "CreationTime": self._clock(),
+        }
+        document = {**made, **request, "Alarms": []}
+        self._put(POLICY, key, document)
+        return {"PolicyARN": document["PolicyARN"], "Alarms": []}
+
+    def describe_policies(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """DescribeScalingPolicies."""
+        names = request.get("PolicyNames")
+        found = [each for each in self._policies(request.get("ResourceId")) if names is None or each["PolicyName"] in names]
+        return _page(found, request, Listing("ScalingPolicies", "PolicyName", sort_order="Ascending"))
+
+    def delete_policy(self, request: Mapping[str, Any]) -> None:
+        """DeleteScalingPolicy."""
+        if not self._store.delete(POLICY, _key(request["ResourceId"], request["PolicyName"])):
+            raise _not_found("scaling policy", request)
+
+    def _policies(self, resource: str | None) -> list[Document]:
+        return self._store.all(POLICY, lambda each: resource in (None, each["ResourceId"]))
+
+    def _require_variant(self, resource: str) -> None:
+        match = _RESOURCE.fullmatch(resource)
+        if match is None:
+            raise invalid(f"Unsupported resource ID {resource!r}: it must be endpoint/<name>/variant/<name>")
+        try:
+            variants = self._endpoints.describe(match["endpoint"]).get("ProductionVariants", ())
+        except ServiceError:
+            variants = ()
+        if match["variant"] not in [each["VariantName"] for each in variants]:
+            raise invalid(f"No SageMaker endpoint variant found for {_where(resource)}")
+
+    def _put(self, kind: str, key: str, document: Document) -> None:
+        if not self._store.create(kind, key, document):
+            self._store.update(kind, key, **document)
+
+
+def _page(found: list[Document], request: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
+    return list_documents(found, {"MaxResults": MOST_RESULTS, **_paging(request)}, listing)
+
+
+def _paging(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: request[field] for field in ("MaxResults", "NextToken") if field in request}
+
+
+def _where(resource: str) -> str:
+    return f"service namespace: {NAMESPACE}, resource ID: {resource}, scalable dimension: {DIMENSION}"
+
+
+def _not_found(what: str, request: Mapping[str, Any]) -> ServiceError:
+    return ServiceError("ObjectNotFoundException", f"No {what} found for {_where(request['ResourceId'])}")
+
+
+def _key(*parts: str) -> str:
+    """A file name for what a resource ID, which has slashes, and a policy's name, which may have anything, stand for."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

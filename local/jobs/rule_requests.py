@@ -1,0 +1,119 @@
+"""What a CreateTrainingJob request may say about Debugger and Profiler, beyond what the model's shapes tell.
+
+Runs in the SageMaker plane. Requests that contradict themselves are refused as AWS refuses them; rules of the user's own, and actions
+that need a mailbox or a telephone, because local mode does not do them.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from local.api.fidelity import refuse_what_is_not_done
+from local.api.shapes import invalid
+
+# What training/rules/names.py has, whose programs judge; a test holds both equal.
+DEBUG_RULES = (
+    "VanishingGradient", "ExplodingTensor", "LossNotDecreasing", "Overfit", "Overtraining", "PoorWeightInitialization", "DeadRelu",
+    "SaturatedActivation", "WeightUpdateRatio", "UnchangedTensor", "TensorVariance", "AllZero", "ClassImbalance", "Confusion",
+    "CheckInputImages", "StalledTrainingRule", "SimilarAcrossRuns",
+)  # fmt: skip
+PROFILER_RULES = (
+    "ProfilerReport", "BatchSize", "CPUBottleneck", "IOBottleneck", "LowGPUUtilization", "GPUMemoryIncrease", "LoadBalancing",
+    "MaxInitializationTime", "StepOutlier", "Dataloader", "OverallSystemUsage", "OverallFrameworkMetrics",
+)  # fmt: skip
+RULES = {"DebugRuleConfigurations": DEBUG_RULES, "ProfilerRuleConfigurations": PROFILER_RULES}
+IMAGE_REPOSITORY = "sagemaker-debugger-rules"
+INTERVALS_MS = (100, 200, 500, 1000, 5000, 60000)
+DEFAULT_INTERVAL_MS = 500
+STOP_TRAINING = "stoptraining"
+_IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/(?P<repository>[^:@]+)(:[\w.-]+|@sha256:[0-9a-f]{64})?")
+
+
+def profiling(request: Mapping[str, Any]) -> bool:
+    """Whether a job with this request, or this document, is profiled."""
+    config = request.get("ProfilerConfig")
+    return config is not None and not config.get("DisableProfiler", False)
+
+
+def check_debugger_request(request: Mapping[str, Any]) -> None:
+    """Raise a ValidationException for a ProfilerConfig or rules that cannot be honoured."""
+    _check_profiler(request)
+    names: list[str] = []
+    for field in RULES:
+        for rule in request.get(field, ()):
+            where = f"{field}[{rule['RuleConfigurationName']}]."
+            refuse_what_is_not_done(field, rule, where)
+            _check_rule(rule, field, where, request["TrainingJobName"])
+            names.append(rule["RuleConfigurationName"])
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise invalid(f"Rule configuration names must be unique within a training job: {twice[0]!r} is given {names.count(twice[0])} times")
+    if request.get("DebugRuleConfigurations") and not request.get("DebugHookConfig"):
+        raise invalid("DebugRuleConfigurations without DebugHookConfig: the rules judge what the hook saves; give both or neither")
+
+
+def _check_profiler(request: Mapping[str, Any]) -> None:
+    config = request.get("ProfilerConfig", {})
+    if request.get("ProfilerRuleConfigurations") and not profiling(request):
+        state = "ProfilerConfig.DisableProfiler is true" if config.get("DisableProfiler") else "there is no ProfilerConfig"
+        raise invalid(
+            f"ProfilerRuleConfigurations are for a job that is profiled, and {state}: leave the rules out, or enable the profiler"
+        )
+    if profiling(request) and not config.get("S3OutputPath"):
+        raise invalid("ProfilerConfig.S3OutputPath is needed unless DisableProfiler is true")
+    interval = config.get("ProfilingIntervalInMilliseconds", DEFAULT_INTERVAL_MS)
+    if interval not in INTERVALS_MS:
+        raise invalid(
+            f"Value '{interval}' at 'profilerConfig.profilingIntervalInMilliseconds' failed to satisfy constraint: "
+            f"Member must be one of [{', '.join(map(str, INTERVALS_MS))}]"
+        )
+
+
+def _check_rule(rule: Mapping[str, Any], field: str, where: str, job: str) -> None:
+    image = _IMAGE.fullmatch(rule["RuleEvaluatorImage"])
+    if image is None or image["repository"] != IMAGE_REPOSITORY:
+        raise invalid(
+            f"{where}RuleEvaluatorImage {rule['RuleEvaluatorImage']!r} is not done by local mode, which evaluates the built-in rules of "
+            f"<account>.dkr.ecr.<region>.amazonaws.com/{IMAGE_REPOSITORY}:latest"
+        )
+    wanted = rule.get("RuleParameters", {}).get("rule_to_invoke")
+    if wanted not in RULES[field]:
+        other = next((name for name, rules in RULES.items() if wanted in rules), None)
+        hint = f": it belongs into {other}" if other else f", which does {', '.join(RULES[field])}"
+        raise invalid(f"{where}RuleParameters.rule_to_invoke {wanted!r} is not done by local mode{hint}")
+    for action in _actions(rule["RuleParameters"].get("action_json", ""), where):
+        _check_action(action, where, job)
+    _check_prefix("training_job_name_prefix", rule["RuleParameters"].get("training_job_name_prefix", ""), where, job)
+
+
+def _actions(text: str, where: str) -> Iterator[Mapping[str, Any]]:
+    """The actions of a rule. The SDK writes the quotes of this JSON with a backslash before each, which is no JSON; both are read."""
+    if not text.strip():
+        return
+    try:
+        parsed = json.loads(text.replace('\\"', '"'))
+    except ValueError as error:
+        raise invalid(f"{where}RuleParameters.action_json is no JSON: {error}") from error
+    for action in parsed if isinstance(parsed, list) else [parsed]:
+        if not isinstance(action, Mapping):
+            raise invalid(f"{where}RuleParameters.action_json holds {action!r}: it has to be an object with a name, or a list of them")
+        parameters = action.get("parameters", {})
+        if not isinstance(parameters, Mapping):
+            raise invalid(f"{where}RuleParameters.action_json has the parameters {parameters!r}: they have to be an object, or left out")
+        yield {**action, **parameters}
+
+
+def _check_action(action: Mapping[str, Any], where: str, job: str) -> None:
+    name = str(action.get("name", "")).lower()
+    if name != STOP_TRAINING:
+        raise invalid(f"{where}RuleParameters.action_json: the action {name!r} is not done by local mode, which does StopTraining")
+    _check_prefix("action_json: training_job_prefix", str(action.get("training_job_prefix", "")), where, job)
+
+
+def _check_prefix(what: str, prefix: str, where: str, job: str) -> None:
+    # smdebug compares an action's in small letters: it lowers the whole text of the action.
+    if not job.lower().startswith(prefix.lower()):
+        raise invalid(
+            f"{where}RuleParameters.{what} {prefix!r} is not done by local mode, where a rule stops its own "
+            f"job: give the beginning of its name, {job!r}, or leave it out"
+        )

@@ -1,0 +1,237 @@
+"""Training jobs of the SageMaker plane: create, describe, list, stop, and the thread that runs each.
+
+Runs in the SageMaker plane. A job's document is its DescribeTrainingJob answer.
+"""
+
+import contextlib
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local.api.fidelity import refuse_what_is_not_done
+from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
+from local.jobs.container import OPT_ML, JobTools, Outcome, usable_cores
+from local.storage.listing import Listing, list_documents
+from local.mode import ACCOUNT, REGION
+from local.storage.objects import is_inside
+from local.jobs.rule_jobs import INTERRUPTED as RULE_INTERRUPTED
+from local.jobs.rule_requests import check_debugger_request
+from local.api.shapes import ServiceError, invalid
+from local.storage.store import Document, Store
+from local.jobs.training_run import TrainingJobRun
+from local.jobs.rule_statuses import DEBUG, PROFILER, ended, first_statuses
+
+KIND = "training-job"
+LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", sort_order="Ascending")
+LEFT_OUT_OF_DOCUMENT = ("Tags",)
+# The model leaves them optional, for jobs that bring an algorithm of AWS or run without instances.
+NEEDED = {
+    "AlgorithmSpecification": ("TrainingImage", "TrainingInputMode"),
+    "ResourceConfig": ("InstanceType", "InstanceCount", "VolumeSizeInGB"),
+}
+log = logging.getLogger("training-jobs")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of a training job while it runs, on the job's own thread: a tuning job of the jobs that it launched."""
+
+    metric: Callable[[str, float], None] = lambda _name, _value: None
+    """Told each metric and its value as soon as the job prints it."""
+
+    ended: Callable[[], None] = lambda: None
+    """Told that the job has ended, when its description says so."""
+
+
+class TrainingJobs:
+    """All training jobs, the running ones each on a thread."""
+
+    def __init__(self, store: Store, tools: JobTools) -> None:
+        """Continue from `store`; a job that was running when an earlier plane ended is marked Failed, for its process is gone."""
+        self._store = store
+        self._tools = tools
+        self._jobs = JobThreads()
+        for job in store.all(KIND):
+            if job["TrainingJobStatus"] in RUNNING:
+                self._end(job["TrainingJobName"], Outcome("Failed", INTERRUPTED))
+            for field in (DEBUG, PROFILER):
+                if (statuses := ended(job.get(field, ()), RULE_INTERRUPTED, tools.clock())) != job.get(field, []):
+                    self._report_rules(job["TrainingJobName"], field, statuses)
+
+    def create(
+        self, request: Mapping[str, Any], threads: int | None = None, listener: Listener | None = None, **members: Any
+    ) -> dict[str, Any]:
+        """CreateTrainingJob; `members` (such as TuningJobArn) are added to the document, `threads` is the job's share of cores."""
+        listener = listener or Listener()
+        check_training_request(request)
+        self.check_quota(request)
+        tools = self._tools.acting_as(request["RoleArn"])
+        name = request["TrainingJobName"]
+        now = self._tools.clock()
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}"
+        document = {
+            **{key: value for key, value in request.items() if key not in LEFT_OUT_OF_DOCUMENT},
+            **members,
+            **first_statuses(request, now),
+            "TrainingJobArn": arn,
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [],
+            "CreationTime": now,
+            "LastModifiedTime": now,
+        }
+        with self._jobs.lock:
+            if not self._store.create(KIND, name, document):
+                raise ServiceError(
+                    "ResourceInUse",
+                    "Training job names must be unique within an AWS account and region, and a training job with this name "
+                    f"already exists ({arn})",
+                )
+            run = TrainingJobRun(
+                tools,
+                document,
+                threads or usable_cores(),
+                lambda status, message: self._report(name, status, message),
+                lambda field, statuses: self._report_rules(name, field, statuses),
+                lambda rule, details: self._stop_for(name, rule, details),
+                listener.metric,
+            )
+            self._jobs.start(name, run, lambda _name, outcome: self._end_and_tell(name, outcome, listener))
+        return {"TrainingJobArn": arn}
+
+    def check_quota(self, request: Mapping[str, Any], jobs: int = 1) -> None:
+        """Raise ResourceLimitExceeded where it is rehearsed that the account may not run so many jobs of this kind at a time."""
+        machines = request["ResourceConfig"]
+        self._tools.rehearsal.check_quota("training", machines["InstanceType"], jobs * machines["InstanceCount"])
+
+    def describe(self, name: str) -> Document:
+        """The job's document; AWS answers a missing one with a ValidationException."""
+        document = self._store.get(KIND, name)
+        if document is None:
+            raise invalid("Requested resource not found.")
+        return document
+
+    def list_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """ListTrainingJobs."""
+        return list_documents(self._store.all(KIND), request, LISTING)
+
+    def documents(self, where: Callable[[Document], bool]) -> list[Document]:
+        """The documents of the jobs that `where` is true of, with the plane's own members."""
+        return self._store.all(KIND, where)
+
+    def stop(self, name: str) -> None:
+        """StopTrainingJob: an error, as on AWS, for a job that has ended."""
+        self.describe(name)
+        changes = {"TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping", "LastModifiedTime": self._tools.clock()}
+        if not self._store.update_if(KIND, name, "TrainingJobStatus", RUNNING, **changes):
+            raise invalid(f"The request was rejected because the training job is in status {self.describe(name)['TrainingJobStatus']}.")
+        self._jobs.stop(name)
+
+    def wait(self, name: str, timeout_s: float | None = None) -> Document:
+        """Wait for the job's end; returns its document."""
+        self._jobs.wait(name, timeout_s)
+        return self.describe(name)
+
+    def stop_all(self, timeout_s: float) -> None:
+        """End every running job, for the plane's own end."""
+        self._jobs.stop_all(timeout_s)
+
+    def _report(self, name: str, status: str, message: str) -> None:
+        """Move to a secondary status, ending the one before."""
+        now = self._tools.clock()
+        job = self.describe(name)
+        transitions = job["SecondaryStatusTransitions"]
+        if transitions:
+            transitions[-1]["EndTime"] = now
+        transitions.append({"Status": status, "StartTime": now, "StatusMessage": message})
+        started = {"TrainingStartTime": now} if status == "Downloading" else {}
+        self._store.update(KIND, name, SecondaryStatus=status, SecondaryStatusTransitions=transitions, LastModifiedTime=now, **started)
+
+    def _report_rules(self, name: str, field: str, statuses: list[Document]) -> None:
+        self._store.update(KIND, name, **{field: statuses}, LastModifiedTime=self._tools.clock())
+
+    def _stop_for(self, name: str, rule: str, details: str) -> None:
+        """The action StopTraining: a rule stops its job, unless that has ended meanwhile."""
+        log.info("the training job %s is stopped by its rule %s: %s", name, rule, details)
+        with contextlib.suppress(ServiceError):
+            self.stop(name)
+
+    def _end_and_tell(self, name: str, outcome: Outcome, listener: Listener) -> None:
+        try:
+            self._end(name, outcome)
+        finally:
+            listener.ended()
+
+    def _end(self, name: str, outcome: Outcome) -> None:
+        secondary = "MaxRuntimeExceeded" if outcome.reason == "MaxRuntimeExceeded" else outcome.status
+        self._report(name, secondary, outcome.reason or f"Training job {outcome.status.lower()}")
+        now = self._tools.clock()
+        seconds = math.ceil(now - self.describe(name).get("TrainingStartTime", now))
+        metrics = [
+            {"MetricName": key, "Value": value, "Timestamp": at} for key, (value, at) in outcome.metrics.items() if math.isfinite(value)
+        ]
+        self._store.update(
+            KIND, name,
+            TrainingJobStatus=outcome.status,
+            FailureReason=outcome.reason if outcome.status == "Failed" else None,
+            ModelArtifacts={"S3ModelArtifacts": outcome.artefact} if outcome.artefact else None,
+            FinalMetricDataList=metrics or None,
+            TrainingEndTime=now,
+            TrainingTimeInSeconds=seconds,
+            BillableTimeInSeconds=seconds,
+        )  # fmt: skip
+
+
+def check_training_request(request: Mapping[str, Any], where: str = "", operation: str = "CreateTrainingJob") -> None:
+    """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, channels, regular expressions."""
+    if operation == "CreateTrainingJob":
+        refuse_what_is_not_done(operation, request)
+        check_debugger_request(request)
+    for field, parts in NEEDED.items():
+        if missing := [part for part in parts if request.get(field, {}).get(part) is None]:
+            raise invalid(f"{where}{field}.{missing[0]} is needed to run a training job")
+    _check_spot(request, where)
+    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise invalid(f"{where}InputDataConfig names the channel {twice[0]!r} twice; channel names must be unique")
+    for channel in request.get("InputDataConfig", ()):
+        refuse_what_is_not_done("Channel", channel, f"{where}InputDataConfig[{channel['ChannelName']}].")
+        if "S3DataSource" not in channel["DataSource"]:
+            raise invalid(f"{where}InputDataConfig[{channel['ChannelName']}].DataSource has no S3DataSource")
+    _check_metrics(request, where)
+    _check_paths(request, where)
+
+
+def _check_spot(request: Mapping[str, Any], where: str) -> None:
+    """Spot training needs checkpoints (here), and a MaxWaitTimeInSeconds (on AWS), which is for spot training alone."""
+    spot, condition = request.get("EnableManagedSpotTraining"), request.get("StoppingCondition", {})
+    if spot and not request.get("CheckpointConfig"):
+        raise invalid(
+            f"{where}EnableManagedSpotTraining without CheckpointConfig is not done by local mode: leave it out, or give checkpoints"
+        )
+    wait, runtime = condition.get("MaxWaitTimeInSeconds"), condition.get("MaxRuntimeInSeconds", 0)
+    if spot and (wait is None or wait < runtime):
+        raise invalid(f"{where}MaxWaitTimeInSeconds {wait} must be present and be greater than or equal to MaxRuntimeInSeconds {runtime}")
+    if wait is not None and not spot:
+        raise invalid(f"{where}StoppingCondition.MaxWaitTimeInSeconds {wait} is for EnableManagedSpotTraining alone: leave it out")
+
+
+def _check_metrics(request: Mapping[str, Any], where: str) -> None:
+    for definition in request["AlgorithmSpecification"].get("MetricDefinitions", ()):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise invalid(
+                f"{where}AlgorithmSpecification.MetricDefinitions[{definition['Name']}].Regex is no regular expression: {error}"
+            ) from error
+
+
+def _check_paths(request: Mapping[str, Any], where: str) -> None:
+    """LocalPath of whatever is mirrored has to lie under /opt/ml, the only part of a container that local mode has."""
+    for field in ("CheckpointConfig", "DebugHookConfig", "TensorBoardOutputConfig"):
+        path = request.get(field, {}).get("LocalPath", f"{OPT_ML}/x")
+        if not is_inside(path, [OPT_ML]):
+            raise invalid(f"{where}{field}.LocalPath {path!r} is not done by local mode, which does paths under {OPT_ML}")

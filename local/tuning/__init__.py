@@ -1,0 +1,1 @@
+"""Tuning jobs: search strategies, early stopping, warm start, the training jobs that they launch."""

@@ -1,0 +1,93 @@
+"""What a CreateHyperParameterTuningJob request asks for, checked: the search, who stops jobs early, and how many jobs there may be.
+
+Runs in the SageMaker plane.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local.tuning.early_stopping import Stopper, make_stopper
+from local.api.fidelity import refuse_what_is_not_done
+from local.tuning.search import Search, make_search, read_ranges
+from local.api.shapes import invalid
+from local.jobs.training_jobs import check_training_request
+
+DEFAULT_JOBS = 100
+MOST_JOBS = 750
+MOST_PARALLEL = 100
+"""AWS's default quotas for one tuning job; the parents of a warm start count for the first."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a tuning job goes about its search."""
+
+    search: Search
+    """What is tried next."""
+
+    stopper: Stopper | None
+    """What stops training jobs early; None where nothing does."""
+
+    jobs: int
+    """The most training jobs in all."""
+
+    parallel: int
+    """The most training jobs at a time."""
+
+    seconds: float
+    """The longest that it may take."""
+
+
+def plan_tuning(request: Mapping[str, Any], earlier_jobs: int = 0) -> Plan:
+    """The plan for a request whose parents launched `earlier_jobs`.
+
+    Raises a ValidationException for what local mode does not do and for what contradicts itself.
+    """
+    refuse_what_is_not_done("CreateHyperParameterTuningJob", request)
+    config, definition = request["HyperParameterTuningJobConfig"], request.get("TrainingJobDefinition")
+    if definition is None or "HyperParameterTuningJobObjective" not in config or "ParameterRanges" not in config:
+        raise invalid(
+            "TrainingJobDefinition, HyperParameterTuningJobConfig.HyperParameterTuningJobObjective and .ParameterRanges are all needed"
+        )
+    check_training_request(definition, "TrainingJobDefinition.", "CreateHyperParameterTuningJob")
+    _check_objective(config, definition)
+    search = _search(config, definition, earlier_jobs)
+    stopper = make_stopper(config, definition.get("StaticHyperParameters", {}))
+    limits = config["ResourceLimits"]
+    jobs = _jobs(limits, search.size, earlier_jobs)
+    return Plan(search, stopper, jobs, min(limits["MaxParallelTrainingJobs"], jobs), limits.get("MaxRuntimeInSeconds", math.inf))
+
+
+def _check_objective(config: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    name = config["HyperParameterTuningJobObjective"]["MetricName"]
+    metrics = [each["Name"] for each in definition["AlgorithmSpecification"].get("MetricDefinitions", ())]
+    if name not in metrics:
+        raise invalid(f"The objective metric {name!r} is none of the defined metrics {metrics}")
+
+
+def _search(config: Mapping[str, Any], definition: Mapping[str, Any], earlier_jobs: int) -> Search:
+    """The search over the ranges; where parents were searched with the same seed, a warm start does not try the same again."""
+    ranges = read_ranges(config["ParameterRanges"])
+    if both := sorted({each.name for each in ranges} & set(definition.get("StaticHyperParameters", {}))):
+        raise invalid(f"{both[0]!r} is both in StaticHyperParameters and in ParameterRanges; give it in one of them")
+    minimize = config["HyperParameterTuningJobObjective"]["Type"] == "Minimize"
+    seed = config.get("RandomSeed")
+    return make_search(config["Strategy"], ranges, minimize, None if seed is None else seed + earlier_jobs)
+
+
+def _jobs(limits: Mapping[str, Any], size: int | None, earlier_jobs: int) -> int:
+    """MaxNumberOfTrainingJobs: as given, else as many as a grid has combinations, else DEFAULT_JOBS; parents count against the quota."""
+    given, parallel = limits.get("MaxNumberOfTrainingJobs"), limits["MaxParallelTrainingJobs"]
+    if size is not None and given is not None and given != size:
+        raise invalid(f"ResourceLimits.MaxNumberOfTrainingJobs must be {size}, the number of combinations of this grid, or left out")
+    if given is not None and given < parallel:
+        raise invalid("ResourceLimits.MaxParallelTrainingJobs must not be above MaxNumberOfTrainingJobs")
+    if parallel > MOST_PARALLEL:
+        raise invalid(f"ResourceLimits.MaxParallelTrainingJobs is {parallel}; AWS's quota is {MOST_PARALLEL} at a time")
+    jobs = int(given or size or DEFAULT_JOBS)
+    if jobs + earlier_jobs > MOST_JOBS:
+        parents = f" beside the {earlier_jobs} of its parents" if earlier_jobs else ""
+        raise invalid(f"The tuning job would launch {jobs} training jobs{parents}; AWS's quota is {MOST_JOBS} in all")
+    return jobs

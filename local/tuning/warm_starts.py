@@ -1,0 +1,153 @@
+"""Tuning jobs that start from what earlier ones, their parents, have found: what SageMaker asks of parents, and what is taken over.
+
+Runs in the SageMaker plane. The conditions are those of AWS's page on warm start tuning jobs, and two messages of the service that
+users have reported; where AWS's wording is not public, the sentence is ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from local.tuning.search import Known
+from local.api.shapes import invalid
+from local.storage.store import Document
+from local.tuning.tuning_summaries import ENDED, FINAL, best_of, sign_of
+
+IDENTICAL = "IdenticalDataAndAlgorithm"
+MOST_CHANGES = 10
+STRATEGIES = ("Bayesian", "Random")
+# What the service lets a child's TrainingJobDefinition change, and whatever is not in it must be as it was.
+_CHANGEABLE = (
+    "DefinitionName", "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "StaticHyperParameters", "RoleArn", "ResourceConfig",
+    "StoppingCondition", "VpcConfig", "EnableManagedSpotTraining", "CheckpointConfig",
+)  # fmt: skip
+_SUBMITTED = "sagemaker_submit_directory"
+_KINDS = {"ContinuousParameterRanges": "continuous", "IntegerParameterRanges": "integer", "CategoricalParameterRanges": "categorical"}
+
+
+def parent_names(request: Mapping[str, Any]) -> list[str]:
+    """The parents that a request names."""
+    parents = request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ())
+    return [str(parent.get("HyperParameterTuningJobName", "")) for parent in parents]
+
+
+def check_warm_start(request: Mapping[str, Any], parents: Mapping[str, Document | None]) -> None:
+    """Raise a ValidationException where `parents`, by name and None where there is none, are not what `request` may start from."""
+    names = parent_names(request)
+    strategy = request["HyperParameterTuningJobConfig"]["Strategy"]
+    if strategy not in STRATEGIES:
+        raise invalid(f"WarmStartConfig is for the strategies {' and '.join(STRATEGIES)}, got {strategy!r}: leave it out")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise invalid(f"WarmStartConfig names the parent tuning job {twice[0]!r} twice; name each once")
+    for name in names:
+        parent = parents.get(name)
+        if parent is None:
+            raise invalid(f"WarmStartConfig: there is no parent tuning job with the name {name!r}")
+        if parent["HyperParameterTuningJobStatus"] not in ENDED:
+            raise invalid(
+                f"WarmStartConfig: the parent tuning job {name} is {parent['HyperParameterTuningJobStatus']}; "
+                f"a parent has to be {', '.join(ENDED[:-1])} or {ENDED[-1]}"
+            )
+        _check_same_search(request, parent)
+        _check_same_definition(request, parent)
+        if request["WarmStartConfig"]["WarmStartType"] == IDENTICAL:
+            _check_identical(request, parent)
+
+
+def knowledge(jobs: Sequence[Document], summaries: Sequence[Mapping[str, Any]]) -> Known:
+    """What a parent's training jobs have found: the whole of their hyperparameters, for what was tuned may be static now and vice versa."""
+    hyperparameters = {job["TrainingJobName"]: job["HyperParameters"] for job in jobs}
+    return [(hyperparameters[each["TrainingJobName"]], float(each[FINAL]["Value"])) for each in summaries if FINAL in each]
+
+
+def overall_best(tuning: Mapping[str, Any], best: Mapping[str, Any] | None, parents: Sequence[Document]) -> dict[str, Any] | None:
+    """OverallBestTrainingJob: the best of the tuning job's and its parents' best jobs, told only where data and algorithm are identical."""
+    if tuning.get("WarmStartConfig", {}).get("WarmStartType") != IDENTICAL:
+        return None
+    mine = {"HyperParameterTuningJobName": tuning["HyperParameterTuningJobName"], "BestTrainingJob": best}
+    named = [
+        {**each["BestTrainingJob"], "TuningJobName": each["HyperParameterTuningJobName"]}
+        for each in (mine, *parents)
+        if each.get("BestTrainingJob")
+    ]
+    return best_of(named, sign_of(tuning))
+
+
+def _check_same_search(request: Mapping[str, Any], parent: Document) -> None:
+    """The objective, the names of all hyperparameters and the kinds of those that are tuned have to be the parent's."""
+    name = parent["HyperParameterTuningJobName"]
+    here, there = request["HyperParameterTuningJobConfig"], parent["HyperParameterTuningJobConfig"]
+    if (mine := here["HyperParameterTuningJobObjective"]) != (its := there["HyperParameterTuningJobObjective"]):
+        raise invalid(
+            f"WarmStartConfig: the objective must be the same as in the parent tuning job {name}: {mine['Type']} {mine['MetricName']} "
+            f"is not {its['Type']} {its['MetricName']}"
+        )
+    tuned, tuned_there = _kinds(here), _kinds(there)
+    static, static_there = _static(request), _static(parent)
+    if differing := sorted({*tuned, *static} ^ {*tuned_there, *static_there}):
+        raise invalid(
+            "The set of tunable plus static HyperParameter names is not the same across current and parent tuning jobs. Please ensure this "
+            "set is constant when warm starting. Note that previously static HyperParameters can be tuned in warm start jobs and vice "
+            f"versa. (Differing from {name}: {', '.join(differing)})"
+        )
+    for each in sorted(tuned.keys() & tuned_there.keys()):
+        if tuned[each] != tuned_there[each]:
+            raise invalid(
+                f"WarmStartConfig: {each!r} is {tuned[each]}, but {tuned_there[each]} in the parent tuning job {name}; keep its kind"
+            )
+    if (changes := _changes(there, static, static_there)) > MOST_CHANGES:
+        raise invalid(
+            f"WarmStartConfig: {changes} changes against the static hyperparameters of the parent tuning job {name}, but {MOST_CHANGES} "
+            "are allowed: a changed value counts twice, a tuned hyperparameter that is static now once for each of its categorical values"
+        )
+
+
+def _changes(there: Mapping[str, Any], static: Mapping[str, str], static_there: Mapping[str, str]) -> int:
+    categories = {each["Name"]: len(each["Values"]) for each in there["ParameterRanges"].get("CategoricalParameterRanges", ())}
+    changed = [name for name, value in static.items() if name in static_there and value != static_there[name]]
+    fixed = [name for name in static if name not in static_there]
+    return 2 * len(changed) + sum(categories.get(name, 1) for name in fixed)
+
+
+def _check_same_definition(request: Mapping[str, Any], parent: Document) -> None:
+    here, there = request["TrainingJobDefinition"], parent["TrainingJobDefinition"]
+    fixed = {*here, *there} - set(_CHANGEABLE)
+    if changed := sorted(field for field in fixed if here.get(field) != there.get(field)):
+        allowed = ", ".join(field[:1].lower() + field[1:] for field in _CHANGEABLE[1:])
+        raise invalid(
+            f"Only the following fields in TrainingJobDefinition are allowed to change: [{allowed}]. "
+            f"(Changed against the parent {parent['HyperParameterTuningJobName']}: {', '.join(changed)})"
+        )
+
+
+def _check_identical(request: Mapping[str, Any], parent: Document) -> None:
+    """IdenticalDataAndAlgorithm: the image and the data of the parent; the program may be a newer one, as AWS allows of small changes."""
+    name = parent["HyperParameterTuningJobName"]
+    images = [each["TrainingJobDefinition"]["AlgorithmSpecification"]["TrainingImage"] for each in (request, parent)]
+    if images[0] != images[1]:
+        raise invalid(
+            f"WarmStartType {IDENTICAL}: the training image {images[0]} is not that of the parent tuning job {name}, {images[1]}; "
+            "use TransferLearning where the algorithm has changed"
+        )
+    data, data_there = _data(request), _data(parent)
+    if differing := sorted(channel for channel in {*data, *data_there} if data.get(channel) != data_there.get(channel)):
+        raise invalid(
+            f"WarmStartType {IDENTICAL}: the channel {differing[0]!r} is {data.get(differing[0])}, but {data_there.get(differing[0])} in "
+            f"the parent tuning job {name}; use TransferLearning where the data has changed"
+        )
+
+
+def _data(tuning: Mapping[str, Any]) -> dict[str, str]:
+    """Where each channel's data lies, without the channel that brings the program."""
+    program = _static(tuning).get(_SUBMITTED, "")
+    channels = tuning["TrainingJobDefinition"].get("InputDataConfig", ())
+    places = {channel["ChannelName"]: str(channel["DataSource"]["S3DataSource"]["S3Uri"]) for channel in channels}
+    return {name: uri for name, uri in places.items() if f"/input/data/{name}/" not in program}
+
+
+def _static(tuning: Mapping[str, Any]) -> dict[str, str]:
+    return dict(tuning["TrainingJobDefinition"].get("StaticHyperParameters", {}))
+
+
+def _kinds(config: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of each tuned hyperparameter."""
+    return {each["Name"]: kind for field, kind in _KINDS.items() for each in config["ParameterRanges"].get(field, ())}
