@@ -1,6 +1,6 @@
 """Everything local mode knows about the inside of ministack, the AWS engine: no other files but those named below have its private names.
 
-Runs in the engine process (`python -m local.engine.process`), which calls `install` before it serves. Each seam is a name of the
+Runs in the engine process (`python -m local.engine`), which calls `install` before it serves. Each seam is a name of the
 pinned version listed in SEAMS; a test asserts that all of them exist, so that a new version fails there and not in a demo.
 What is added: SageMaker, by handing calls to the SageMaker plane; the SageMaker integrations of Step Functions with `.sync`;
 and behaviour of AWS that the engine lacks (error classes of Lambda, timeouts and aborts of executions, size limits of the API,

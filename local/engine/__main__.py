@@ -1,6 +1,6 @@
 """The AWS engine's process: ministack with local mode's adapter. Started by `local.mode`; by hand:
 
-WHIPPET_HOME=.local BIND_HOST=127.0.0.1 GATEWAY_PORT=4566 python -m local.engine.process
+WHIPPET_HOME=.local BIND_HOST=127.0.0.1 GATEWAY_PORT=4566 python -m local.engine
 """
 
 import os
