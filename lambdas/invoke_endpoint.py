@@ -2,7 +2,7 @@
 
 Runs in AWS Lambda behind API Gateway. Answers 200 with the endpoint's JSON; where the client or the state of things is at fault, 400, 413,
 415, 502 or 503 with {"error": "<one sentence>"}; nothing that the service says about itself reaches the client. With 503 goes Retry-After,
-in seconds. Where MODEL_PACKAGE_GROUP is set, an endpoint that was deleted while nobody used it is woken: lambdas/wake_endpoint.py.
+in seconds. Where MODEL_PACKAGE_GROUP is set, an endpoint that was deleted while nobody used it is woken: lambdas/aws/endpoint_waking.py.
 """
 
 import base64
@@ -18,9 +18,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
-from lambdas.log import log
-from lambdas.resources import run_of
-from lambdas.wake_endpoint import Alarm, Waking
+from lambdas.aws.log import log
+from lambdas.aws.jobs import run_of
+from lambdas.aws.endpoint_waking import Alarm, Waking
 
 PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
 """What /predict takes; the stack declares the same types binary."""

@@ -18,17 +18,17 @@ from urllib.request import urlopen
 
 import boto3
 
-from lambdas.execution_input import ExecutionInput
-from lambdas.input_values import InvalidExecutionInput
-from lambdas.log import log
-from lambdas.photos import NoUsableData, Photos, count_photos, require_usable
-from lambdas.plan import Plan, Prepared, data_prefix, plan, volume_gb
-from lambdas.prepared import Ingredients, find_prepared
-from lambdas.prices import read_prices
-from lambdas.rule_images import ACCOUNTS as RULE_ACCOUNTS
-from lambdas.rule_images import rules_image
-from lambdas.settings import Settings
-from lambdas.weights import TORCHVISION_RESNET50, stage_weights
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.request.input_values import InvalidExecutionInput
+from lambdas.aws.log import log
+from lambdas.planning.photos import NoUsableData, Photos, count_photos, require_usable
+from lambdas.planning.plan import Plan, Prepared, data_prefix, plan, volume_gb
+from lambdas.planning.prepared_dataset import Ingredients, find_prepared
+from lambdas.planning.prices import read_prices
+from lambdas.planning.rule_images import ACCOUNTS as RULE_ACCOUNTS
+from lambdas.planning.rule_images import rules_image
+from lambdas.planning.settings import Settings
+from lambdas.planning.weights import TORCHVISION_RESNET50, stage_weights
 
 MOST_VOLUME_GB = 16_384
 """Largest disk that SageMaker gives a job."""
@@ -93,7 +93,7 @@ def require_room(photos: Photos) -> None:
 
 def open_url(url: str) -> IO[bytes]:
     """The body behind an https address, to be read as it arrives."""
-    return urlopen(url, timeout=60)  # type: ignore[no-any-return]  # noqa: S310 - the one address is a constant of lambdas.weights
+    return urlopen(url, timeout=60)  # type: ignore[no-any-return]  # noqa: S310 - the one address is a constant of lambdas.planning.weights
 
 
 @cache

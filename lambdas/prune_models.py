@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lambdas.clients import FAULTS, client, is_absent, message_of
-from lambdas.endpoint import InUse, in_use, models_of
-from lambdas.executions import running
-from lambdas.log import log
-from lambdas.resources import ENDPOINT_CONFIG, MODEL, Kind, end, is_ours, listed, run_of
+from lambdas.aws.clients import FAULTS, client, is_absent, message_of
+from lambdas.aws.endpoint import InUse, in_use, models_of
+from lambdas.aws.executions import running
+from lambdas.aws.log import log
+from lambdas.aws.jobs import ENDPOINT_CONFIG, MODEL, Kind, end, is_ours, listed, run_of
 
 Answer = dict[str, list[str]]
 

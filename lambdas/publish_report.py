@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from lambdas.bill import bill_of
-from lambdas.clients import client
-from lambdas.log import log
-from lambdas.prices import read_prices
+from lambdas.planning.bill import bill_of
+from lambdas.aws.clients import client
+from lambdas.aws.log import log
+from lambdas.planning.prices import read_prices
 
 SCHEMA_VERSION = 1
 

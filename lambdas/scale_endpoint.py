@@ -22,10 +22,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.clients import client, is_absent
-from lambdas.endpoint import VARIANT, Endpoint, describe_config, look_at_endpoint
-from lambdas.log import log
-from lambdas.resources import run_of, tags_of
+from lambdas.aws.clients import client, is_absent
+from lambdas.aws.endpoint import VARIANT, Endpoint, describe_config, look_at_endpoint
+from lambdas.aws.log import log
+from lambdas.aws.jobs import run_of, tags_of
 
 POLICY = "invocations-per-instance"
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lambdas.log import log
+from lambdas.aws.log import log
 
 PAGE = Path(__file__).with_name("page.html")
 

@@ -1,7 +1,7 @@
 """StopIdleEndpoint: deletes the endpoint once nobody has asked it anything for a while, since its machines cost by the hour.
 
 Runs in AWS Lambda, on a schedule, with any event; PROJECT and IDLE_HOURS stand in its environment. The endpoint config and the model stay,
-and cost nothing: the next request to the API wakes the endpoint with them (lambdas/wake_endpoint.py), within some minutes.
+and cost nothing: the next request to the API wakes the endpoint with them (lambdas/aws/endpoint_waking.py), within some minutes.
 
 Left alone: an endpoint that was created, updated or scaled within those hours (its LastModifiedTime), one that is being changed, one that
 is serverless, and one whose config was never recorded as deployed or is not the newest that was, since nothing would wake it as it was.
@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lambdas.clients import client
-from lambdas.endpoint import VARIANT, Endpoint, look_at_endpoint
-from lambdas.log import log
-from lambdas.registry import newest_deployed
-from lambdas.resources import run_of
+from lambdas.aws.clients import client
+from lambdas.aws.endpoint import VARIANT, Endpoint, look_at_endpoint
+from lambdas.aws.log import log
+from lambdas.aws.model_registry import newest_deployed
+from lambdas.aws.jobs import run_of
 
 FAILED_FOR = timedelta(hours=1)
 """How long a failed endpoint stays: the execution that made it looks after it meanwhile."""

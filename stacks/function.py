@@ -18,6 +18,14 @@ from stacks.permissions import acknowledge, allow, explain, single
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+NOT_SHIPPED = [
+    "*",
+    *("!lambdas", "!lambdas/*/", "!lambdas/**/*.py", "!lambdas/*.html"),
+    *("!training", "!training/__init__.py", "!training/contract", "!training/contract/*.py"),
+    "__pycache__",
+]
+"""Everything but the Lambda functions and the contract that they share with the jobs, as lines of a .gitignore."""
+
 TRACE = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
 
 ANSWERED = "Whoever calls it waits for the answer and sees its errors; dead letters are kept of calls that nobody waits for."
@@ -66,7 +74,7 @@ class Function(Construct):
             architecture=lambda_.Architecture.ARM_64,
             handler=f"lambdas.{module}.handler",
             code=lambda_.Code.from_asset(
-                str(REPOSITORY), exclude=["*", "!lambdas", "!lambdas/*.py", "!lambdas/*.html"], ignore_mode=IgnoreMode.GIT
+                str(REPOSITORY), exclude=NOT_SHIPPED, ignore_mode=IgnoreMode.GIT
             ),
             role=self.role,
             log_group=self.log_group,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lambdas.execution_input import ExecutionInput
+from lambdas.request.execution_input import ExecutionInput
 from local.api.fidelity import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lambdas.execution_input import ExecutionInput
-from training.rules.names import DEBUG_RULES, PROFILER_RULES, default_rules, job_parameters
+from lambdas.request.execution_input import ExecutionInput
+from training.contract.rules import DEBUG_RULES, PROFILER_RULES, default_rules, job_parameters
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "debugger.md").read_text(encoding="utf-8")
 EPOCHS = 20

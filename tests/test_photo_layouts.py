@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cli.terminal.errors import RefusedError
 from cli.photos.photo_folder import read_photo_folder
-from lambdas.photos import NoUsableData, count_photos, require_usable
+from lambdas.planning.photos import NoUsableData, count_photos, require_usable
 from local.storage.objects import DownloadError, relative_name
 from tests.lambdas.fake_s3 import FakeS3
 from tests.training.conftest import save_photo

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.rules.names import FEW_EPOCHS
+from training.contract.rules import FEW_EPOCHS
 
 MIB = 2**20
 BUDGET = 50 * MIB

@@ -13,30 +13,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-from training.contract import (
-    CHANNEL_DATASET,
-    CHANNEL_PHOTOS,
-    CHANNEL_WEIGHTS,
-    CHECKPOINTS_FOLDER,
-    CLASS_WEIGHTS,
-    DEBUG_OUTPUT,
-    DEBUGGER_MODES,
-    EPOCHS,
-    PROFILER_OUTPUT,
-    REPORT,
-    RESUME,
-    RULE_OUTPUT,
-    TRAINABLE,
-)
+from training.contract import CHANNEL_DATASET, CHANNEL_PHOTOS, CHANNEL_WEIGHTS, CHECKPOINTS_FOLDER, CLASS_WEIGHTS, DEBUG_OUTPUT, DEBUGGER_MODES, EPOCHS, PROFILER_OUTPUT, REPORT, RESUME, RULE_OUTPUT, TRAINABLE
 from training.refusal import InputRefusedError
-from training.rules.names import DEBUG_RULES, PROFILER_RULES
+from training.contract.rules import DEBUG_RULES, PROFILER_RULES
 
 BASE = "/opt/ml"
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Which rules judge the job, and how; names and parameters are those of training.rules.names."""
+    """Which rules judge the job, and how; names and parameters are those of training.contract.rules."""
 
     evaluate: tuple[str, ...] | None = None
     """Debugger rules; None means those that suit what is trained."""

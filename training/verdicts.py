@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from training.rules.names import configurations, profiler_configurations
+from training.contract.rules import configurations, profiler_configurations
 from training.rules.status import LONGEST_DETAILS, RuleStatus, could_not_judge, utc_now
 from training.settings import Folders, Hyperparameters
 

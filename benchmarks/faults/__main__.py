@@ -5,7 +5,7 @@ Runs on any machine with at least two cores; trainings are real, by the job's ow
     python -m benchmarks.faults chess flowers5.zip dogs20.zip [--seeds 100]
 
 A fault is found when every rule that is named for it finds an issue. A healthy training raises a false alarm when any of the default rules,
-debugger's or profiler's, finds one. The rules get what our jobs pass them, see training.rules.names.
+debugger's or profiler's, finds one. The rules get what our jobs pass them, see training.contract.rules.
 """
 
 import argparse

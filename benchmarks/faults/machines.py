@@ -16,7 +16,7 @@ from benchmarks.faults.recorded import Judged
 from training.profiler.analyse import analyse
 from training.profiler.sampler import MetricsFile, Row
 from training.profiler.timeline import Timeline
-from training.rules.names import profiler_configurations
+from training.contract.rules import profiler_configurations
 
 INTERVAL = 0.5
 NODE = "algo-1"

@@ -29,7 +29,7 @@ from training.loop import Training
 from training.memory import Parts
 from training.preprocessing import Preprocessing
 from training.rules.judge import judge
-from training.rules.names import configurations, default_rules
+from training.contract.rules import configurations, default_rules
 from training.settings import Hyperparameters
 
 WIDTH = 64

@@ -17,7 +17,7 @@ from training.profiler.analyse import analyse
 from training.profiler.profiler import start_profiler
 from training.refusal import InputRefusedError
 from training.rules.judge import judge
-from training.rules.names import configurations, profiler_configurations
+from training.contract.rules import configurations, profiler_configurations
 from training.rules.status import RuleStatus
 from training.settings import Folders, Rules
 

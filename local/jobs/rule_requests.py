@@ -12,7 +12,7 @@ from typing import Any
 from local.api.fidelity import refuse_what_is_not_done
 from local.api.shapes import invalid
 
-# What training/rules/names.py has, whose programs judge; a test holds both equal.
+# What training/contract/rules.py has, whose programs judge; a test holds both equal.
 DEBUG_RULES = (
     "VanishingGradient", "ExplodingTensor", "LossNotDecreasing", "Overfit", "Overtraining", "PoorWeightInitialization", "DeadRelu",
     "SaturatedActivation", "WeightUpdateRatio", "UnchangedTensor", "TensorVariance", "AllZero", "ClassImbalance", "Confusion",

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from cli.executions.assessment import print_accuracy, say_kept_back, unobjected
 from cli.executions.execution import Execution, read_execution
-from lambdas.comparison import Comparison
-from lambdas.evaluation import Evaluation
-from lambdas.gate import Gate, against_champion, floor
-from lambdas.paired import Pairs
+from lambdas.assessment.comparison import Comparison
+from lambdas.assessment.evaluation import Evaluation
+from lambdas.assessment.gate import Gate, against_champion, floor
+from lambdas.assessment.paired_accuracy import Pairs
 from tests.cli.executions import CHAMPION, KEPT_BACK, OUTPUT, REASON, FakeServices, Moment
 from tests.cli.fakes import ARN, FakeMachine, target
 

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from lambdas.run_names import run_name, tuning_job_prefix
+from lambdas.aws.run_names import run_name, tuning_job_prefix
 from tests.end_to_end.conftest import Demo, call, post
 from tests.local.conftest import archive, training_fields, wait_until
 

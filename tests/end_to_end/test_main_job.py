@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cli.deploy import cdk_command_line
-from lambdas.rules import PROFILER_RULES, default_rules
+from training.contract.rules import PROFILER_RULES, default_rules
 from tests.end_to_end.conftest import CLASSES, PHOTOS_A_CLASS, Demo, call, post, run
 from tests.end_to_end.exercises import verdicts
 

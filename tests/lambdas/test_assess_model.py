@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.assess_model import assess
-from lambdas.registration import accepted
+from lambdas.assessment.registry_metadata import accepted
 from tests.lambdas.fake_registry import ARN, GROUP, FakeRegistry
 from tests.lambdas.fake_s3 import FakeS3, error
 from tests.lambdas.reports import HASHES, evaluation, folder_of, key, predictions, written

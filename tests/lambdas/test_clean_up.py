@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from lambdas.clean_up import clean_up
-from lambdas.run_names import run_name
+from lambdas.aws.run_names import run_name
 from tests.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault
 
 TUNING_JOB = "whippet-261122160000-000000aa"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.comparison import Comparison, Predictions, compare, read_predictions
-from lambdas.documents import MOST_BYTES, DocumentError
-from lambdas.paired import Pairs
+from lambdas.assessment.comparison import Comparison, Predictions, compare, read_predictions
+from lambdas.assessment.report_files import MOST_BYTES, DocumentError
+from lambdas.assessment.paired_accuracy import Pairs
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.reports import CLASSES, folder_of, key, predictions, written
 

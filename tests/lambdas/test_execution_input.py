@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambdas.deployment_input import Deployment, Gate
-from lambdas.execution_input import ExecutionInput
-from lambdas.input_values import InvalidExecutionInput
-from lambdas.instance_types import ARM_FAMILY, FOREIGN_FAMILY, SUPPORTED, UNPROCESSED_FAMILY, gpus, processors, uses_gpu
-from lambdas.rules import default_rules
-from lambdas.tuning_input import Completion, Tuning
+from lambdas.request.deployment import Deployment, Gate
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.request.input_values import InvalidExecutionInput
+from lambdas.request.instance_types import ARM_FAMILY, FOREIGN_FAMILY, SUPPORTED, UNPROCESSED_FAMILY, gpus, processors, uses_gpu
+from training.contract.rules import default_rules
+from lambdas.request.tuning import Completion, Tuning
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

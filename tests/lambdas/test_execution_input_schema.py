@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from lambdas.execution_input import ExecutionInput
-from lambdas.execution_input_schema import schema, written
-from lambdas.input_values import InvalidExecutionInput
-from lambdas.rules_input import Rules
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.request.execution_input_schema import schema, written
+from lambdas.request.input_values import InvalidExecutionInput
+from lambdas.request.rules import Rules
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 EXAMPLES = re.findall(r"```json\n(.*?)```", (DOCS / "execution-input.md").read_text(encoding="utf-8"), flags=re.DOTALL)[:-1]
@@ -53,7 +53,7 @@ def is_parsed(document: Any) -> bool:
 
 def test_the_file_is_what_the_fields_make() -> None:
     found = (DOCS / "execution-input.schema.json").read_text(encoding="utf-8")
-    assert found == written(), "write it anew: python -m lambdas.execution_input_schema > docs/execution-input.schema.json"
+    assert found == written(), "write it anew: python -m lambdas.request.execution_input_schema > docs/execution-input.schema.json"
 
 
 def test_it_is_a_schema() -> None:

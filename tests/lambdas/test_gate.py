@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from lambdas.comparison import Comparison
-from lambdas.evaluation import Evaluation, read_evaluation
-from lambdas.gate import MOST_CLASSES, Gate, against_champion, floor, sentence
-from lambdas.paired import Pairs
+from lambdas.assessment.comparison import Comparison
+from lambdas.assessment.evaluation import Evaluation, read_evaluation
+from lambdas.assessment.gate import MOST_CLASSES, Gate, against_champion, floor, sentence
+from lambdas.assessment.paired_accuracy import Pairs
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.reports import evaluation, folder_of, written
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.log import MOST_CHARACTERS, log
+from lambdas.aws.log import MOST_CHARACTERS, log
 
 
 def line_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 
-from lambdas.paired import Pairs
+from lambdas.assessment.paired_accuracy import Pairs
 
 
 def pairs(photos: int, gained: int, lost: int) -> Pairs:

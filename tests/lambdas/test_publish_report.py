@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.bill import WITHOUT, bill_of
+from lambdas.planning.bill import WITHOUT, bill_of
 from lambdas.publish_report import publish
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.fake_sagemaker import NOW, OTHER_RUN, RUN, FakeSageMaker

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.executions import Execution
+from lambdas.aws.executions import Execution
 from lambdas.reap_execution import executions_of, reap
 from lambdas.scale_endpoint import register, scalable_target
 from tests.lambdas.fake_sagemaker import NOW, PROJECT, FakeAutoscaling, FakeSageMaker, FakeStepFunctions, fault

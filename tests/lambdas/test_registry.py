@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.registry import MOST_WAIT, deployed_packages, newest_deployed, newest_package
+from lambdas.aws.model_registry import MOST_WAIT, deployed_packages, newest_deployed, newest_package
 from tests.lambdas.fake_registry import FIRST, GROUP, FakeRegistry
 
 

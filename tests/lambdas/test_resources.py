@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.clients import is_absent, message_of
-from lambdas.endpoint import in_use
-from lambdas.resources import TRAINING_JOB, is_ours, listed, run_of, tuning_job_prefix, tuning_jobs_of
-from lambdas.run_names import run_name
+from lambdas.aws.clients import is_absent, message_of
+from lambdas.aws.endpoint import in_use
+from lambdas.aws.jobs import TRAINING_JOB, is_ours, listed, run_of, tuning_job_prefix, tuning_jobs_of
+from lambdas.aws.run_names import run_name
 from tests.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault, invalid
 
 PROJECTS = st.from_regex(r"[a-z](-?[a-z0-9]){0,14}", fullmatch=True)

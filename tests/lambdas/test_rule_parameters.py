@@ -7,10 +7,10 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from lambdas import rule_parameters
-from lambdas.input_values import InvalidExecutionInput
-from lambdas.rules import DEBUG_RULES, INVOKED, PROFILER_RULES, job_parameters
-from lambdas.rules_input import Rules
+from lambdas.request import rule_parameters
+from lambdas.request.input_values import InvalidExecutionInput
+from training.contract.rules import DEBUG_RULES, INVOKED, PROFILER_RULES, job_parameters
+from lambdas.request.rules import Rules
 from training.profiler.rules import profiler_report
 from training.rules import builtin, loss_not_decreasing
 from training.rules.builtin import ConfigurationError, build_rule

@@ -1,4 +1,4 @@
-"""The rules of the execution input: our table against the training room's, every refusal, and the JSON that a managed job is asked with."""
+"""The rules of the execution input: every refusal, and the JSON that a managed job is asked with."""
 
 import importlib.util
 import json
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambdas import rule_images, rules
-from lambdas.execution_input import DEBUGGER_MODES, TRAINABLE, ExecutionInput
-from lambdas.input_values import InvalidExecutionInput
-from lambdas.rule_configurations import debug_rule_configurations, profiler_rule_configurations, stop_action
-from lambdas.rules_input import LONGEST_HYPERPARAMETER, Rules
-from training.rules import names
+from lambdas.planning import rule_images
+from lambdas.request.execution_input import DEBUGGER_MODES, TRAINABLE, ExecutionInput
+from lambdas.request.input_values import InvalidExecutionInput
+from lambdas.planning.managed_rules import debug_rule_configurations, profiler_rule_configurations, stop_action
+from lambdas.request.rules import LONGEST_HYPERPARAMETER, Rules
+from training.contract import rules
 from training.settings import parse_hyperparameters
 
 IMAGE = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
@@ -26,17 +26,6 @@ JOBS = "whippet-261122160000-0a1b-train-"
 
 def parsed(debugger: str = "embedded", trainable: str = "head", **given: Any) -> Rules:
     return Rules.parse(given, trainable, debugger)
-
-
-def test_our_table_is_the_training_rooms() -> None:
-    assert rules.DEBUG_RULES == names.DEBUG_RULES
-    assert rules.PROFILER_RULES == names.PROFILER_RULES
-    assert rules.INVOKED == names.INVOKED
-    for trainable in TRAINABLE:
-        assert rules.default_rules(trainable) == names.default_rules(trainable)
-    for epochs in (1, 5, 20, 1000):
-        for rule in (*rules.DEBUG_RULES, *rules.PROFILER_RULES):
-            assert rules.job_parameters(rule, epochs) == names.job_parameters(rule, epochs)
 
 
 def test_a_request_has_no_more_rules_than_the_service_takes() -> None:
@@ -259,7 +248,7 @@ def test_a_managed_job_is_judged_with_the_same_parameters_as_an_embedded_one() -
     for trainable in TRAINABLE:
         asked = parsed("managed", trainable, parameters=theirs)
         made = [*debug_rule_configurations(asked, 5, IMAGE, JOBS), *profiler_rule_configurations(asked, 5, IMAGE)]
-        embedded = [*names.configurations(trainable, 5, parameters=theirs), *names.profiler_configurations(5, theirs)]
+        embedded = [*rules.configurations(trainable, 5, parameters=theirs), *rules.profiler_configurations(5, theirs)]
         managed = {each["RuleConfigurationName"]: each["RuleParameters"] for each in made}
         managed["ProfilerReport"] = {name: value for name, value in managed["ProfilerReport"].items() if name == "rule_to_invoke"}
         assert managed == {each["RuleConfigurationName"]: each["RuleParameters"] for each in embedded}

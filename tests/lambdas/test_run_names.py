@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from lambdas.run_names import run_name, tuning_job_prefix
+from lambdas.aws.run_names import run_name, tuning_job_prefix
 
 START = datetime(2026, 11, 22, 16, 0, 0, 123_000, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lambdas.verdicts import MOST_DETAILS, verdicts
+from lambdas.assessment.rule_statuses import MOST_DETAILS, verdicts
 from tests.lambdas.fake_s3 import FakeS3, error
 
 FOLDER = "s3://bucket/executions/run/training/job"

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from lambdas.invoke_endpoint import predict
-from lambdas.wake_endpoint import Alarm
+from lambdas.aws.endpoint_waking import Alarm
 from tests.lambdas.fake_s3 import error
 from tests.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, arn, fault
 from tests.lambdas.test_invoke_endpoint import FakeRuntime, request

@@ -9,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from lambdas.weights import PART_SIZE, TORCHVISION_RESNET50, Source, WeightsDownloadInterrupted, WeightsUnavailable, stage_weights
+from lambdas.planning.weights import PART_SIZE, TORCHVISION_RESNET50, Source, WeightsDownloadInterrupted, WeightsUnavailable, stage_weights
 from tests.lambdas.fake_s3 import FakeS3, error
 from training.model import WeightsError, load_backbone
 

@@ -10,7 +10,7 @@ from local.jobs.rule_requests import check_debugger_request, profiling
 from local.api.shapes import ServiceError, validate
 from local.jobs.rule_statuses import first_statuses
 from tests.local.conftest import training_fields
-from training.rules import names
+from training.contract import rules
 
 IMAGE = "503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
 AS_THE_SDK_WRITES_IT = '{\\"name\\": \\"stoptraining\\", \\"training_job_prefix\\": \\"Watched\\"}'
@@ -34,8 +34,8 @@ def watched(**fields: Any) -> dict[str, Any]:
 
 
 def test_the_tables_name_the_rules_that_the_programs_judge() -> None:
-    assert set(rule_requests.DEBUG_RULES) == {names.INVOKED.get(rule, rule) for rule in names.DEBUG_RULES}
-    assert set(rule_requests.PROFILER_RULES) == set(names.PROFILER_RULES)
+    assert set(rule_requests.DEBUG_RULES) == {rules.INVOKED.get(rule, rule) for rule in rules.DEBUG_RULES}
+    assert set(rule_requests.PROFILER_RULES) == set(rules.PROFILER_RULES)
 
 
 @pytest.mark.parametrize("action", [AS_THE_SDK_WRITES_IT, '{"name": "StopTraining"}', '[{"name": "stoptraining", "parameters": {}}]', ""])

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lambdas.assess_model import assess
-from lambdas.execution_input import ExecutionInput
-from lambdas.photos import Photos
-from lambdas.plan import Prepared, plan
-from lambdas.settings import Settings
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.planning.photos import Photos
+from lambdas.planning.plan import Prepared, plan
+from lambdas.planning.settings import Settings
 from stacks.state_machine.endpoint import MOST_CHECKS
 from stacks.state_machine.registry import MOST_APPROVAL_LOOKS
 from stacks.state_machine.requests import Security

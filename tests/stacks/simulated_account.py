@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lambdas.resources import run_of
+from lambdas.aws.jobs import run_of
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.reports import HASHES, evaluation, predictions
 

@@ -13,13 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.assess_model import assess
 from lambdas.clean_up import clean_up
-from lambdas.execution_input import ExecutionInput
-from lambdas.photos import Photos
-from lambdas.plan import Prepared, plan
-from lambdas.prices import Prices
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.planning.photos import Photos
+from lambdas.planning.plan import Prepared, plan
+from lambdas.planning.prices import Prices
 from lambdas.prune_models import prune
 from lambdas.publish_report import publish
-from lambdas.resources import run_of
+from lambdas.aws.jobs import run_of
 from lambdas.verify_endpoint import Verification
 from tests.stacks.execution import FUNCTIONS, SUBSTITUTED, Execution, TaskError
 from tests.stacks.fake_sagemaker import PREPARED, SETTINGS

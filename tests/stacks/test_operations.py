@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.endpoint import VARIANT
+from lambdas.aws.endpoint import VARIANT
 from stacks.state_machine.requests import VARIANT as DEPLOYED_VARIANT
 from tests.stacks.conftest import Synthesis
 from tests.stacks.policies import concrete, listed

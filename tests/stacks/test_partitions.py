@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.rule_images import rules_image
+from lambdas.planning.rule_images import rules_image
 from stacks.images import ACCOUNTS
 from tests.stacks.conftest import Synthesis
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lambdas import rule_images
+from lambdas.planning import rule_images
 from stacks.state_machine.definition import definition
 from tests.stacks.conftest import Synthesis
 from tests.stacks.policies import concrete, is_allowed, listed, statements, statements_of

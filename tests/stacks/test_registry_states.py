@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.registry import DEPLOYED, DEPLOYED_AT
+from lambdas.aws.model_registry import DEPLOYED, DEPLOYED_AT
 from stacks.state_machine.registry import APPROVAL_SECONDS, LATER_APPROVAL_SECONDS, MOST_APPROVAL_LOOKS, SHORT_APPROVAL_LOOKS
 from tests.stacks.execution import TaskError
 from tests.stacks.fake_sagemaker import LOOKS, PACKAGE, asked_for, run, verdict

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lambdas.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
+from lambdas.request.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
 from lambdas.invoke_endpoint import PHOTO_TYPES
-from lambdas.prepared import DESCRIPTION
+from lambdas.planning.prepared_dataset import DESCRIPTION
 from stacks.state_machine import hosting_requests
 from stacks import inference_api
 from stacks.state_machine import requests as requests

@@ -33,7 +33,7 @@ def test_it_says_nothing_of_when_and_by_whom(members: list[tarfile.TarInfo]) -> 
 
 def test_it_holds_the_program_and_smdebug(members: list[tarfile.TarInfo]) -> None:
     names = {each.name for each in members}
-    assert {contract.PROGRAM, "training/contract.py", "smdebug/pytorch/hook.py", "smdebug/LICENSE"} <= names
+    assert {contract.PROGRAM, "training/contract/__init__.py", "smdebug/pytorch/hook.py", "smdebug/LICENSE"} <= names
 
 
 def test_it_holds_no_compiled_file_and_no_other_room(members: list[tarfile.TarInfo]) -> None:

@@ -80,10 +80,12 @@ def test_every_handler_can_be_imported_from_its_archive(variation: Callable[[str
     assert done.returncode == 0, done.stderr
 
 
-def test_the_archive_of_the_functions_holds_only_them(synthesis: Synthesis) -> None:
+def test_the_archive_of_the_functions_holds_them_and_the_contract(synthesis: Synthesis) -> None:
     (folder,) = {path.parent for path in synthesis.folder.glob("asset.*/lambdas")}
-    assert {path.name for path in folder.iterdir()} == {"lambdas"}
-    assert {path.suffix for path in (folder / "lambdas").iterdir()} == {".py", ".html"}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    tracked = subprocess.run(["git", "ls-files", "lambdas", "training"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    shipped = ("lambdas/", "training/__init__.py", "training/contract/")
+    assert files == {name for name in tracked.stdout.split() if name.startswith(shipped)}
 
 
 def test_each_function_that_states_call_is_one_file(synthesis: Synthesis) -> None:
@@ -97,7 +99,7 @@ def test_each_function_that_states_call_is_one_file(synthesis: Synthesis) -> Non
 
 
 SET_BY_LAMBDA = {"AWS_REGION"}
-READ_ELSEWHERE = {"prepare_execution": "settings"}
+READ_ELSEWHERE = {"prepare_execution": "planning/settings"}
 """Function -> file that reads its environment, where that is not its own."""
 
 

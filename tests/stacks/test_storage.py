@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 
-from lambdas.prepared import MOST_AGE, PREFIX
+from lambdas.planning.prepared_dataset import MOST_AGE, PREFIX
 from stacks.state_machine.definition import EXECUTION_SECONDS
 from tests.stacks.conftest import Synthesis
 from tests.stacks.policies import concrete, listed

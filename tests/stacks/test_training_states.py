@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lambdas.rules import job_parameters
+from training.contract.rules import job_parameters
 from stacks.state_machine.requests import LONGEST_SPOT_SECONDS, PROFILING_MILLISECONDS
 from stacks.state_machine.training import LATER_LOOK_SECONDS, LOOK_SECONDS, MOST_LOOKS, MOST_RULE_LOOKS, RULE_LOOK_SECONDS, SHORT_LOOKS, TRAINING_SECONDS
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError

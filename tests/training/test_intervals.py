@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.intervals import BUDGET, BYTES_A_REDUCTION, LOSSES_IN_RUN, MOST_ROWS, MOST_SHOWN, Intervals, class_type, intervals
-from training.rules.names import job_parameters
+from training.contract.rules import job_parameters
 
 RESNET_LAST_STAGE = {"reductions": 318, "channels": 18432}
 RESNET = {"reductions": 1620, "channels": 45440}

@@ -25,7 +25,7 @@ from training.prediction import logits
 from training.preprocessing import read_photo
 from training.refusal import write_failure
 from training.report import Report
-from training.rules.names import PROFILER_RULES, default_rules
+from training.contract.rules import PROFILER_RULES, default_rules
 from training.settings import Hyperparameters
 from training.train import device, identity, write_safely
 

@@ -15,7 +15,7 @@ from training.rules.confusion import Confusion
 from training.rules.dead_relu import DeadRelu
 from training.rules.exploding_tensor import ExplodingTensor
 from training.rules.loss_not_decreasing import LossNotDecreasing
-from training.rules.names import INVOKED
+from training.contract.rules import INVOKED
 from training.rules.overfit import Overfit
 from training.rules.overtraining import Overtraining
 from training.rules.poor_weight_initialization import PoorWeightInitialization

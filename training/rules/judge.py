@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from training.rules.builtin import ConfigurationError, build_rule
-from training.rules.names import configurations as job_configurations
+from training.contract.rules import configurations as job_configurations
 from training.rules.saved import has_collections
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.status import LONGEST_DETAILS, RuleStatus, could_not_judge, utc_now

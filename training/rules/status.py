@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from training.rules.names import DEBUG_RULES
+from training.contract.rules import DEBUG_RULES
 
 EVERY_RULE: Sequence[Mapping[str, Any]] = [{"RuleConfigurationName": name} for name in DEBUG_RULES]
 MOST_EVIDENCE = 10

@@ -16,7 +16,7 @@ from training.profiler.analyse import analyse
 from training.profiler.profiler import start_profiler
 from training.profiler.rules.profiler_report import RULES
 from training.profiler.sampling import REPOSITORY
-from training.rules.names import PROFILER_RULES
+from training.contract.rules import PROFILER_RULES
 from training.rules.status import RuleStatus
 
 ALL = [{"RuleConfigurationName": name, "RuleParameters": {"rule_to_invoke": name}} for name in PROFILER_RULES]

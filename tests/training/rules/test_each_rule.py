@@ -12,7 +12,7 @@ from tests.training.rules.recorded import Step, as_json, record, rule
 from training.rules.builtin import RULES
 from training.rules.judge import judge
 from training.rules.loss_not_decreasing import LossNotDecreasing
-from training.rules.names import DEBUG_RULES, INVOKED, job_parameters
+from training.contract.rules import DEBUG_RULES, INVOKED, job_parameters
 from training.rules.status import RuleStatus
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs

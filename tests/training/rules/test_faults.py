@@ -18,7 +18,7 @@ from training.debugger import attach_debugger
 from training.examples import CachedFeatures
 from training.loop import Training, fit, steps_per_epoch
 from training.rules.judge import judge
-from training.rules.names import configurations
+from training.contract.rules import configurations
 from training.settings import Folders, Rules
 
 PHOTOS, EPOCHS = 120, 10

@@ -9,7 +9,7 @@ from tests.training.rules.recorded import record, rule
 from tests.training.rules.test_each_rule import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
 from training.rules.builtin import ConfigurationError, build_rule, stops_training
 from training.rules.judge import Judging, judge
-from training.rules.names import STOP_TRAINING
+from training.contract.rules import STOP_TRAINING
 from training.rules.overfit import Overfit
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.status import RuleStatus, utc_now

@@ -17,7 +17,7 @@ from tests.training.rules.test_each_rule import LOSS, WEIGHT
 from training.hook import Hook, build_hook, modes
 from training.rules import evaluate
 from training.rules.evaluate import Evaluation
-from training.rules.names import STOP_TRAINING
+from training.contract.rules import STOP_TRAINING
 from training.rules.watch import LOG, STATUSES, RuleWatch
 
 RULES = [rule("ExplodingTensor", action_json=STOP_TRAINING), rule("VanishingGradient")]

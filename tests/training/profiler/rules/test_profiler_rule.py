@@ -10,7 +10,7 @@ from training.profiler.rules.cpu_bottleneck import CPUBottleneck
 from training.profiler.rules.low_gpu_utilization import LowGPUUtilization
 from training.profiler.rules.profiler_report import RULES, ProfilerReport, summary
 from training.profiler.rules.profiler_rule import ParameterError, judged, nearest, windows
-from training.rules.names import PROFILER_RULES
+from training.contract.rules import PROFILER_RULES
 
 GPU_RULES = ("BatchSize", "CPUBottleneck", "LowGPUUtilization", "GPUMemoryIncrease", "LoadBalancing")
 

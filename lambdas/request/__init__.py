@@ -1,0 +1,1 @@
+"""The execution input: its fields, what is allowed, the schema."""
