@@ -16,17 +16,17 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks.inputs import SEED, photos_of, prepared_dataset, weights_channel
-from training.augmentation import AREA, SHAPE
-from training.compatibility import import_torchvision
-from training.dataset import Dataset, Photo
-from training.distributed import Processes
-from training.examples import DecodedPhotos
-from training.features import choose_processor
-from training.finetune import PHOTOS_AT_ONCE, fine_tuning
-from training.loop import Training, train_one_epoch
-from training.model import load_backbone
+from training.data.dataset import Dataset, Photo
+from training.data.features import choose_processor
+from training.fit.augmentation import AREA, SHAPE
+from training.fit.examples import DecodedPhotos
+from training.fit.finetune import PHOTOS_AT_ONCE, fine_tuning
+from training.fit.loop import Training, train_one_epoch
+from training.job.distributed import Processes
+from training.job.stopping import Stopping
+from training.network.resnet50 import load_backbone
+from training.network.torchvision_repairs import import_torchvision
 from training.settings import Hyperparameters
-from training.stopping import Stopping
 
 LR = 1e-6
 """Low: what is measured is the time, over epochs without end."""

@@ -11,13 +11,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from cli.account.target import home
 from cli.demo.photos import chess_photos, own_photos
 from cli.demo.weights import SOURCE, STRIDE, converted_weights
-from cli.account.target import home
 from training import prepare
 from training.contract import WEIGHTS_DESCRIPTION
-from training.dataset import Dataset, digest_of, open_dataset
-from training.provenance import code_sha256
+from training.data.dataset import Dataset, digest_of, open_dataset
+from training.job.provenance import code_sha256
 
 SEED = 42
 """Of the splits that are drawn here, and of training where it is not what is varied."""

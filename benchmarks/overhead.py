@@ -31,17 +31,17 @@ from torch.optim import SGD
 from benchmarks.figures import median, table
 from benchmarks.inputs import say
 from benchmarks.results import write_result
-from training.compatibility import import_torchvision
-from training.dataset import Features
-from training.debugger import attach_debugger
-from training.examples import CachedFeatures, Examples
-from training.features import choose_processor
-from training.finetune import MOMENTUM, PHOTOS_AT_ONCE, FineTuned
-from training.head import FEATURES_AT_ONCE, Head, build_head
-from training.loop import Training, evaluate, train_one_epoch
-from training.memory import Parts
-from training.model import FEATURES
-from training.preprocessing import Preprocessing
+from training.data.dataset import Features
+from training.data.features import choose_processor
+from training.data.preprocessing import Preprocessing
+from training.debugger.interface import attach_debugger
+from training.fit.examples import CachedFeatures, Examples
+from training.fit.finetune import MOMENTUM, PHOTOS_AT_ONCE, FineTuned
+from training.fit.head import FEATURES_AT_ONCE, Head, build_head
+from training.fit.loop import Training, evaluate, train_one_epoch
+from training.job.micro_batches import Parts
+from training.network.resnet50 import FEATURES
+from training.network.torchvision_repairs import import_torchvision
 from training.profiler.profiler import JobProfiler
 from training.profiler.sampling import INTERVAL_MS, SamplerProcess
 from training.settings import Folders, Hyperparameters, Rules
@@ -142,14 +142,14 @@ def disk() -> dict[str, Any]:
         folders = places(Path(scratch))
         training = made_up("all", 32, PHOTOS_AT_ONCE["cpu"], Hyperparameters(lr=LR, trainable="all", epochs=EPOCHS, batch_size=16))
         training = replace(training, debugger=attach_debugger(training.settings, folders, training, STEPS))
-        rules = [child for child in psutil.Process().children() if "training.rules.evaluate" in " ".join(child.cmdline())]
+        rules = [child for child in psutil.Process().children() if "training.rule_evaluation.evaluate" in " ".join(child.cmdline())]
         case, used = Case(training, STEPS), 0.0
         for _ in range(EPOCHS):
             case.run()
             used = sum(sum(child.cpu_times()[:2]) for child in rules if child.is_running())
-        training.debugger.close()
+        training.debugger.interface.close()
         sizes = [file.stat().st_size for file in folders.debug_output.rglob("*") if file.is_file()]
-        problem = training.debugger.problem
+        problem = training.debugger.interface.problem
     found = {
         "epochs": EPOCHS,
         "steps_an_epoch": STEPS,

@@ -27,10 +27,10 @@ import torch
 from PIL import Image
 
 from benchmarks.results import write_result
-from training.artefact import WEIGHTS
 from training.contract import WEIGHTS_DESCRIPTION
-from training.dataset import DESCRIPTION, digest_of
-from training.model import build_resnet50
+from training.data.dataset import DESCRIPTION, digest_of
+from training.network.resnet50 import build_resnet50
+from training.serving.artefact import WEIGHTS
 from training.settings import Folders
 from training.train import main as train
 

@@ -23,10 +23,10 @@ from benchmarks.figures import median, table
 from benchmarks.finetuning import finetuning_pairs
 from benchmarks.inputs import photos_of, say, title, weights_channel
 from benchmarks.results import write_result
-from training.data import FoundPhoto, find_photos
-from training.features import BATCH, Processor, choose_processor, extract_features
-from training.model import fold_batch_norm, load_backbone
-from training.preprocessing import Preprocessing
+from training.data.features import BATCH, Processor, choose_processor, extract_features
+from training.data.folders import FoundPhoto, find_photos
+from training.data.preprocessing import Preprocessing
+from training.network.resnet50 import fold_batch_norm, load_backbone
 
 BARE_BATCHES = (8, 16, 32, 64)
 TRAINABLE = ("last_stage", "all")

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.terminal.errors import RefusedError
-from cli.executions.execution import run_name
 from cli.account.model_versions import APPROVED, REJECTED, WAITING, WORDS, ModelVersion, model_versions
+from cli.account.target import Target, open_target
+from cli.executions.execution import run_name
+from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
-from cli.account.target import Target, open_target
 
 MOST_REASON = 1024
 """Characters that SageMaker takes."""

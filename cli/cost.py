@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.terminal.errors import RefusedError
+from cli.account.target import Target, open_target
 from cli.executions.execution import run_name, the_latest
+from cli.status import endpoint_status
+from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
-from cli.status import endpoint_status
-from cli.account.target import Target, open_target
 
 HOURS_PER_MONTH = 730
 WHEN = {

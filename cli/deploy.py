@@ -16,10 +16,10 @@ from typing import Annotated
 import typer
 from botocore.exceptions import ClientError
 
+from cli.account.target import REPOSITORY, Target, home, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
-from cli.account.target import REPOSITORY, Target, home, open_target
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
 CONTEXT_OPTIONS = ("-c", "--context")

@@ -15,13 +15,13 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.text import Text
 
+from cli.account.quotas import Need, find_quotas, needs
+from cli.account.target import Target, home, open_target
 from cli.deploy import CDK
+from cli.run import read_input
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.account.quotas import Need, find_quotas, needs
-from cli.run import read_input
 from cli.terminal.screen import screen
-from cli.account.target import Target, home, open_target
 
 MARKS = {"fine": ("✓", "green"), "warning": ("!", "yellow"), "wrong": ("✗", "bold red")}
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"

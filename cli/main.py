@@ -14,12 +14,12 @@ from cli.approve import approve, reject
 from cli.cost import cost
 from cli.deploy import deploy
 from cli.doctor import doctor
-from cli.terminal.errors import RefusedError
 from cli.predict import predict
 from cli.report import report
 from cli.run import run
-from cli.terminal.screen import screen
 from cli.status import status
+from cli.terminal.errors import RefusedError
+from cli.terminal.screen import screen
 from cli.up import down, up
 from cli.upload import upload
 from cli.watch import watch

@@ -17,11 +17,11 @@ from botocore.utils import get_environ_proxies
 from rich.console import Console
 from rich.text import Text
 
+from cli.account.target import Target, open_target
+from cli.photos.photo_folder import photo_type
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.photos.photo_folder import photo_type
 from cli.terminal.screen import screen
-from cli.account.target import Target, open_target
 
 TIMEOUT_S = 60
 BAR = 30

@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cli.account.target import Target, home, open_target
 from cli.executions.assessment import print_accuracy, say_kept_back
+from cli.executions.execution import Execution, TrainingJob, read_execution, run_name, the_latest
+from cli.executions.rule_results import KINDS, insights_of, print_insights, print_verdicts, statuses_of
 from cli.photos.bucket import Bucket
 from cli.terminal.errors import RefusedError
-from cli.executions.execution import Execution, TrainingJob, read_execution, run_name, the_latest
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
-from cli.account.target import Target, home, open_target
-from cli.executions.rule_results import KINDS, insights_of, print_insights, print_verdicts, statuses_of
 
 DOCUMENTS = ("evaluation", "insights", *KINDS)
 """JSON files of the report that are read here."""

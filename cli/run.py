@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.account.target import Target, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
-from cli.account.target import Target, open_target
 from cli.watch import follow_or_leave
 
 PARALLEL = 3

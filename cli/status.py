@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.executions.execution import latest_execution, read_execution, reason, run_name
 from cli.account.model_versions import ModelVersion, model_versions
+from cli.account.target import Target, open_target
+from cli.executions.execution import latest_execution, read_execution, reason, run_name
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
-from cli.account.target import Target, open_target
 from local.mode import TRUST
 
 VERSIONS = 5

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.account.billable import Billable, delete_all, find_billable
+from cli.account.target import LocalMachine, Target, default_project, local_mode, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project, Strict
 from cli.terminal.screen import screen
-from cli.account.target import LocalMachine, Target, default_project, local_mode, open_target
 
 MOST_PASSES = 20
 PASS_PAUSE_S = 15.0

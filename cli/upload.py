@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
+from cli.account.target import Target, home, open_target
 from cli.photos.archive import sha256, unpack
 from cli.photos.bucket import Bucket, Uploaded
 from cli.photos.download import Download
+from cli.photos.photo_folder import LAYOUTS, PhotoFolder, read_photo_folder
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.photos.photo_folder import LAYOUTS, PhotoFolder, read_photo_folder
 from cli.terminal.screen import screen
-from cli.account.target import Target, home, open_target
 
 DATA_PREFIX = "data/"
 WEIGHTS_PREFIX, WEIGHTS_FILE, WEIGHTS_DESCRIPTION = "weights/", "resnet50.pth", "resnet50.json"

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cli.account.target import Target, open_target
 from cli.executions.assessment import print_accuracy, say_kept_back
 from cli.executions.execution import Execution, failed_job, log_lines, read_execution, reason, the_latest
-from cli.terminal.options import Local, Project
-from cli.terminal.screen import screen
-from cli.account.target import Target, open_target
 from cli.executions.rule_results import print_verdicts, statuses_of
 from cli.executions.watch_view import ChangeLog, clock, picture
+from cli.terminal.options import Local, Project
+from cli.terminal.screen import screen
 
 LOG_TAIL = 15
 """Lines of a failed job's log that are shown."""

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lambdas.assessment.champion import Champion, compare_with, find_champion
-from lambdas.aws.clients import client
 from lambdas.assessment.comparison import Comparison
-from lambdas.assessment.report_files import DocumentError, uri
 from lambdas.assessment.evaluation import EVALUATION, Evaluation, read_evaluation, read_hashes
 from lambdas.assessment.gate import Gate, against_champion, floor, sentence
-from lambdas.aws.log import log
 from lambdas.assessment.registry_metadata import description, metadata
+from lambdas.assessment.report_files import DocumentError, uri
 from lambdas.assessment.rule_statuses import verdicts
+from lambdas.aws.clients import client
+from lambdas.aws.log import log
 
 
 @dataclass(frozen=True)

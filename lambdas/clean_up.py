@@ -17,8 +17,8 @@ from typing import Any
 
 from lambdas.aws.clients import FAULTS, client, is_absent, message_of
 from lambdas.aws.endpoint import in_use
-from lambdas.aws.log import log
 from lambdas.aws.jobs import ENDPOINT_CONFIG, MODEL, PROCESSING_JOB, TRAINING_JOB, TUNING_JOB, Kind, end, listed, tuning_jobs_of
+from lambdas.aws.log import log
 from lambdas.aws.run_names import run_name
 
 Answer = dict[str, list[str]]

@@ -18,9 +18,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
-from lambdas.aws.log import log
-from lambdas.aws.jobs import run_of
 from lambdas.aws.endpoint_waking import Alarm, Waking
+from lambdas.aws.jobs import run_of
+from lambdas.aws.log import log
 
 PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
 """What /predict takes; the stack declares the same types binary."""

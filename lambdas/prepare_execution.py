@@ -18,8 +18,6 @@ from urllib.request import urlopen
 
 import boto3
 
-from lambdas.request.execution_input import ExecutionInput
-from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.aws.log import log
 from lambdas.planning.photos import NoUsableData, Photos, count_photos, require_usable
 from lambdas.planning.plan import Plan, Prepared, data_prefix, plan, volume_gb
@@ -29,6 +27,8 @@ from lambdas.planning.rule_images import ACCOUNTS as RULE_ACCOUNTS
 from lambdas.planning.rule_images import rules_image
 from lambdas.planning.settings import Settings
 from lambdas.planning.weights import TORCHVISION_RESNET50, stage_weights
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.request.input_values import InvalidExecutionInput
 
 MOST_VOLUME_GB = 16_384
 """Largest disk that SageMaker gives a job."""

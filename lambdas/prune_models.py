@@ -13,8 +13,8 @@ from typing import Any
 from lambdas.aws.clients import FAULTS, client, is_absent, message_of
 from lambdas.aws.endpoint import InUse, in_use, models_of
 from lambdas.aws.executions import running
-from lambdas.aws.log import log
 from lambdas.aws.jobs import ENDPOINT_CONFIG, MODEL, Kind, end, is_ours, listed, run_of
+from lambdas.aws.log import log
 
 Answer = dict[str, list[str]]
 

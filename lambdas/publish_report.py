@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from lambdas.planning.bill import bill_of
 from lambdas.aws.clients import client
 from lambdas.aws.log import log
+from lambdas.planning.bill import bill_of
 from lambdas.planning.prices import read_prices
 
 SCHEMA_VERSION = 1

@@ -27,13 +27,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.clean_up import Answer, clean_up
 from lambdas.aws.clients import FAULTS, client, code_of, message_of
 from lambdas.aws.endpoint import Endpoint, describe_config, look_at_endpoint
 from lambdas.aws.executions import ENDED_BADLY, Execution, ended_badly
+from lambdas.aws.jobs import run_of
 from lambdas.aws.log import log
 from lambdas.aws.model_registry import deployed_packages, newest_deployed
-from lambdas.aws.jobs import run_of
+from lambdas.clean_up import Answer, clean_up
 from lambdas.scale_endpoint import deregister
 
 WITHIN = timedelta(days=1)

@@ -24,8 +24,8 @@ from botocore.exceptions import ClientError
 
 from lambdas.aws.clients import client, is_absent
 from lambdas.aws.endpoint import VARIANT, Endpoint, describe_config, look_at_endpoint
-from lambdas.aws.log import log
 from lambdas.aws.jobs import run_of, tags_of
+from lambdas.aws.log import log
 
 POLICY = "invocations-per-instance"
 

@@ -22,13 +22,13 @@ from typing import Any, Self
 from botocore.exceptions import ClientError
 
 from lambdas.aws.clients import client, code_of
-from lambdas.request.execution_input import ExecutionInput
 from lambdas.aws.executions import running
 from lambdas.aws.log import log
-from lambdas.planning.photos import NoUsableData, Photos, count_photos, require_usable
-from lambdas.planning.plan import data_prefix
 from lambdas.aws.model_registry import newest_package
 from lambdas.aws.run_names import run_name
+from lambdas.planning.photos import NoUsableData, Photos, count_photos, require_usable
+from lambdas.planning.plan import data_prefix
+from lambdas.request.execution_input import ExecutionInput
 
 PHOTOS = "photos_sha256"
 """Key of CustomerMetadataProperties: the digest of the photos that a model was made from."""

@@ -17,9 +17,9 @@ from typing import Any
 
 from lambdas.aws.clients import client
 from lambdas.aws.endpoint import VARIANT, Endpoint, look_at_endpoint
+from lambdas.aws.jobs import run_of
 from lambdas.aws.log import log
 from lambdas.aws.model_registry import newest_deployed
-from lambdas.aws.jobs import run_of
 
 FAILED_FOR = timedelta(hours=1)
 """How long a failed endpoint stays: the execution that made it looks after it meanwhile."""

@@ -26,8 +26,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.aws.clients import client, code_of, message_of
 from lambdas.aws.endpoint import look_at_endpoint, models_of
-from lambdas.aws.log import log
 from lambdas.aws.jobs import run_of
+from lambdas.aws.log import log
 
 TOLERANCE = 0.01
 """Between two versions of torch, Pillow and processors the same photo differs by some 1e-5; another model differs by more than this."""

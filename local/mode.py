@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.host.certificate import Certificate, CertificateError
-from local.image_environment import ImageEnvironment, Progress
 from local.host.processes import ProcessBook
+from local.image_environment import ImageEnvironment, Progress
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"

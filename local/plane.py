@@ -27,27 +27,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from local.api.rehearsal import VARIABLE, Rehearsal
+from local.api.shapes import ServiceError, service_model, shaped, validate, without_nulls
+from local.host.processes import ProcessBook
+from local.host.request_guard import Application, for_own_machine
+from local.host.short_links import drop_links
 from local.hosting.deployments import Alarms
 from local.hosting.endpoint_metrics import EndpointMetrics
 from local.hosting.endpoints import Endpoints
 from local.hosting.fleet import BODY_LIMIT_BYTES
-from local.image_environment import ImageEnvironment
-from local.jobs.container import JobTools
 from local.hosting.model_packages import ModelPackages
 from local.hosting.models import EndpointConfigs, Models
-from local.storage.objects import ChannelCache
-from local.host.request_guard import Application, for_own_machine
-from local.host.processes import ProcessBook
-from local.jobs.processing_jobs import ProcessingJobs
-from local.api.rehearsal import VARIABLE, Rehearsal
-from local.storage.role_sessions import RoleSessions
 from local.hosting.scaling import TARGET_PREFIX, Scaling
-from local.api.shapes import ServiceError, service_model, shaped, validate, without_nulls
-from local.host.short_links import drop_links
+from local.image_environment import ImageEnvironment
+from local.jobs.container import JobTools
+from local.jobs.processing_jobs import ProcessingJobs
+from local.jobs.training_jobs import TrainingJobs
+from local.storage.objects import ChannelCache
+from local.storage.role_sessions import RoleSessions
 from local.storage.state_changes import StateChanges
 from local.storage.store import Store
 from local.storage.tags import Tags
-from local.jobs.training_jobs import TrainingJobs
 from local.tuning.tuning_jobs import TuningJobs
 
 Operation = Callable[[dict[str, Any]], Mapping[str, Any] | None]

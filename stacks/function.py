@@ -73,9 +73,7 @@ class Function(Construct):
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
             handler=f"lambdas.{module}.handler",
-            code=lambda_.Code.from_asset(
-                str(REPOSITORY), exclude=NOT_SHIPPED, ignore_mode=IgnoreMode.GIT
-            ),
+            code=lambda_.Code.from_asset(str(REPOSITORY), exclude=NOT_SHIPPED, ignore_mode=IgnoreMode.GIT),
             role=self.role,
             log_group=self.log_group,
             memory_size=memory_mb,

@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FILE_NAME = "sourcedir.tar.gz"
 SHIPPED_SUFFIXES = {".py", ".html", ".txt"}
 SMDEBUG_VERSION = "1.0.34"
-"""The release that stacks/smdebug_repairs.py and training/smdebug_repairs.py make run on current versions of numpy and protobuf."""
+"""The release that stacks/smdebug_repairs.py and training/job/smdebug_repairs.py make run on current versions of numpy and protobuf."""
 
 
 class SourceArchive(Construct):

@@ -17,10 +17,10 @@ from stacks.images import Images
 from stacks.network import Network
 from stacks.notifications import Notifications
 from stacks.roles import JobRoles
-from stacks.state_machine.requests import Security
 from stacks.source_archive import SourceArchive
 from stacks.state_functions import StateFunctions
 from stacks.state_machine.definition import definition
+from stacks.state_machine.requests import Security
 from stacks.state_machine_role import add_state_machine_role
 from stacks.storage import Storage
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.terminal.errors import RefusedError
 from cli.photos.photo_folder import read_photo_folder
+from cli.terminal.errors import RefusedError
 from lambdas.planning.photos import NoUsableData, count_photos, require_usable
 from local.storage.objects import DownloadError, relative_name
 from tests.lambdas.fake_s3 import FakeS3
 from tests.training.conftest import save_photo
+from training.data.summary import Summary
+from training.job.refusal import InputRefusedError
 from training.prepare import find_splittable
-from training.refusal import InputRefusedError
-from training.summary import Summary
 
 Layout = dict[str, int]
 """Folder -> photos in it; a file that is no photo -> 0."""

@@ -4,7 +4,7 @@ Runs in SageMaker's PyTorch training image as a processing job, and anywhere els
 
     python -m training.prepare --photos folder --weights folder --dataset folder --report folder --message file --seed 42
 
-`dataset` gets what training/dataset.py describes: the same input gives the same bytes. `report` gets summary.json, of a failed job too.
+`dataset` gets what training/data/dataset.py describes: the same input gives the same bytes. `report` gets summary.json, of a failed job too.
 `--files 1000 --bytes 123456789`, which may be left out, say how many files lie in `photos`, and their length: with others it refuses.
 A photo that cannot be used is left out and listed with the reason. An input that cannot be used ends the job with a sentence in `message`,
 which SageMaker shows as the job's ExitMessage; so does what stops the machine, and what nobody expected.
@@ -25,19 +25,19 @@ if not __package__:  # started as a file: what lies beside `training` is importe
 from torch import nn
 
 from training.contract import PREPARE_OPTIONS
-from training.data import FoundPhotos, LeftOut, find_photos, look_alikes, refuse_too_many_left_out
-from training.dataset import SCHEMA_VERSION, SPLITS, SUMMARY, Description, Photo
-from training.dataset_files import data_sha256, write_description, write_photos
-from training.duplicates import Duplicates, find_duplicates
-from training.features import Processor, choose_processor, extract_features
-from training.inspection import Inspected, MachineError
-from training.model import WeightsError, fold_batch_norm, load_backbone
-from training.preprocessing import Preprocessing
-from training.provenance import code_sha256
-from training.refusal import InputRefusedError, write_failure
-from training.splits import draw_splits, missing_splits
-from training.spool import Spool
-from training.summary import Summary, listed
+from training.data.dataset import SCHEMA_VERSION, SPLITS, SUMMARY, Description, Photo
+from training.data.dataset_writer import data_sha256, write_description, write_photos
+from training.data.duplicates import Duplicates, find_duplicates
+from training.data.features import Processor, choose_processor, extract_features
+from training.data.folders import FoundPhotos, LeftOut, find_photos, look_alikes, refuse_too_many_left_out
+from training.data.inspection import Inspected, MachineError
+from training.data.preprocessing import Preprocessing
+from training.data.splits import draw_splits, missing_splits
+from training.data.spool import Spool
+from training.data.summary import Summary, listed
+from training.job.provenance import code_sha256
+from training.job.refusal import InputRefusedError, write_failure
+from training.network.resnet50 import WeightsError, fold_batch_norm, load_backbone
 
 MAX_PRINTED = 100
 """Most files that the log names one by one."""

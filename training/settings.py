@@ -13,9 +13,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-from training.contract import CHANNEL_DATASET, CHANNEL_PHOTOS, CHANNEL_WEIGHTS, CHECKPOINTS_FOLDER, CLASS_WEIGHTS, DEBUG_OUTPUT, DEBUGGER_MODES, EPOCHS, PROFILER_OUTPUT, REPORT, RESUME, RULE_OUTPUT, TRAINABLE
-from training.refusal import InputRefusedError
+from training.contract import (
+    CHANNEL_DATASET,
+    CHANNEL_PHOTOS,
+    CHANNEL_WEIGHTS,
+    CHECKPOINTS_FOLDER,
+    CLASS_WEIGHTS,
+    DEBUG_OUTPUT,
+    DEBUGGER_MODES,
+    EPOCHS,
+    PROFILER_OUTPUT,
+    REPORT,
+    RESUME,
+    RULE_OUTPUT,
+    TRAINABLE,
+)
 from training.contract.rules import DEBUG_RULES, PROFILER_RULES
+from training.job.refusal import InputRefusedError
 
 BASE = "/opt/ml"
 

@@ -22,29 +22,29 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from training.artefact import save_artefact
-from training.checkpoint import Checkpoints, spread
-from training.dataset import Dataset, open_dataset
-from training.debugger import Debugger, attach_debugger
-from training.distributed import Processes, end_program, join_processes, leave_processes, rank
-from training.evaluate import assess
-from training.examples import DecodedPhotos
-from training.features import Processor, choose_processor
-from training.finetune import FineTuned, fine_tuning
-from training.head import Head, head_training, join
-from training.loop import Epoch, Progress, Training, fit, steps_per_epoch
-from training.memory import Parts
-from training.metrics import print_metrics
-from training.model import BackboneDescription, WeightsError, build_resnet50, fill, load_backbone
-from training.output import Output, best_metrics
-from training.prediction import Model, logits, prepare_network
+from training.data.dataset import Dataset, open_dataset
+from training.data.features import Processor, choose_processor
+from training.debugger.interface import Debugger, attach_debugger
+from training.debugger.rule_results import Verdicts, judge_profile
+from training.evaluation.assessment import assess
+from training.fit.artefact_refresh import Output, best_metrics
+from training.fit.checkpoint import Checkpoints, spread
+from training.fit.examples import DecodedPhotos
+from training.fit.finetune import FineTuned, fine_tuning
+from training.fit.head import Head, head_training, join
+from training.fit.loop import Epoch, Progress, Training, fit, steps_per_epoch
+from training.job.distributed import Processes, end_program, join_processes, leave_processes, rank
+from training.job.metric_lines import print_metrics
+from training.job.micro_batches import Parts
+from training.job.provenance import code_sha256, versions
+from training.job.refusal import InputRefusedError, write_failure
+from training.job.stopping import StoppedError, Stopping
+from training.network.resnet50 import BackboneDescription, WeightsError, build_resnet50, fill, load_backbone
 from training.profiler.profiler import Profiler, start_profiler
-from training.provenance import code_sha256, versions
-from training.refusal import InputRefusedError, write_failure
-from training.report import Report, write_report
+from training.report.write import Report, write_report
+from training.serving.artefact import save_artefact
+from training.serving.prediction import Model, logits, prepare_network
 from training.settings import Folders, Hyperparameters, parse_hyperparameters
-from training.stopping import StoppedError, Stopping
-from training.verdicts import Verdicts, judge_profile
 
 JUDGED = ("valid", "test")
 """Splits that the report judges the saved weights by."""
@@ -230,7 +230,7 @@ def judge_and_report(
 ) -> None:
     """Look at the test photos, save what they said with the artefact, and write the report; note where the job was told to end before."""
     try:
-        judged = {split: judge(split, state, output, folders.photos, training.stopping) for split in JUDGED}
+        judged = {split: judge(split, state, output, folders.photos, training.job.stopping) for split in JUDGED}
     except StoppedError:
         progress.stopped = True
         return
@@ -244,7 +244,7 @@ def judge_and_report(
         progress.history,
         best,
         assessment,
-        training.debugger,
+        training.debugger.interface,
         description,
         rule_statuses=verdicts.rules,
         profiler_rule_statuses=verdicts.profiler_rules,

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.faults.recorded import Judged
-from training.dataset import Dataset, open_dataset
+from training.data.dataset import Dataset, open_dataset
 
 
 @dataclass(frozen=True)

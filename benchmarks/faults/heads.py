@@ -16,10 +16,10 @@ from torch.optim import AdamW
 from benchmarks.faults.fault import Fault, Workplace
 from benchmarks.faults.part import part_of
 from benchmarks.faults.recorded import Judged, folders_in, record, train_and_judge
-from training.dataset import Dataset, Features
-from training.examples import CachedFeatures, Examples
-from training.head import head_training
-from training.loop import Training
+from training.data.dataset import Dataset, Features
+from training.fit.examples import CachedFeatures, Examples
+from training.fit.head import head_training
+from training.fit.loop import Training
 from training.settings import Hyperparameters
 
 CHESS, FLOWERS, DOGS = range(3)

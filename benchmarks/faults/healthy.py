@@ -13,16 +13,16 @@ from benchmarks.faults.fault import Workplace
 from benchmarks.faults.part import Part, part_of, shrunk
 from benchmarks.faults.recorded import Judged, train_and_judge
 from benchmarks.heads import ask, make_search_over_heads
-from training.dataset import Dataset
-from training.distributed import Processes
-from training.features import choose_processor
-from training.finetune import fine_tuning
-from training.head import head_training
-from training.loop import Training, fit
-from training.model import load_backbone
-from training.preprocessing import Preprocessing
+from training.data.dataset import Dataset
+from training.data.features import choose_processor
+from training.data.preprocessing import Preprocessing
+from training.fit.finetune import fine_tuning
+from training.fit.head import head_training
+from training.fit.loop import Training, fit
+from training.job.distributed import Processes
+from training.job.stopping import Stopping
+from training.network.resnet50 import load_backbone
 from training.settings import Hyperparameters
-from training.stopping import Stopping
 
 SEARCHED, CLASSES = 4, 12
 """Training jobs of a search, a third of what an execution has by default; and most classes: more only take longer."""

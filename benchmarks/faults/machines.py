@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.faults.fault import Fault, Workplace
 from benchmarks.faults.recorded import Judged
+from training.contract.rules import profiler_configurations
 from training.profiler.analyse import analyse
 from training.profiler.sampler import MetricsFile, Row
 from training.profiler.timeline import Timeline
-from training.contract.rules import profiler_configurations
 
 INTERVAL = 0.5
 NODE = "algo-1"

@@ -21,15 +21,15 @@ from benchmarks.faults.heads import CHESS, features_of
 from benchmarks.faults.healthy import SMALL, fine_tuned
 from benchmarks.faults.part import Part, part_of
 from benchmarks.faults.recorded import Judged, train_and_judge
-from training.compatibility import import_smdebug
-from training.dataset import Dataset, Features
-from training.examples import CachedFeatures
-from training.head import head_training
-from training.loop import Training
-from training.memory import Parts
-from training.preprocessing import Preprocessing
-from training.rules.judge import judge
 from training.contract.rules import configurations, default_rules
+from training.data.dataset import Dataset, Features
+from training.data.preprocessing import Preprocessing
+from training.fit.examples import CachedFeatures
+from training.fit.head import head_training
+from training.fit.loop import Training
+from training.job.micro_batches import Parts
+from training.network.torchvision_repairs import import_smdebug
+from training.rule_evaluation.judge import judge
 from training.settings import Hyperparameters
 
 WIDTH = 64

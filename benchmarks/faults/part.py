@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from training.dataset import SPLITS, Dataset, Features, Photo
-from training.examples import DecodedPhotos
-from training.features import choose_processor, forward
-from training.model import load_backbone
-from training.preprocessing import Preprocessing
+from training.data.dataset import SPLITS, Dataset, Features, Photo
+from training.data.features import choose_processor, forward
+from training.data.preprocessing import Preprocessing
+from training.fit.examples import DecodedPhotos
+from training.network.resnet50 import load_backbone
 
 AT_ONCE = 16
 

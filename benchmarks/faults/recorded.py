@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from training.debugger import attach_debugger
-from training.loop import Training, fit, steps_per_epoch
+from training.contract.rules import configurations, profiler_configurations
+from training.debugger.interface import attach_debugger
+from training.fit.loop import Training, fit, steps_per_epoch
+from training.job.refusal import InputRefusedError
 from training.profiler.analyse import analyse
 from training.profiler.profiler import start_profiler
-from training.refusal import InputRefusedError
-from training.rules.judge import judge
-from training.contract.rules import configurations, profiler_configurations
-from training.rules.status import RuleStatus
+from training.rule_evaluation.judge import judge
+from training.rule_evaluation.status import RuleStatus
 from training.settings import Folders, Rules
 
 RECORD_ONLY = Rules(evaluate=())

@@ -24,7 +24,7 @@ from benchmarks.inputs import copy_used, photos_of, prepared_dataset, say, title
 from benchmarks.results import REPOSITORY, write_result
 from benchmarks.side_by_side.measured_process import run_measured
 from cli.account.target import home
-from training.provenance import code_sha256
+from training.job.provenance import code_sha256
 
 HERE = Path(__file__).parent
 PEERS = ("fastai", "lightning", "timm")

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from benchmarks.side_by_side import RESULT
-from training.compatibility import import_torchvision
 from training.contract import WEIGHTS_DESCRIPTION
-from training.model import FEATURES, build_resnet50, read_state
+from training.network.resnet50 import FEATURES, build_resnet50, read_state
+from training.network.torchvision_repairs import import_torchvision
 
 
 @dataclass(frozen=True)

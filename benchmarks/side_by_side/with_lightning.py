@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from benchmarks.side_by_side.shared_parts import Task, pretrained_resnet50, print_result, read_task
-from training.model import FEATURES
+from training.network.resnet50 import FEATURES
 
 import lightning  # isort: skip
 from torchvision import datasets, transforms  # isort: skip

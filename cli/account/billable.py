@@ -8,9 +8,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.terminal.errors import RefusedError
-from cli.status import endpoint_status
 from cli.account.target import Target
+from cli.status import endpoint_status
+from cli.terminal.errors import RefusedError
 
 RUN_NAME = r"-\d{12}-[a-z0-9-]+"
 """What follows the project in the names that the state machine makes, so that another project with a longer name is never touched."""

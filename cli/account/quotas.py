@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cli.terminal.errors import RefusedError
-from cli.run import PARALLEL
 from cli.account.target import Target
+from cli.run import PARALLEL
+from cli.terminal.errors import RefusedError
 
 TRAINING_TYPE, ENDPOINT_TYPE = "ml.m5.2xlarge", "ml.m5.large"
 MOST_INSTANCES = 2

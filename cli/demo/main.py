@@ -17,27 +17,27 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from cli.executions.assessment import say_kept_back
+from cli.account.target import LocalMachine, Target, default_project, home, local_mode, local_target
+from cli.demo.packages import Say
 from cli.demo.photos import DemoPhotos, chess_photos, own_photos, photo_to_ask
 from cli.demo.record import DemoRecord
+from cli.demo.steps import Steps
 from cli.demo.weights import SOURCE, STRIDE, converted_weights
 from cli.deploy import deploy_stack
-from cli.terminal.errors import RefusedError
+from cli.executions.assessment import say_kept_back
 from cli.executions.execution import Execution, reason
+from cli.executions.rule_results import insights_of, print_insights, print_verdicts, statuses_of
+from cli.executions.watch_view import clock
 from cli.main import MENDABLE, sentence
-from cli.terminal.options import Strict
 from cli.predict import classify, print_answer
-from cli.demo.packages import Say
 from cli.report import FetchedReport, fetch_report, no_report, report_folder
 from cli.run import execution_input, start_execution
-from cli.terminal.screen import screen
 from cli.status import page_note
-from cli.demo.steps import Steps
-from cli.account.target import LocalMachine, Target, default_project, home, local_mode, local_target
+from cli.terminal.errors import RefusedError
+from cli.terminal.options import Strict
+from cli.terminal.screen import screen
 from cli.upload import upload_photos, upload_weights
-from cli.executions.rule_results import insights_of, print_insights, print_verdicts, statuses_of
 from cli.watch import follow, say_log_tail
-from cli.executions.watch_view import clock
 
 STOP = "make down"
 

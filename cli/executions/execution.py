@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from cli.terminal.errors import RefusedError
 from cli.account.target import Target
+from cli.terminal.errors import RefusedError
 
 PREPARING, TUNING = "PrepareDataset", "TuneHyperparameters"
 """States with jobs of their own; the first is skipped where an earlier execution prepared the same data set."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
 
-from lambdas.aws.clients import code_of, is_absent, message_of
 from lambdas.assessment.comparison import Comparison, Predictions, compare, read_predictions
 from lambdas.assessment.report_files import REPORT, DocumentError
+from lambdas.aws.clients import code_of, is_absent, message_of
 from lambdas.aws.model_registry import newest_deployed
 
 LEAST_PHOTOS = 30

@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from lambdas.assessment.report_files import REPORT
 from lambdas.assessment.evaluation import Evaluation
+from lambdas.assessment.report_files import REPORT
 
 MOST_VALUE = 256
 MOST_DESCRIPTION = 1024

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from lambdas.aws.clients import FAULTS, is_absent
-from lambdas.aws.model_registry import newest_deployed
 from lambdas.aws.jobs import run_of
+from lambdas.aws.model_registry import newest_deployed
 
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 """Statuses in which SageMaker neither updates nor deletes it."""

@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 
 from lambdas.aws.clients import code_of, message_of
 from lambdas.aws.endpoint import Endpoint, describe_config, look_at_endpoint
+from lambdas.aws.jobs import run_of
 from lambdas.aws.log import log
 from lambdas.aws.model_registry import newest_deployed
-from lambdas.aws.jobs import run_of
 
 REMEMBERED_S = 15.0
 

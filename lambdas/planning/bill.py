@@ -17,8 +17,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from lambdas.planning.prices import HOURS_PER_MONTH, STORAGE_PER_GB_MONTH
 from lambdas.aws.jobs import PROCESSING_JOB, TRAINING_JOB, TUNING_JOB, listed, tuning_jobs_of
+from lambdas.planning.prices import HOURS_PER_MONTH, STORAGE_PER_GB_MONTH
 
 PriceOf = Callable[[str], Decimal | None]
 """Instance type -> US dollars an hour; None where nobody has said what it costs."""

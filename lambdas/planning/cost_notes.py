@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from lambdas.planning.cost import JobCost, Limits, in_dollars, rounded, told
+from lambdas.planning.prices import HOURS_PER_MONTH, LIST_REGION, OVERRIDES, PRICES_DATE, SAME_REGIONS, SERVERLESS_PER_GB_SECOND, Prices
 from lambdas.request.deployment import Deployment
 from lambdas.request.execution_input import ExecutionInput
-from lambdas.planning.prices import HOURS_PER_MONTH, LIST_REGION, OVERRIDES, PRICES_DATE, SAME_REGIONS, SERVERLESS_PER_GB_SECOND, Prices
 
 CURRENCY = "USD"
 

@@ -6,9 +6,9 @@ divided for machines without bfloat16; those of GPUs are guesses on the cautious
 
 from dataclasses import dataclass
 
+from lambdas.planning.photos import Photos
 from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.instance_types import gpus, processors, uses_gpu
-from lambdas.planning.photos import Photos
 
 START_SECONDS = 90
 """Of every job: SageMaker bills the download of its inputs and its start, but not the machine's."""

@@ -5,10 +5,10 @@ Runs inside `prepare_execution`; standard library only.
 
 from typing import Any
 
+from lambdas.planning.settings import Settings
 from lambdas.request.deployment import Deployment
 from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.instance_types import uses_gpu
-from lambdas.planning.settings import Settings
 
 GPU_SERVING_HOST = "al2-ami-sagemaker-inference-gpu-3-1"
 """Host image of a GPU endpoint: the serving image holds CUDA 12.9, which never starts on the CUDA 13 host."""

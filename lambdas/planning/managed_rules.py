@@ -5,8 +5,8 @@ Runs inside `prepare_execution`; standard library only. At most 20 of each, whic
 
 from typing import Any
 
-from training.contract.rules import INVOKED, PROFILER_RULES, job_parameters
 from lambdas.request.rules import Rules
+from training.contract.rules import INVOKED, PROFILER_RULES, job_parameters
 
 Configuration = dict[str, Any]
 """RuleConfigurationName, RuleEvaluatorImage, RuleParameters."""

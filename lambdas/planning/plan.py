@@ -9,21 +9,21 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from lambdas.aws.run_names import run_name, tuning_job_prefix
 from lambdas.planning.cost import Limits, Machines, job_costs, run_time_limits
 from lambdas.planning.cost_notes import cost_told
-from lambdas.planning.endpoint import serving
 from lambdas.planning.durations import expected_durations
-from lambdas.request.execution_input import ExecutionInput
-from lambdas.request.input_values import InvalidExecutionInput, shown
-from lambdas.request.instance_types import UNPROCESSED_FAMILY, uses_gpu
+from lambdas.planning.endpoint import serving
+from lambdas.planning.managed_rules import Configuration, debug_rule_configurations, profiler_rule_configurations
 from lambdas.planning.photos import Photos
 from lambdas.planning.prepared_dataset import PREFIX as PREPARED
 from lambdas.planning.prices import Prices
-from lambdas.planning.managed_rules import Configuration, debug_rule_configurations, profiler_rule_configurations
 from lambdas.planning.rule_images import rules_image
-from lambdas.aws.run_names import run_name, tuning_job_prefix
 from lambdas.planning.settings import Settings
 from lambdas.planning.tuning_job import tuning
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.request.input_values import InvalidExecutionInput, shown
+from lambdas.request.instance_types import UNPROCESSED_FAMILY, uses_gpu
 
 LEAST_VOLUME_GB = 50
 PREPARED_BYTES = 10_000

@@ -10,7 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from lambdas.request.input_values import InvalidExecutionInput, choice, declared, is_whole, known_keys, left_out, number, shown, string, value_of, values_of, whole, yes_no
+from lambdas.request.input_values import (
+    InvalidExecutionInput,
+    choice,
+    declared,
+    is_whole,
+    known_keys,
+    left_out,
+    number,
+    shown,
+    string,
+    value_of,
+    values_of,
+    whole,
+    yes_no,
+)
 from lambdas.request.instance_types import SUPPORTED, supported_type
 
 MOST_INSTANCES = 100

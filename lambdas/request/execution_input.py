@@ -13,7 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from lambdas.request.deployment import Deployment, Gate
-from lambdas.request.input_values import InvalidExecutionInput, choice, declared, known_keys, number, shown, string, value_of, values_of, whole, yes_no
+from lambdas.request.input_values import (
+    InvalidExecutionInput,
+    choice,
+    declared,
+    known_keys,
+    number,
+    shown,
+    string,
+    value_of,
+    values_of,
+    whole,
+    yes_no,
+)
 from lambdas.request.instance_types import SUPPORTED, UNPROCESSED_FAMILY, supported_type, uses_gpu
 from lambdas.request.rules import Rules
 from lambdas.request.tuning import Tuning

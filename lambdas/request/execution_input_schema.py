@@ -17,8 +17,8 @@ from typing import Any
 
 from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.input_values import Schema
-from training.contract.rules import DEBUG_RULES, PROFILER_RULES
 from lambdas.request.rules import SUMMARIES, Rules
+from training.contract.rules import DEBUG_RULES, PROFILER_RULES
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "Execution input of Whippet, version 1"

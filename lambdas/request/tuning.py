@@ -11,7 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from lambdas.request.input_values import InvalidExecutionInput, choice, declared, is_number, is_whole, known_keys, number, shown, value_of, values_of, whole, yes_no
+from lambdas.request.input_values import (
+    InvalidExecutionInput,
+    choice,
+    declared,
+    is_number,
+    is_whole,
+    known_keys,
+    number,
+    shown,
+    value_of,
+    values_of,
+    whole,
+    yes_no,
+)
 
 MOST_JOBS = 750
 """Training jobs that a tuning job may launch."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from ministack import app
 
 from local.engine.adapter import install
-from local.mode import PLANE_PORT, decisions_file, read_ports
 from local.engine.plane_client import PlaneClient
+from local.mode import PLANE_PORT, decisions_file, read_ports
 
 
 def main() -> None:

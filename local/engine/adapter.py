@@ -26,10 +26,10 @@ from ministack.services import stepfunctions as sfn
 from local.engine import adapter_permissions, adapter_services
 from local.engine.adapter_permissions import Permissions
 from local.engine.decisions import DecisionBook
-from local.host.request_guard import for_own_machine
 from local.engine.plane_client import PlaneClient
 from local.engine.snapshots import Snapshots, ownerless
 from local.engine.sync_tasks import SyncTasks, TaskFailedError, error_name
+from local.host.request_guard import for_own_machine
 
 MINISTACK_VERSION = "1.5.33"
 SEAMS: tuple[tuple[str, str], ...] = (

@@ -22,8 +22,8 @@ from ministack.services import apigateway_v1, iam, lambda_svc, sts
 from ministack.services import stepfunctions as sfn
 
 from local.engine.decisions import Decision, DecisionBook
-from local.mode import ACCOUNT, REGION
 from local.engine.permissions import SCALING, Need, denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
+from local.mode import ACCOUNT, REGION
 from local.storage.role_sessions import ACTING_FOR
 
 SEAMS: tuple[tuple[str, str], ...] = (

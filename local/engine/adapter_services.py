@@ -20,10 +20,10 @@ from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners, stacks
 
 from local.engine.plane_client import PlaneClient, PlaneUnreachableError
-from local.hosting.scaling import SERVICE as SCALING
-from local.hosting.scaling import TARGET_PREFIX as SCALING_PREFIX
 from local.engine.stack_resources import TYPE as GROUP_TYPE
 from local.engine.stack_resources import ModelPackageGroupResource
+from local.hosting.scaling import SERVICE as SCALING
+from local.hosting.scaling import TARGET_PREFIX as SCALING_PREFIX
 from local.storage.state_changes import SERVICE_EVENTS_TARGET
 
 SEAMS: tuple[tuple[str, str], ...] = (

@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.hosting.fleet import Fleet
 from local.api.shapes import invalid
+from local.hosting.fleet import Fleet
 
 LONGEST_WAIT_S = 5.0
 """A wait lasts as long as asked, but not longer than this: nobody watches a canary for ten minutes on their own machine."""

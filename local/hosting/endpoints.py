@@ -13,17 +13,17 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.api.fidelity import refuse_what_is_not_done
+from local.api.shapes import ServiceError, invalid
 from local.hosting.deployments import Alarms, Bake, Deployment, RolledBackError, Step, Traffic
 from local.hosting.endpoint_metrics import EndpointMetrics
-from local.api.fidelity import refuse_what_is_not_done
 from local.hosting.fleet import Fleet
-from local.jobs.container import REASON_LIMIT, JobTools
-from local.storage.listing import Listing, list_documents
-from local.mode import ACCOUNT, REGION
 from local.hosting.model_server import LOG_GROUP, ModelServer, ServerFailedError
 from local.hosting.models import EndpointConfigs, Models, arn_of
+from local.jobs.container import REASON_LIMIT, JobTools
+from local.mode import ACCOUNT, REGION
+from local.storage.listing import Listing, list_documents
 from local.storage.objects import DownloadError
-from local.api.shapes import ServiceError, invalid
 from local.storage.store import Document, Store
 
 KIND = "endpoint"

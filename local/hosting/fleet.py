@@ -7,8 +7,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from local.hosting.model_server import START_TIMEOUT_S, ModelServer
 from local.api.shapes import ServiceError
+from local.hosting.model_server import START_TIMEOUT_S, ModelServer
 from local.storage.store import Document
 
 BODY_LIMIT_BYTES = 6 * 1024 * 1024

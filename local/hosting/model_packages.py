@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.api.fidelity import refuse_what_is_not_done
-from local.storage.listing import Listing, list_documents
-from local.hosting.models import arn_of
 from local.api.shapes import ServiceError, invalid
+from local.hosting.models import arn_of
+from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 
 GROUP = "model-package-group"

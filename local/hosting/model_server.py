@@ -18,12 +18,12 @@ from typing import Any
 
 import psutil
 
-from local.storage.archives import unpack
-from local.jobs.logs import JobLog
-from local.jobs.container import INHERITED, JobTools, translate
-from local.mode import free_port
-from local.storage.objects import download_file
 from local.host.processes import end_processes, session_of
+from local.jobs.container import INHERITED, JobTools, translate
+from local.jobs.logs import JobLog
+from local.mode import free_port
+from local.storage.archives import unpack
+from local.storage.objects import download_file
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"
 START_TIMEOUT_S = 180.0

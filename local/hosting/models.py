@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.api.fidelity import refuse_what_is_not_done
-from local.storage.listing import Listing, list_documents
-from local.mode import ACCOUNT, REGION
 from local.api.shapes import invalid
+from local.mode import ACCOUNT, REGION
+from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 
 MODEL = "model"

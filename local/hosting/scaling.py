@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.hosting.endpoints import Endpoints
-from local.storage.listing import Listing, list_documents
-from local.mode import ACCOUNT, REGION
 from local.api.shapes import ServiceError, invalid, shaped, validate, without_nulls
+from local.hosting.endpoints import Endpoints
+from local.mode import ACCOUNT, REGION
+from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 
 SERVICE = "application-autoscaling"

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from local.api.rehearsal import Rehearsal
+from local.host.processes import ProcessBook
+from local.host.short_links import link_folder
 from local.image_environment import ImageEnvironment
 from local.mode import REPOSITORY
 from local.storage.objects import ChannelCache
-from local.host.processes import ProcessBook
-from local.api.rehearsal import Rehearsal
 from local.storage.role_sessions import RoleSessions
-from local.host.short_links import link_folder
 
 OPT_ML = "/opt/ml"
 REASON_LIMIT = 1024
@@ -63,7 +63,7 @@ class JobTools:
     clock: Callable[[], float] = time.time
     links: Path = field(default_factory=link_folder)
     programs: Path = REPOSITORY
-    """Where the programs that run beside a training job, such as training.rules.evaluate, are imported from."""
+    """Where the programs that run beside a training job, such as training.rule_evaluation.evaluate, are imported from."""
     rehearsal: Rehearsal = field(default_factory=Rehearsal)
     """Which instance types are to be lacking."""
     roles: RoleSessions | None = None

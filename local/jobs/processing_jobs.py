@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from local.api.fidelity import refuse_what_is_not_done
-from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
-from local.jobs.container import JobTools, Outcome, usable_cores
-from local.storage.listing import Listing, list_documents
-from local.mode import ACCOUNT, REGION
-from local.storage.objects import is_inside
-from local.jobs.processing_run import ProcessingJobRun
 from local.api.shapes import ServiceError, invalid
+from local.jobs.container import JobTools, Outcome, usable_cores
+from local.jobs.processing_run import ProcessingJobRun
+from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
+from local.mode import ACCOUNT, REGION
+from local.storage.listing import Listing, list_documents
+from local.storage.objects import is_inside
 from local.storage.store import Document, Store
 
 KIND = "processing-job"

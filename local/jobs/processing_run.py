@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from local.host.short_links import shell_safe
+from local.jobs.container import Document, JobTools, Outcome, container_environment, host_document
 from local.jobs.logs import JobLog
 from local.jobs.run import LONGEST_TAIL, JobRun
-from local.jobs.container import Document, JobTools, Outcome, container_environment, host_document
 from local.storage.objects import Mirror
-from local.host.short_links import shell_safe
 
 # What processingjobconfig.json holds of the job's document.
 CONFIGURATION = (

@@ -1,6 +1,6 @@
 """Debugger and Profiler beside one training job: a sampler, a process that judges the debugger's rules, an analysis at the end.
 
-Runs in the SageMaker plane. The programs are training.profiler.sampler, training.rules.evaluate and training.profiler.analyse; what they
+Runs in the SageMaker plane. The programs are training.profiler.sampler, training.rule_evaluation.evaluate and training.profiler.analyse; what they
 write below the job's folder `rules` becomes rule statuses and, in its folder `output`, the objects of `rule-output/`. Rules may be
 judged after the training job has ended: until then they are InProgress.
 """
@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from local.jobs.logs import JobLog
-from local.jobs.run import S3_ERRORS
 from local.jobs.container import Document, JobTools
-from local.storage.objects import Mirror
+from local.jobs.logs import JobLog
 from local.jobs.rule_requests import DEFAULT_INTERVAL_MS, profiling
-from local.jobs.side_process import SideProcess
 from local.jobs.rule_statuses import CONFIGURATIONS, DEBUG, PROFILER, ended, read_verdicts, told
+from local.jobs.run import S3_ERRORS
+from local.jobs.side_process import SideProcess
+from local.storage.objects import Mirror
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 LOG_FILE = "rules.txt"
@@ -140,7 +140,7 @@ class RuleJobs:
             self._sampler = self._program("sampler", "training.profiler.sampler", "--folder", profile, "--interval-ms", interval)
         if DEBUG in self._statuses:
             places = ("--tensors", tensors, "--statuses", self._file(DEBUG), "--configurations", self._configurations(DEBUG))
-            self._rules = self._program("rules", "training.rules.evaluate", *places, "--stop-file", self._folder / "stop.json")
+            self._rules = self._program("rules", "training.rule_evaluation.evaluate", *places, "--stop-file", self._folder / "stop.json")
         self._watcher = threading.Thread(target=self._watch, daemon=True, name=f"rules-{self._name}")
         self._watcher.start()
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from local.jobs.container import REASON_LIMIT, Document
-from local.mode import ACCOUNT, REGION
 from local.jobs.rule_requests import profiling
+from local.mode import ACCOUNT, REGION
 
 DEBUG, PROFILER = "DebugRuleEvaluationStatuses", "ProfilerRuleEvaluationStatuses"
 CONFIGURATIONS = {DEBUG: "DebugRuleConfigurations", PROFILER: "ProfilerRuleConfigurations"}

@@ -18,10 +18,10 @@ from typing import ClassVar
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.jobs.logs import JobLog
-from local.jobs.container import REASON_LIMIT, Document, JobTools, Outcome, translate
-from local.storage.objects import DownloadError, Mirror
 from local.host.processes import end_processes, session_of
+from local.jobs.container import REASON_LIMIT, Document, JobTools, Outcome, translate
+from local.jobs.logs import JobLog
+from local.storage.objects import DownloadError, Mirror
 
 MIRROR_INTERVAL_S = 3.0
 STOP_GRACE_S = 30.0

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from local.jobs.logs import JobLog
-from local.jobs.container import JobTools
 from local.host.processes import ProcessRecord, end_processes, record_of, recorded_session
+from local.jobs.container import JobTools
+from local.jobs.logs import JobLog
 
 POLL_S = 0.1
 READ_S = 5.0

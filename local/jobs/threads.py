@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from local.jobs.run import JobRun
 from local.jobs.container import Outcome
+from local.jobs.run import JobRun
 
 INTERRUPTED = "InternalServerError: local mode ended while the job ran; start it again"
 RUNNING = ("InProgress", "Stopping")

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.api.fidelity import refuse_what_is_not_done
-from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
+from local.api.shapes import ServiceError, invalid
 from local.jobs.container import OPT_ML, JobTools, Outcome, usable_cores
-from local.storage.listing import Listing, list_documents
-from local.mode import ACCOUNT, REGION
-from local.storage.objects import is_inside
 from local.jobs.rule_jobs import INTERRUPTED as RULE_INTERRUPTED
 from local.jobs.rule_requests import check_debugger_request
-from local.api.shapes import ServiceError, invalid
-from local.storage.store import Document, Store
-from local.jobs.training_run import TrainingJobRun
 from local.jobs.rule_statuses import DEBUG, PROFILER, ended, first_statuses
+from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
+from local.jobs.training_run import TrainingJobRun
+from local.mode import ACCOUNT, REGION
+from local.storage.listing import Listing, list_documents
+from local.storage.objects import is_inside
+from local.storage.store import Document, Store
 
 KIND = "training-job"
 LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", sort_order="Ascending")

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from local.storage.archives import pack
-from local.jobs.logs import JobLog
-from local.jobs.run import LONGEST_TAIL, JobRun
 from local.jobs.container import OPT_ML, REASON_LIMIT, Document, JobTools, Outcome, container_environment, host_document
-from local.storage.objects import Mirror, join_uri, upload_file
+from local.jobs.logs import JobLog
 from local.jobs.rule_jobs import Report, RuleJobs, Stop
 from local.jobs.rule_requests import profiling
+from local.jobs.run import LONGEST_TAIL, JobRun
+from local.storage.archives import pack
+from local.storage.objects import Mirror, join_uri, upload_file
 
 TENSORS, TENSORBOARD, PROFILE = f"{OPT_ML}/output/tensors", f"{OPT_ML}/output/tensorboard", f"{OPT_ML}/output/profiler"
 END_OF_JOB = "training_job_end.ts"

@@ -16,8 +16,8 @@ from botocore.config import Config
 from botocore.credentials import CredentialProvider, Credentials, DeferredRefreshableCredentials
 from botocore.exceptions import ClientError
 
-from local.storage.objects import ChannelCache
 from local.api.shapes import ServiceError, invalid
+from local.storage.objects import ChannelCache
 
 SERVICE = "sagemaker.amazonaws.com"
 ACTING_FOR = "x-whippet-acting-for"

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.tuning.completion import completion_details
-from local.jobs.threads import INTERRUPTED, RUNNING
-from local.storage.listing import Listing, list_documents
-from local.mode import ACCOUNT, REGION
 from local.api.shapes import ServiceError, invalid
+from local.jobs.threads import INTERRUPTED, RUNNING
+from local.jobs.training_jobs import TrainingJobs
+from local.mode import ACCOUNT, REGION
+from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 from local.storage.tags import Tags
-from local.jobs.training_jobs import TrainingJobs
+from local.tuning.completion import completion_details
 from local.tuning.tuning_requests import Plan, plan_tuning
 from local.tuning.tuning_run import TuningRun
 from local.tuning.tuning_summaries import best_of, found_by, objective_counters, sign_of, status_counters, summarize

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.tuning.early_stopping import Stopper, make_stopper
 from local.api.fidelity import refuse_what_is_not_done
-from local.tuning.search import Search, make_search, read_ranges
 from local.api.shapes import invalid
 from local.jobs.training_jobs import check_training_request
+from local.tuning.early_stopping import Stopper, make_stopper
+from local.tuning.search import Search, make_search, read_ranges
 
 DEFAULT_JOBS = 100
 MOST_JOBS = 750

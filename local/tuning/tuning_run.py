@@ -12,11 +12,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.tuning.completion import is_complete
-from local.jobs.container import REASON_LIMIT, usable_cores
 from local.api.shapes import ServiceError
-from local.storage.store import Document
+from local.jobs.container import REASON_LIMIT, usable_cores
 from local.jobs.training_jobs import Listener, TrainingJobs
+from local.storage.store import Document
+from local.tuning.completion import is_complete
 from local.tuning.tuning_requests import Plan
 from local.tuning.tuning_summaries import FINAL, found_by, objective_of, sign_of
 

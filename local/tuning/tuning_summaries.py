@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from local.tuning.completion import Found
 from local.storage.store import Document
+from local.tuning.completion import Found
 
 ENDED = ("Completed", "Failed", "Stopped")
 FINAL = "FinalHyperParameterTuningJobObjectiveMetric"

@@ -7,9 +7,9 @@ users have reported; where AWS's wording is not public, the sentence is ours.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local.tuning.search import Known
 from local.api.shapes import invalid
 from local.storage.store import Document
+from local.tuning.search import Known
 from local.tuning.tuning_summaries import ENDED, FINAL, best_of, sign_of
 
 IDENTICAL = "IdenticalDataAndAlgorithm"

@@ -21,9 +21,24 @@ from stacks.state_machine import requests as requests
 from stacks.state_machine.endpoint import endpoint_states
 from stacks.state_machine.failure import failure_states, fresh_counters
 from stacks.state_machine.jobs import job_states
+from stacks.state_machine.language import (
+    LAMBDA_TRANSIENT,
+    SDK_UNNAMED,
+    TRAINING_LOGS,
+    State,
+    api_call,
+    catch,
+    choice,
+    failure,
+    found_failure,
+    function_call,
+    job,
+    last_act,
+    log_streams,
+    without_stop,
+)
 from stacks.state_machine.registry import closing_states, registry_states
 from stacks.state_machine.requests import Security, jsonata
-from stacks.state_machine.language import LAMBDA_TRANSIENT, SDK_UNNAMED, TRAINING_LOGS, State, api_call, catch, choice, failure, found_failure, function_call, job, last_act, log_streams, without_stop
 from stacks.state_machine.training import RULES_SECONDS, TRAINING_SECONDS, training_states
 from stacks.state_machine.undo import undo_states
 from training import contract

@@ -6,8 +6,21 @@ attempt too; a deployment that fails goes to undo_states.py, which brings that b
 """
 
 from stacks.state_machine import hosting_requests as requests
+from stacks.state_machine.language import (
+    API_CALL_SECONDS,
+    SDK_UNNAMED,
+    State,
+    api_call,
+    catch,
+    choice,
+    endpoint_failure,
+    found_failure,
+    function_call,
+    retry,
+    sdk,
+    task,
+)
 from stacks.state_machine.requests import Request, jsonata
-from stacks.state_machine.language import API_CALL_SECONDS, SDK_UNNAMED, State, api_call, catch, choice, endpoint_failure, found_failure, function_call, retry, sdk, task
 from training import contract
 
 CHECK_SECONDS, LATER_CHECK_SECONDS = 5, 30

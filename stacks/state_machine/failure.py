@@ -4,8 +4,20 @@ Runs at synth; standard library only. Each of them comes after `$failure` was pu
 added to the sentence, or left out. A redriven execution goes on from here: see docs/decisions/0001.
 """
 
+from stacks.state_machine.language import (
+    API_CALL_SECONDS,
+    REASON,
+    State,
+    choice,
+    function_call,
+    message,
+    retry,
+    sdk,
+    task,
+    with_more,
+    without_stop,
+)
 from stacks.state_machine.requests import jsonata
-from stacks.state_machine.language import API_CALL_SECONDS, REASON, State, choice, function_call, message, retry, sdk, task, with_more, without_stop
 
 SENTENCE = (
     "$failure.state & ' failed' & ($failure.job = '' ? '' : ' (' & $failure.kind & ' ' & $failure.job & ')') & ': '"

@@ -3,7 +3,20 @@
 Runs at synth; standard library only. Written as those in sagemaker_requests.py are.
 """
 
-from stacks.state_machine.requests import ATTEMPT, KEY, LOCAL_DISKS, OPEN, VARIANT, Request, Security, attempt, jsonata, tags, with_extra, written
+from stacks.state_machine.requests import (
+    ATTEMPT,
+    KEY,
+    LOCAL_DISKS,
+    OPEN,
+    VARIANT,
+    Request,
+    Security,
+    attempt,
+    jsonata,
+    tags,
+    with_extra,
+    written,
+)
 
 PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
 """What a model takes; it answers JSON."""

@@ -3,8 +3,8 @@
 Runs at synth; standard library only. A try that SageMaker refused for another reason, or a job that failed by itself, is not tried again.
 """
 
-from stacks.state_machine.requests import jsonata
 from stacks.state_machine.language import ON_FAILURE, REASON, State, choice, function_call, warned, without_stop
+from stacks.state_machine.requests import jsonata
 
 MOST_LOST_JOBS = 3
 """Starts without an answer, of all jobs of an execution together, before it is given up."""

@@ -5,8 +5,20 @@ model is compared with, is told by RecordDeployment alone, once the endpoint has
 """
 
 from stacks.state_machine import hosting_requests as requests
+from stacks.state_machine.language import (
+    REASON,
+    SDK_UNNAMED,
+    State,
+    api_call,
+    catch,
+    choice,
+    failure,
+    function_call,
+    message,
+    warned,
+    without_stop,
+)
 from stacks.state_machine.requests import jsonata, written
-from stacks.state_machine.language import REASON, SDK_UNNAMED, State, api_call, catch, choice, failure, function_call, message, warned, without_stop
 from training import contract
 
 APPROVAL_SECONDS, LATER_APPROVAL_SECONDS = 30, 1800

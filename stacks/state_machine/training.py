@@ -4,8 +4,23 @@ Runs at synth; standard library only. Whoever evaluates the rules, the job itsel
 """
 
 from stacks.state_machine import requests as requests
+from stacks.state_machine.language import (
+    SAID,
+    SDK_UNNAMED,
+    TRAINING_LOGS,
+    State,
+    api_call,
+    catch,
+    choice,
+    failure,
+    found_failure,
+    function_call,
+    job,
+    log_streams,
+    warned,
+    without_stop,
+)
 from stacks.state_machine.requests import jsonata
-from stacks.state_machine.language import SAID, SDK_UNNAMED, TRAINING_LOGS, State, api_call, catch, choice, failure, found_failure, function_call, job, log_streams, warned, without_stop
 
 TRAINING_SECONDS = requests.LONGEST_SPOT_SECONDS + 3600
 """The job's own limit and its wait for a machine, and an hour for what these leave out."""

@@ -6,8 +6,8 @@ only an endpoint that serves, or is about to serve, this execution's own config 
 
 from stacks.state_machine import hosting_requests as requests
 from stacks.state_machine.endpoint import SERVED, SETTLED, release_scaling
-from stacks.state_machine.requests import jsonata
 from stacks.state_machine.language import REASON, SDK_TRANSIENT, SDK_UNNAMED, State, api_call, choice, with_more, without_stop
+from stacks.state_machine.requests import jsonata
 
 UNDO_SECONDS = 30
 MOST_UNDOS = 180

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cli.approve import MOST_REASON, decide
-from cli.terminal.errors import RefusedError
-from cli.executions.execution import run_name
-from cli.main import app
 from cli.account.model_versions import APPROVED, REJECTED, WAITING, model_versions
 from cli.account.target import Target
+from cli.approve import MOST_REASON, decide
+from cli.executions.execution import run_name
+from cli.main import app
+from cli.terminal.errors import RefusedError
 from tests.cli.fakes import ARN, START, FakeMachine, client_error, target
 from tests.lambdas.fake_registry import FakeRegistry
 

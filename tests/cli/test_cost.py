@@ -9,8 +9,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.cost import amount, endpoint_line, print_cost, read_cost
-from cli.terminal.errors import RefusedError
 from cli.main import app
+from cli.terminal.errors import RefusedError
 from tests.cli.executions import FakeServices, Moment
 from tests.cli.fakes import ARN, FakeMachine, FakeS3, client_error, target
 

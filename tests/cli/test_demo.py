@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.photos.archive import sha256
 from cli.demo.main import carry_out, photos_kept_for_the_test, play, prepare, say_answer, say_result
+from cli.demo.packages import Package, fetch
 from cli.demo.photos import HELD_OUT, PIECES, chess_photos, own_photos, photo_to_ask
 from cli.demo.record import DemoRecord
-from cli.terminal.errors import RefusedError
-from cli.executions.execution import read_execution
-from cli.demo.packages import Package, fetch
-from cli.report import FetchedReport, fetch_report
 from cli.demo.steps import Steps
+from cli.executions.execution import read_execution
 from cli.executions.rule_results import statuses_of
+from cli.photos.archive import sha256
+from cli.report import FetchedReport, fetch_report
+from cli.terminal.errors import RefusedError
 from tests.cli.conftest import Api
 from tests.cli.executions import FINAL_JOB, KEPT_BACK, REASON, FakeServices, Moment, entered, exited, trial
 from tests.cli.fakes import ARN, FakeMachine, FakeS3, target

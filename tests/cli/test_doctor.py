@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cli.account.quotas import ENDPOINT_TYPE, MOST_INSTANCES, TRAINING_TYPE, Need, needs
 from cli.doctor import Finding, check_cdk, check_disk, examine, report
 from cli.terminal.errors import RefusedError
-from cli.account.quotas import ENDPOINT_TYPE, MOST_INSTANCES, TRAINING_TYPE, Need, needs
 from lambdas.request.execution_input import ExecutionInput
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, FakeS3, Pages, client_error, stack, target
 

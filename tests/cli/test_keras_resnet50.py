@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cli.terminal.errors import RefusedError
 from cli.demo.keras_resnet50 import Array, convert, read_tfjs, save
+from cli.terminal.errors import RefusedError
 
 CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
 STAGES = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}

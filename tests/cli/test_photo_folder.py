@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.terminal.errors import RefusedError
 from cli.photos.photo_folder import photo_type, read_photo_folder
+from cli.terminal.errors import RefusedError
 
 JPEG = b"\xff\xd8\xff\xe0 rest of a photo"
 

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 
-from cli.terminal.errors import RefusedError
-from cli.predict import classify, print_answer
 from cli.account.target import Target
+from cli.predict import classify, print_answer
+from cli.terminal.errors import RefusedError
 from tests.cli.conftest import ANSWER, Api
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, stack, target
 

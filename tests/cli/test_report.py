@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cli.terminal.errors import RefusedError
 from cli.executions.execution import read_execution, run_name
+from cli.executions.rule_results import counts, print_verdicts, statuses_of
 from cli.main import app
 from cli.report import FETCHED, PROFILER_PAGE, fetch_report, print_report
-from cli.executions.rule_results import counts, print_verdicts, statuses_of
+from cli.terminal.errors import RefusedError
 from tests.cli.executions import FINAL_JOB, KEPT_BACK, OUTPUT, OVERFIT, REASON, FakeServices, Moment
 from tests.cli.fakes import ARN, START, FakeCloudFormation, FakeMachine, FakeS3, stack, target
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.terminal.errors import RefusedError
 from cli.run import execution_input, read_input, start_execution
+from cli.terminal.errors import RefusedError
 from tests.cli.executions import FakeServices, Moment
 from tests.cli.fakes import ARN, target
 

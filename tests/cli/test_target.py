@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.terminal.errors import RefusedError
-from cli.main import sentence
 from cli.account.target import Target, aws_target, default_project, home, local_target
+from cli.main import sentence
+from cli.terminal.errors import RefusedError
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, client_error, stack, target
 
 

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from cli.account.billable import Billable, find_billable
-from cli.terminal.errors import RefusedError
 from cli.account.target import Target
+from cli.terminal.errors import RefusedError
 from cli.up import delete_billable, stop_local_mode
 from tests.cli.fakes import ARN, FakeCloudFormation, FakeMachine, Pages, client_error, stack, target
 

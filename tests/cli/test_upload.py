@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cli.main import app
 from cli.photos.bucket import Uploaded
 from cli.terminal.errors import RefusedError
-from cli.main import app
 from cli.upload import fetch_dogs, open_photos, say_uploaded, upload_photos, upload_weights
 from tests.cli.fakes import FakeS3, target
 

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from cli.executions.execution import Activity, read_activity, read_execution, run_name
-from cli.watch import follow, follow_or_leave, say_end
 from cli.executions.watch_view import activity_line, clock, picture
+from cli.watch import follow, follow_or_leave, say_end
 from stacks.state_machine.definition import definition
 from tests.cli.executions import (
     FINAL_JOB,

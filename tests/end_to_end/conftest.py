@@ -21,8 +21,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from cli.demo.photos import chess_photos
 from cli.account.target import Target, local_target
+from cli.demo.photos import chess_photos
 from local.image_environment import ImageEnvironment
 from local.mode import LocalMode
 

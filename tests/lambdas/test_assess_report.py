@@ -10,10 +10,10 @@ from tests.lambdas.fake_registry import GROUP, FakeRegistry
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.reports import HASHES, folder_of
 from tests.training.handmade import make_dataset
-from training.debugger import NoDebugger
-from training.evaluate import assess as judge
-from training.loop import Epoch
-from training.report import Report, write_report
+from training.debugger.interface import NoDebugger
+from training.evaluation.assessment import assess as judge
+from training.fit.loop import Epoch
+from training.report.write import Report, write_report
 
 SHOWN = [number % 3 for number in range(60)]
 EPOCH = Epoch(1, 0.5, 0.5, 0.5, 0.5, 0.1)

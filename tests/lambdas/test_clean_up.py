@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from lambdas.clean_up import clean_up
 from lambdas.aws.run_names import run_name
+from lambdas.clean_up import clean_up
 from tests.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault
 
 TUNING_JOB = "whippet-261122160000-000000aa"

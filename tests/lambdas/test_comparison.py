@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.assessment.comparison import Comparison, Predictions, compare, read_predictions
-from lambdas.assessment.report_files import MOST_BYTES, DocumentError
 from lambdas.assessment.paired_accuracy import Pairs
+from lambdas.assessment.report_files import MOST_BYTES, DocumentError
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.reports import CLASSES, folder_of, key, predictions, written
 

@@ -9,13 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.planning.cost import ENDING_SECONDS, LONGEST_SECONDS, JobCost, Machines, OverBudget, in_dollars, job_costs, run_time_limits, told, total
+from lambdas.planning.cost import (
+    ENDING_SECONDS,
+    LONGEST_SECONDS,
+    JobCost,
+    Machines,
+    OverBudget,
+    in_dollars,
+    job_costs,
+    run_time_limits,
+    told,
+    total,
+)
 from lambdas.planning.durations import Durations, expected_durations
-from lambdas.request.execution_input import ExecutionInput
 from lambdas.planning.photos import Photos
 from lambdas.planning.plan import Plan, Prepared, plan
 from lambdas.planning.prices import Prices
 from lambdas.planning.settings import Settings
+from lambdas.request.execution_input import ExecutionInput
 
 SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu", "us-east-1")
 FOUND = Photos("s3://bucket/data/", {}, 0, files=4000, bytes=10**9)

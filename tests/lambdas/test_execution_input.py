@@ -14,8 +14,8 @@ from lambdas.request.deployment import Deployment, Gate
 from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.request.instance_types import ARM_FAMILY, FOREIGN_FAMILY, SUPPORTED, UNPROCESSED_FAMILY, gpus, processors, uses_gpu
-from training.contract.rules import default_rules
 from lambdas.request.tuning import Completion, Tuning
+from training.contract.rules import default_rules
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.request.input_values import shown
 from lambdas.planning.photos import NoUsableData, Photos, count_photos, require_usable
+from lambdas.request.input_values import shown
 from tests.lambdas.fake_s3 import FakeS3
 
 

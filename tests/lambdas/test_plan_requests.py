@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.planning.endpoint import traffic
-from lambdas.request.execution_input import ExecutionInput
-from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.planning.photos import Photos
 from lambdas.planning.plan import Plan, Prepared, plan
 from lambdas.planning.settings import Settings
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.request.input_values import InvalidExecutionInput
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu", "us-east-1")

@@ -11,15 +11,15 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.request.execution_input import ExecutionInput
-from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.planning.photos import NoUsableData, Photos, count_photos
 from lambdas.planning.plan import Plan, Prepared, data_prefix, plan, volume_gb
-from lambdas.prepare_execution import MOST_VOLUME_GB, prepare, require_room
 from lambdas.planning.prepared_dataset import MOST_AGE
 from lambdas.planning.prices import InvalidPrices
 from lambdas.planning.settings import Settings
 from lambdas.planning.tuning_job import plain
+from lambdas.prepare_execution import MOST_VOLUME_GB, prepare, require_room
+from lambdas.request.execution_input import ExecutionInput
+from lambdas.request.input_values import InvalidExecutionInput
 from tests.lambdas.fake_s3 import FakeS3, error
 
 SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu", "us-east-1")

@@ -7,8 +7,8 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from lambdas.request.instance_types import ARM_FAMILY, FOREIGN_FAMILY
 from lambdas.planning.prices import LIST_PRICES, InvalidPrices, Prices, parse_prices, read_prices
+from lambdas.request.instance_types import ARM_FAMILY, FOREIGN_FAMILY
 from tests.lambdas.fake_s3 import FakeS3, error
 
 

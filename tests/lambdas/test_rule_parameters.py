@@ -9,12 +9,13 @@ import pytest
 
 from lambdas.request import rule_parameters
 from lambdas.request.input_values import InvalidExecutionInput
-from training.contract.rules import DEBUG_RULES, INVOKED, PROFILER_RULES, job_parameters
 from lambdas.request.rules import Rules
+from training.contract.rules import DEBUG_RULES, INVOKED, PROFILER_RULES, job_parameters
 from training.profiler.rules import profiler_report
-from training.rules import builtin, loss_not_decreasing
-from training.rules.builtin import ConfigurationError, build_rule
-from training.rules.saved import listed
+from training.rule_evaluation import builtin
+from training.rule_evaluation.builtin import ConfigurationError, build_rule
+from training.rules import loss_not_decreasing
+from training.rules.saved_tensors import listed
 
 DEBUG = [(rule, name) for rule, names in DEBUG_RULES.items() if rule != "SimilarAcrossRuns" for name in names]
 PROFILER = [(rule, name) for rule, names in PROFILER_RULES.items() for name in names]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdas.planning import rule_images
+from lambdas.planning.managed_rules import debug_rule_configurations, profiler_rule_configurations, stop_action
 from lambdas.request.execution_input import DEBUGGER_MODES, TRAINABLE, ExecutionInput
 from lambdas.request.input_values import InvalidExecutionInput
-from lambdas.planning.managed_rules import debug_rule_configurations, profiler_rule_configurations, stop_action
 from lambdas.request.rules import LONGEST_HYPERPARAMETER, Rules
 from training.contract import rules
 from training.settings import parse_hyperparameters

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from lambdas.aws import endpoint
 from lambdas import scale_endpoint
+from lambdas.aws import endpoint
 from lambdas.scale_endpoint import deregister, scale
 from stacks.state_machine.requests import VARIANT
 from tests.lambdas.fake_sagemaker import PROJECT, RUN, FakeAutoscaling, FakeSageMaker, fault

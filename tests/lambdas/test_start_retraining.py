@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.planning.photos import count_photos
+from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.start_retraining import Retraining, retrain
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.fake_sagemaker import NOW, FakeSageMaker, FakeStepFunctions

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from lambdas.verify_endpoint import PAUSE_S, TRIES, Verification, largest_difference
 from tests.lambdas.fake_s3 import FakeS3, error
 from tests.lambdas.fake_sagemaker import PROJECT, RUN, FakeSageMaker
-from training.inference import TOP
+from training.serving.inference import TOP
 
 FOLDER = f"executions/{RUN}/training/job/report"
 REPORT = f"s3://bucket/{FOLDER}/"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from lambdas.invoke_endpoint import predict
 from lambdas.aws.endpoint_waking import Alarm
+from lambdas.invoke_endpoint import predict
 from tests.lambdas.fake_s3 import error
 from tests.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, arn, fault
 from tests.lambdas.test_invoke_endpoint import FakeRuntime, request

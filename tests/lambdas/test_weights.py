@@ -11,7 +11,7 @@ import pytest
 
 from lambdas.planning.weights import PART_SIZE, TORCHVISION_RESNET50, Source, WeightsDownloadInterrupted, WeightsUnavailable, stage_weights
 from tests.lambdas.fake_s3 import FakeS3, error
-from training.model import WeightsError, load_backbone
+from training.network.resnet50 import WeightsError, load_backbone
 
 CONTENT = bytes(range(256)) * (2 * PART_SIZE // 256) + b"the rest"
 SOURCE = Source("https://example.org/resnet50.pth", "resnet50.pth", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), "v1.5")

@@ -9,10 +9,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local.host.processes import ProcessBook
 from local.image_environment import ImageEnvironment
 from local.jobs.container import JobTools
 from local.storage.objects import ChannelCache
-from local.host.processes import ProcessBook
 
 
 class FakeLogs:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from local.hosting.deployments import LONGEST_WAIT_S, Alarms, Bake, Deployment, RolledBackError, Traffic
 from local.api.shapes import ServiceError
+from local.hosting.deployments import LONGEST_WAIT_S, Alarms, Bake, Deployment, RolledBackError, Traffic
 
 
 def config(kind: str, wait: int = 60, last: int = 120, alarms: tuple[str, ...] = (), **routing: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.tuning.early_stopping import MedianRule, Resources, Stopper, SuccessiveHalving, make_stopper, read_resources
 from local.api.shapes import ServiceError
+from local.tuning.early_stopping import MedianRule, Resources, Stopper, SuccessiveHalving, make_stopper, read_resources
 
 
 def train(stopper: Stopper, job: str, values: list[float]) -> int:

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from boto3.exceptions import RetriesExceededError
 
+from local.api.shapes import ServiceError
 from local.hosting.deployments import Alarms
 from local.hosting.endpoint_metrics import EndpointMetrics
 from local.hosting.endpoints import Endpoints
 from local.hosting.model_server import ModelServer
 from local.hosting.models import EndpointConfigs, Models
-from local.api.shapes import ServiceError
 from local.storage.store import Store
 from tests.local.conftest import IMAGE, ROLE, archive, wait_until
 from tests.local.fakes import FakeS3, fake_tools

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from local.storage.objects import Mirror
 from local.api.shapes import ServiceError
-from local.storage.store import Document, Store
 from local.jobs.training_jobs import KIND, TrainingJobs
 from local.jobs.training_run import TrainingJobRun
+from local.storage.objects import Mirror
+from local.storage.store import Document, Store
 from tests.local.conftest import training_fields, wait_until
 from tests.local.fakes import FakeS3, fake_tools, toolkit
 

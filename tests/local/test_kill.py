@@ -10,8 +10,8 @@ import time
 
 import psutil
 
-from local.mode import free_port
 from local.host.processes import ProcessBook
+from local.mode import free_port
 from tests.local.conftest import Local, lives, wait_until
 from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
 from tests.local.test_engine_services import stack_at_rest, template

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lambdas.clean_up import clean_up
+from lambdas.aws.endpoint_waking import Alarm
 from lambdas.aws.executions import running
+from lambdas.aws.model_registry import newest_deployed
+from lambdas.clean_up import clean_up
 from lambdas.prune_models import prune
 from lambdas.reap_execution import executions_of, reap
-from lambdas.aws.model_registry import newest_deployed
 from lambdas.scale_endpoint import scale
 from lambdas.start_retraining import STARTED_BEFORE, Retraining, retrain
 from lambdas.stop_idle_endpoint import stop_idle
-from lambdas.aws.endpoint_waking import Alarm
 from tests.local.conftest import IMAGE, ROLE, Local, archive
 from tests.local.test_endpoints import SERVE, wait_for_endpoint
 

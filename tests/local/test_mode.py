@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local.host.processes import ProcessBook
 from local.image_environment import LOCK, STAMP, ImageEnvironment, ImageEnvironmentError
 from local.mode import ACCESS_KEY, LocalMode, free_port
-from local.host.processes import ProcessBook
 from tests.local.conftest import Local, lives, wait_until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]

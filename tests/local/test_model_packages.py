@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.hosting.model_packages import ModelPackages
 from local.api.shapes import ServiceError, shaped, validate
+from local.hosting.model_packages import ModelPackages
 from local.storage.store import Store
 from tests.local.conftest import IMAGE
 

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.storage.objects import ChannelCache, DownloadError, Mirror, download, is_inside, join_uri, list_objects, relative_name, split_s3_uri
+from local.storage.objects import (
+    ChannelCache,
+    DownloadError,
+    Mirror,
+    download,
+    is_inside,
+    join_uri,
+    list_objects,
+    relative_name,
+    split_s3_uri,
+)
 from tests.local.conftest import Local
 from tests.local.fakes import FakeS3, fake_tools
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from local.api.shapes import ServiceError
 from local.hosting.fleet import BODY_LIMIT_BYTES
 from local.image_environment import ImageEnvironment
 from local.plane import Plane, make_app
-from local.api.shapes import ServiceError
 
 AWS = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
+from local.api.shapes import ServiceError
 from local.jobs.container import translate
 from local.jobs.processing_jobs import KIND, ProcessingJobs, check_processing_request
 from local.jobs.processing_run import read_exit_message
-from local.api.shapes import ServiceError
 from local.storage.store import Store
 from tests.local.fakes import FakeS3, fake_tools
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from local.jobs.processing_jobs import ProcessingJobs
 from local.api.rehearsal import NO_CAPACITY, Rehearsal
 from local.api.shapes import ServiceError
+from local.jobs.processing_jobs import ProcessingJobs
 from local.storage.store import Store
 from tests.local.conftest import IMAGE, ROLE, training_fields
 from tests.local.fakes import FakeS3, fake_tools

@@ -10,9 +10,9 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 
 from local.jobs.rule_jobs import RuleJobs, degraded
-from local.storage.store import Document, Store
-from local.jobs.training_jobs import KIND, TrainingJobs
 from local.jobs.rule_statuses import DEBUG, PROFILER, first_statuses
+from local.jobs.training_jobs import KIND, TrainingJobs
+from local.storage.store import Document, Store
 from tests.local.conftest import lives, wait_until
 from tests.local.fakes import ALL_IS_WELL, SAMPLES, FakeS3, fake_tools, programs, toolkit
 from tests.local.test_rule_requests import watched
@@ -89,7 +89,7 @@ def test_a_rule_process_that_dies_is_an_error_while_the_job_still_trains(plane: 
     plane.create()
     wait_until(plane.verdicts, lambda seen: seen == ["IssuesFound", "Error"], 20)
     details = plane.job()[DEBUG][1]["StatusDetails"]
-    assert "training.rules.evaluate ended with exit code 1" in details and "the disk is full" in details
+    assert "training.rule_evaluation.evaluate ended with exit code 1" in details and "the disk is full" in details
     assert plane.job()["TrainingJobStatus"] == "InProgress"
     plane.go()
     assert plane.wait()["TrainingJobStatus"] == "Completed"
@@ -133,8 +133,8 @@ def measured(rules: RuleJobs, plane: Jobs) -> None:
 @pytest.mark.parametrize(
     ("evaluate", "patience", "sentence"),
     [
-        ("tell('NoIssuesFound'); time.sleep(600)", {"patience_s": 0.5}, "training.rules.evaluate did nothing for 0 seconds"),
-        ("tell('NoIssuesFound')\nwhile True: pass", {"limit_s": 1.0}, "training.rules.evaluate was not done 1 seconds"),
+        ("tell('NoIssuesFound'); time.sleep(600)", {"patience_s": 0.5}, "training.rule_evaluation.evaluate did nothing for 0 seconds"),
+        ("tell('NoIssuesFound')\nwhile True: pass", {"limit_s": 1.0}, "training.rule_evaluation.evaluate was not done 1 seconds"),
     ],
 )
 def test_a_rule_process_that_hangs_is_ended_and_an_error(plane: Jobs, evaluate: str, patience: dict[str, float], sentence: str) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from local.api.shapes import ServiceError, validate
 from local.jobs import rule_requests
 from local.jobs.rule_requests import check_debugger_request, profiling
-from local.api.shapes import ServiceError, validate
 from local.jobs.rule_statuses import first_statuses
 from tests.local.conftest import training_fields
 from training.contract import rules

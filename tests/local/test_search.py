@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.tuning.search import CategoricalRange, NumericRange, Search, make_search, read_ranges
 from local.api.shapes import ServiceError
+from local.tuning.search import CategoricalRange, NumericRange, Search, make_search, read_ranges
 
 LR = {"Name": "lr", "MinValue": "0.001", "MaxValue": "0.1", "ScalingType": "Logarithmic"}
 BATCH = {"Name": "batch_size", "Values": ["16", "32", "64"]}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from local.host.short_links import NEEDS_NO_QUOTES, drop_links, link_folder, shell_safe
 from local.image_environment import ImageEnvironment
 from local.plane import Plane
-from local.host.short_links import NEEDS_NO_QUOTES, drop_links, link_folder, shell_safe
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def stranger() -> Iterator[psutil.Process]:
 def side_process(folder: Path, log: JobLog, evaluate: str) -> SideProcess:
     programs(folder / "programs", evaluate)
     arguments = ("--statuses", str(folder / "statuses.json"))
-    return SideProcess(fake_tools(folder, FakeS3()), "job-rules_watched-1", "training.rules.evaluate", arguments, log)
+    return SideProcess(fake_tools(folder, FakeS3()), "job-rules_watched-1", "training.rule_evaluation.evaluate", arguments, log)
 
 
 def give_pid(process: SideProcess, stranger: psutil.Process) -> None:

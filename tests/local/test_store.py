@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from local.jobs import training_jobs
-from local.tuning import tuning_jobs
-from local.storage.listing import Listing, list_documents
 from local.api.shapes import ServiceError
+from local.jobs import training_jobs
+from local.storage.listing import Listing, list_documents
 from local.storage.store import Store
+from local.tuning import tuning_jobs
 
 LISTING = Listing("Jobs", "Name", "Status")
 DOCUMENTS: list[dict[str, Any]] = [

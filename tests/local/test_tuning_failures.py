@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from local.api.shapes import ServiceError, invalid
-from local.storage.store import Store
 from local.jobs.training_jobs import TrainingJobs
+from local.storage.store import Store
 from local.tuning.tuning_jobs import TuningJobs
 from tests.local.conftest import wait_until
 from tests.local.tuning import Tuning, running

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from local.api.rehearsal import Rehearsal
-from local.storage.store import Store
 from local.jobs.training_jobs import TrainingJobs
+from local.storage.store import Store
 from local.tuning.tuning_jobs import TuningJobs
 from tests.local.conftest import training_fields, wait_until
 from tests.local.fakes import FakeS3, fake_tools, toolkit

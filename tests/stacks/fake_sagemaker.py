@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lambdas.assess_model import assess
-from lambdas.request.execution_input import ExecutionInput
 from lambdas.planning.photos import Photos
 from lambdas.planning.plan import Prepared, plan
 from lambdas.planning.settings import Settings
+from lambdas.request.execution_input import ExecutionInput
+from stacks.state_machine.definition import definition
 from stacks.state_machine.endpoint import MOST_CHECKS
 from stacks.state_machine.registry import MOST_APPROVAL_LOOKS
 from stacks.state_machine.requests import Security
-from stacks.state_machine.definition import definition
 from stacks.state_machine.training import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS
 from stacks.state_machine.undo import MOST_UNDOS
 from tests.lambdas.fake_registry import FakeRegistry

@@ -12,14 +12,14 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.assess_model import assess
+from lambdas.aws.jobs import run_of
 from lambdas.clean_up import clean_up
-from lambdas.request.execution_input import ExecutionInput
 from lambdas.planning.photos import Photos
 from lambdas.planning.plan import Prepared, plan
 from lambdas.planning.prices import Prices
 from lambdas.prune_models import prune
 from lambdas.publish_report import publish
-from lambdas.aws.jobs import run_of
+from lambdas.request.execution_input import ExecutionInput
 from lambdas.verify_endpoint import Verification
 from tests.stacks.execution import FUNCTIONS, SUBSTITUTED, Execution, TaskError
 from tests.stacks.fake_sagemaker import PREPARED, SETTINGS

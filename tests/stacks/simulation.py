@@ -29,9 +29,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.aws import executions
+from lambdas.aws.run_names import run_name
 from lambdas.planning.bill import bill_of
 from lambdas.reap_execution import reap
-from lambdas.aws.run_names import run_name
 from stacks.state_machine.definition import definition
 from tests.stacks.execution import Execution, filled_in
 from tests.stacks.simulated_account import EPOCH, INITIAL_CONFIG, PROJECT, Account, Job, Request, require, with_a_model_before

@@ -19,8 +19,8 @@ import jsonata  # type: ignore[import-untyped]
 import pytest
 
 from stacks.state_machine import requests as requests
-from stacks.state_machine.requests import ATTEMPT
 from stacks.state_machine.definition import definition
+from stacks.state_machine.requests import ATTEMPT
 from tests.stacks.conftest import REPOSITORY
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
 from tests.stacks.fake_sagemaker import FakeSageMaker

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from lambdas.request.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
 from lambdas.invoke_endpoint import PHOTO_TYPES
 from lambdas.planning.prepared_dataset import DESCRIPTION
-from stacks.state_machine import hosting_requests
+from lambdas.request.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
 from stacks import inference_api
+from stacks.state_machine import hosting_requests
 from stacks.state_machine import requests as requests
 from stacks.state_machine.definition import definition
 from tests.stacks.request_shapes import faults_of

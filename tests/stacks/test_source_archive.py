@@ -103,7 +103,7 @@ def test_a_prepared_data_set_depends_on_the_code_that_prepares_it_alone(tmp_path
 
 
 def test_the_processing_job_runs_nothing_that_needs_the_environment_of_training_jobs() -> None:
-    """It is smdebug's, which training/compatibility.py imports when it is asked to."""
+    """It is smdebug's, which training/network/torchvision_repairs.py imports when it is asked to."""
     imported = {
         name for file in imported_files(REPOSITORY, contract.PREPARE_PROGRAM) for name in imported_names((REPOSITORY / file).read_text())
     }

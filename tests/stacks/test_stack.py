@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stacks.state_machine.requests import Security
 from stacks.state_machine.definition import definition
+from stacks.state_machine.requests import Security
 from tests.stacks.conftest import REPOSITORY, VARIATIONS, Synthesis, synthesise
 from tests.stacks.execution import SUBSTITUTED, filled_in
 from tests.stacks.policies import concrete, listed, statements

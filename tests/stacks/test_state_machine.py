@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from stacks.state_machine.definition import definition
 from stacks.state_machine.endpoint import CHECK_SECONDS, LATER_CHECK_SECONDS, MOST_CHECKS, SHORT_CHECKS
 from stacks.state_machine.registry import MOST_APPROVAL_LOOKS
 from stacks.state_machine.requests import Security
-from stacks.state_machine.definition import definition
 from stacks.state_machine.training import MOST_LOOKS, MOST_RULE_LOOKS, SHORT_LOOKS, TRAINING_SECONDS
 from stacks.state_machine.undo import MOST_UNDOS, UNDO_SECONDS
 from tests.stacks.execution import SECURED, SUBSTITUTED, Execution, filled_in

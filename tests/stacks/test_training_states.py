@@ -5,12 +5,20 @@ from typing import Any
 
 import pytest
 
-from training.contract.rules import job_parameters
 from stacks.state_machine.requests import LONGEST_SPOT_SECONDS, PROFILING_MILLISECONDS
-from stacks.state_machine.training import LATER_LOOK_SECONDS, LOOK_SECONDS, MOST_LOOKS, MOST_RULE_LOOKS, RULE_LOOK_SECONDS, SHORT_LOOKS, TRAINING_SECONDS
+from stacks.state_machine.training import (
+    LATER_LOOK_SECONDS,
+    LOOK_SECONDS,
+    MOST_LOOKS,
+    MOST_RULE_LOOKS,
+    RULE_LOOK_SECONDS,
+    SHORT_LOOKS,
+    TRAINING_SECONDS,
+)
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
 from tests.stacks.fake_sagemaker import FEW_LOOKS, HEALTHY, LOOKS, MACHINE, asked_for, run, verdict
 from training import contract
+from training.contract.rules import job_parameters
 
 MANAGED = {"debugger": "managed"}
 DEBUGGER_FIELDS = {"DebugHookConfig", "DebugRuleConfigurations", "ProfilerConfig", "ProfilerRuleConfigurations"}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.compatibility import import_torchvision
+from training.network.torchvision_repairs import import_torchvision
 from training.prepare import main as prepare
 from training.settings import Folders
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.evaluate import wilson_interval
+from training.evaluation.assessment import wilson_interval
 
 CLASSES = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 

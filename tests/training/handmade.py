@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from training.dataset import (
+from training.data.dataset import (
     CHECK_FOLDER,
     DESCRIPTION,
     SCHEMA_VERSION,
@@ -20,9 +20,9 @@ from training.dataset import (
     open_dataset,
     write_manifest,
 )
-from training.model import FEATURES, BackboneDescription
-from training.preprocessing import Preprocessing
-from training.tensors import write_tensors
+from training.data.preprocessing import Preprocessing
+from training.job.safetensors_file import write_tensors
+from training.network.resnet50 import FEATURES, BackboneDescription
 
 WEIGHTS = BackboneDescription(file="resnet50.pth", sha256="ab" * 32, stride="v1.5", source="random numbers")
 

@@ -16,17 +16,17 @@ import torch
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from training.checkpoint import Checkpoints, spread
-from training.dataset import Dataset, open_dataset
-from training.distributed import Processes, end_program, join_processes, leave_processes
-from training.features import Processor
-from training.finetune import fine_tuning
-from training.loop import Progress, Training, fit
-from training.model import load_backbone
-from training.preprocessing import Preprocessing
+from training.data.dataset import Dataset, open_dataset
+from training.data.features import Processor
+from training.data.preprocessing import Preprocessing
+from training.fit.checkpoint import Checkpoints, spread
+from training.fit.finetune import fine_tuning
+from training.fit.loop import Progress, Training, fit
+from training.job.distributed import Processes, end_program, join_processes, leave_processes
+from training.job.safetensors_file import write_tensors
+from training.job.stopping import Stopping
+from training.network.resnet50 import load_backbone
 from training.settings import Hyperparameters
-from training.stopping import Stopping
-from training.tensors import write_tensors
 
 SMALL = Preprocessing(resize=36, crop=32)
 SETTINGS = Hyperparameters(lr=1e-4, batch_size=17, epochs=2, trainable="last_stage", debugger="off")

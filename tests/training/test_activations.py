@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.activations import Activations, channels, trained_relus
+from training.debugger.activations import Activations, channels, trained_relus
 
 
 class Block(nn.Module):

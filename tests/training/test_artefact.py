@@ -15,14 +15,14 @@ from torch import nn
 
 from tests.training.handmade import WEIGHTS as BACKBONE
 from tests.training.handmade import make_dataset
-from training.artefact import DESCRIPTION, WEIGHTS, load_artefact, load_model, save_artefact
-from training.dataset import Dataset
-from training.inference import model_fn, predict_fn
-from training.model import WeightsError, build_resnet50
-from training.prediction import logits, probabilities
-from training.preprocessing import read_photo
+from training.data.dataset import Dataset
+from training.data.preprocessing import read_photo
+from training.job.safetensors_file import read_tensors, write_tensors
+from training.network.resnet50 import WeightsError, build_resnet50
+from training.serving.artefact import DESCRIPTION, WEIGHTS, load_artefact, load_model, save_artefact
+from training.serving.inference import model_fn, predict_fn
+from training.serving.prediction import logits, probabilities
 from training.settings import Hyperparameters
-from training.tensors import read_tensors, write_tensors
 
 TEMPERATURE = 1.7
 

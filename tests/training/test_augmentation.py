@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from training.augmentation import _part, cut_at_random
+from training.fit.augmentation import _part, cut_at_random
 
 GRADIENT = Image.linear_gradient("L").convert("RGB")
 

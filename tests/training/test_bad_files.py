@@ -14,11 +14,11 @@ from torch import nn
 
 from tests.training.bad_files import bad_files, bombs, png_of
 from tests.training.conftest import save_classes
-from training.data import LeftOut, find_photos
-from training.features import Processor, extract_features
-from training.inspection import MachineError, Seen, inspect
-from training.model import FEATURES
-from training.preprocessing import Preprocessing
+from training.data.features import Processor, extract_features
+from training.data.folders import LeftOut, find_photos
+from training.data.inspection import MachineError, Seen, inspect
+from training.data.preprocessing import Preprocessing
+from training.network.resnet50 import FEATURES
 
 LIMIT_BYTES = 150_000_000
 """What the child may reserve beyond what it holds when it starts to read."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.calibration import BINS, MIN_ERRORS, TEMPERATURES, fit_temperature, measure_calibration, penalised_loss
+from training.evaluation.calibration import BINS, MIN_ERRORS, TEMPERATURES, fit_temperature, measure_calibration, penalised_loss
 
 
 def drawn(photos: int, classes: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

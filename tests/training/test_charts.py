@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from training.charts import (
+from training.report.svg import (
     HEIGHT,
     LABELS,
     LONGEST_BAR,

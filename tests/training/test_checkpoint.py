@@ -7,9 +7,9 @@ import torch
 from torch.optim import SGD
 
 from tests.training.test_loop import clusters, training_of
-from training.checkpoint import FILES, Checkpoints
-from training.loop import Progress, Training, fit
-from training.tensors import read_tensors, write_tensors
+from training.fit.checkpoint import FILES, Checkpoints
+from training.fit.loop import Progress, Training, fit
+from training.job.safetensors_file import read_tensors, write_tensors
 
 
 class KilledError(Exception):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.compatibility import import_smdebug, import_torchvision
+from training.network.torchvision_repairs import import_smdebug, import_torchvision
 
 
 def test_torchvision_builds_networks_whatever_its_library() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from training import contract
-from training.metrics import format_metric
-from training.refusal import InputRefusedError
+from training.job.metric_lines import format_metric
+from training.job.refusal import InputRefusedError
 from training.settings import Folders, Hyperparameters, Rules, parse_hyperparameters
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data import find_photos, look_alikes
-from training.refusal import InputRefusedError
+from training.data.folders import find_photos, look_alikes
+from training.job.refusal import InputRefusedError
 
 
 def touch(folder: Path, *names: str) -> Path:

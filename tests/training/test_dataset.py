@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training.dataset import Photo, describe_files, open_dataset, write_manifest
-from training.refusal import InputRefusedError
-from training.tensors import read_tensors, write_tensors
+from training.data.dataset import Photo, describe_files, open_dataset, write_manifest
+from training.job.refusal import InputRefusedError
+from training.job.safetensors_file import read_tensors, write_tensors
 
 ANY_NAME = st.text(min_size=1, max_size=1024)
 """Also line ends of every alphabet, and halves of surrogate pairs, which stand for bytes that are no UTF-8."""

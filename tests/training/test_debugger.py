@@ -15,18 +15,18 @@ import pytest
 import torch
 
 from tests.training import small
-from training.compatibility import import_smdebug
 from training.contract import DEGRADED
-from training.debugger import NoDebugger, attach_debugger
-from training.features import Processor
-from training.finetune import FineTuned
-from training.head import build_head
-from training.intervals import BUDGET
-from training.loop import fit
-from training.memory import Parts
-from training.rules.status import RuleStatus
+from training.data.features import Processor
+from training.debugger.interface import NoDebugger, attach_debugger
+from training.debugger.intervals import BUDGET
+from training.debugger.rule_results import debugger_rules, doubted
+from training.fit.finetune import FineTuned
+from training.fit.head import build_head
+from training.fit.loop import fit
+from training.job.micro_batches import Parts
+from training.network.torchvision_repairs import import_smdebug
+from training.rule_evaluation.status import RuleStatus
 from training.settings import Folders, Hyperparameters, Rules
-from training.verdicts import debugger_rules, doubted
 
 EPOCHS = 11
 ONE_RULE = "('ExplodingTensor',)"
@@ -126,8 +126,8 @@ def test_a_sound_hook_records_marks_the_end_and_starts_afresh_in_a_used_folder(t
 FAULTS = {
     "a disk that takes no more": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))",
     "a hook that fails in a step": "debugger._hook.end = None",
-    "tensors that no file can hold": "import training.event_writer as e; e.kind_of = None",
-    "a process for files that does not run": "import training.event_writer as e; e.PROGRAM = Path('missing.py')",
+    "tensors that no file can hold": "import training.debugger.event_writer as e; e.kind_of = None",
+    "a process for files that does not run": "import training.debugger.event_writer as e; e.PROGRAM = Path('missing.py')",
 }
 
 
@@ -351,7 +351,7 @@ def test_rules_are_those_of_the_job_unless_the_service_has_them() -> None:
 
 def test_a_head_has_parameters_and_no_relu() -> None:
     from tests.training.test_loop import clusters
-    from training.activations import channels
+    from training.debugger.activations import channels
 
     assert channels(build_head(3, clusters(9, 1))) == 0
     assert torch.equal(build_head(3, clusters(9, 1)).fc.weight, torch.zeros(3, 2048))

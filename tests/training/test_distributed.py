@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.training import small
-from training.distributed import Processes, join_processes
-from training.loop import fit
-from training.tensors import read_tensors
+from training.fit.loop import fit
+from training.job.distributed import Processes, join_processes
+from training.job.safetensors_file import read_tensors
 
 
 def run_processes(program: Path, *arguments: Path) -> None:
@@ -24,7 +24,9 @@ def run_processes(program: Path, *arguments: Path) -> None:
 
 @pytest.mark.parametrize(("processes", "tidied"), [("1", "tidied\n"), ("2", "")])
 def test_one_of_several_processes_ends_without_tidying_up(processes: str, tidied: str) -> None:
-    program = "import atexit; from training.distributed import end_program; atexit.register(print, 'tidied'); print('said'); end_program(3)"
+    program = (
+        "import atexit; from training.job.distributed import end_program; atexit.register(print, 'tidied'); print('said'); end_program(3)"
+    )
     environment = {**os.environ, "WORLD_SIZE": processes, "PYTHONUNBUFFERED": "", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout) == (3, "said\n" + tidied)

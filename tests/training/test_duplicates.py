@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from training.data import FoundPhoto
-from training.duplicates import Duplicates, find_duplicates
-from training.fingerprint import Fingerprint, difference, fingerprint
-from training.inspection import Inspected
-from training.preprocessing import read_photo
+from training.data.duplicates import Duplicates, find_duplicates
+from training.data.fingerprint import Fingerprint, difference, fingerprint
+from training.data.folders import FoundPhoto
+from training.data.inspection import Inspected
+from training.data.preprocessing import read_photo
 
 CLASSES = ("cat", "dog")
 

@@ -9,10 +9,10 @@ import torch
 
 from tests.training.test_distributed import run_processes
 from tests.training.test_loop import clusters, training_of
-from training.checkpoint import Checkpoints
-from training.debugger import NoDebugger
-from training.distributed import end_program, join_processes, leave_processes
-from training.loop import Progress, Training, fit, train_one_epoch
+from training.debugger.interface import NoDebugger
+from training.fit.checkpoint import Checkpoints
+from training.fit.loop import Progress, Training, fit, train_one_epoch
+from training.job.distributed import end_program, join_processes, leave_processes
 
 REASON = "LossNotDecreasing: the loss stands still"
 
@@ -59,7 +59,7 @@ def test_no_rule_no_end() -> None:
 
 def test_the_means_of_an_epoch_that_is_cut_short_are_those_of_its_photos() -> None:
     training = training_that_ends(1, seed=3)
-    training.debugger.training()
+    training.debugger.interface.training()
     loss, accuracy = train_one_epoch(training, epoch=1)
     assert loss == pytest.approx(torch.tensor(3.0).log().item(), abs=1e-5)  # zero weights: as it was at the first step, not a fifth of it
     assert 0 < accuracy < 1

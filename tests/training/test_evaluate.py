@@ -13,11 +13,11 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
 from tests.training.handmade import make_dataset
-from training import evaluate
 from training.contract import METRIC_NAMES
-from training.evaluate import assess, evaluate_logits, wilson_interval
+from training.evaluation import assessment
+from training.evaluation.assessment import assess, evaluate_logits, wilson_interval
 
-SCHEMA = json.loads((Path(evaluate.__file__).parent / "evaluation.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((Path(assessment.__file__).parent / "evaluation.schema.json").read_text(encoding="utf-8"))
 
 
 def as_read(content: dict[str, Any]) -> Any:
@@ -111,7 +111,7 @@ def test_evaluation_json_is_what_its_schema_describes(tmp_path: Path, perfect: b
     Draft202012Validator.check_schema(SCHEMA)
     dataset = make_dataset(tmp_path / "d", {"train": [0, 1, 2], "valid": [0, 1, 2], "test": [0, 0, 1]})
     test = torch.eye(3)[[0, 0, 1]] if perfect else torch.eye(3)[[1, 2, 0]]
-    content = as_read(evaluate.to_json(assess({"valid": torch.eye(3), "test": test}, dataset)))
+    content = as_read(assessment.to_json(assess({"valid": torch.eye(3), "test": test}, dataset)))
     assert [error.message for error in Draft202012Validator(SCHEMA).iter_errors(content)] == []
     assert content["test_accuracy"] == content["test"]["accuracy"] == float(perfect)
 
@@ -119,7 +119,7 @@ def test_evaluation_json_is_what_its_schema_describes(tmp_path: Path, perfect: b
 @pytest.mark.parametrize("change", [{"test_accuracy": 1.5}, {"extra": 1}, {"temperature": "1"}, {"classes": ["a"]}, {"test": {}}])
 def test_the_schema_notices_what_is_wrong(tmp_path: Path, change: dict[str, Any]) -> None:
     dataset = make_dataset(tmp_path / "d", {"train": [0, 1, 2], "valid": [0, 1, 2], "test": [0, 1, 2]})
-    content = as_read(evaluate.to_json(assess({"valid": torch.eye(3), "test": torch.eye(3)}, dataset))) | change
+    content = as_read(assessment.to_json(assess({"valid": torch.eye(3), "test": torch.eye(3)}, dataset))) | change
     assert not Draft202012Validator(SCHEMA).is_valid(content)
 
 

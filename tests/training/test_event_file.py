@@ -8,8 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.event_file import END, Shape, Step, Tensor, encode_event, files_of, masked_checksum, pack, unpack, write_files, write_steps
-from training.event_writer import StepFile, kind_of
+from training.debugger.event_file import (
+    END,
+    Shape,
+    Step,
+    Tensor,
+    encode_event,
+    files_of,
+    masked_checksum,
+    pack,
+    unpack,
+    write_files,
+    write_steps,
+)
+from training.debugger.event_writer import StepFile, kind_of
 
 from smdebug.core import writer  # isort: skip - smdebug imports only after its repairs
 from smdebug.core.locations import IndexFileLocationUtils, TensorFileLocation  # isort: skip

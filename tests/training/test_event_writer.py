@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
-from training.event_file import Step, Tensor
-from training.event_writer import MOST_WAITING, EventWriter, StepFile
+from training.debugger.event_file import Step, Tensor
+from training.debugger.event_writer import MOST_WAITING, EventWriter, StepFile
 
 from smdebug.core.modes import ModeKeys  # isort: skip - smdebug imports only after its repairs
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from tests.training.conftest import save_classes
-from training.data import FoundPhoto, find_photos
-from training.features import BATCH, Processor, choose_processor, extract_features, read_ahead, reading_threads, warn_of_unused_gpu
-from training.model import FEATURES, fold_batch_norm, load_backbone
-from training.preprocessing import Preprocessing, read_photo
+from training.data.features import BATCH, Processor, choose_processor, extract_features, read_ahead, reading_threads, warn_of_unused_gpu
+from training.data.folders import FoundPhoto, find_photos
+from training.data.preprocessing import Preprocessing, read_photo
+from training.network.resnet50 import FEATURES, fold_batch_norm, load_backbone
 
 CPU = Processor(torch.device("cpu"), bfloat16=False)
 

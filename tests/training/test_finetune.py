@@ -10,16 +10,16 @@ import torch
 
 from tests.training import small
 from tests.training.conftest import Job, job_folders, run_quietly, save_photo
-from training.dataset import open_dataset
-from training.examples import DecodedPhotos
-from training.features import forward
-from training.finetune import BACKBONE_LR, FineTuned
-from training.inference import model_fn
-from training.loop import compute_gradients, evaluate, fit, gradients
-from training.memory import Parts
-from training.model import build_resnet50, fill, load_backbone
-from training.prediction import logits
-from training.refusal import InputRefusedError
+from training.data.dataset import open_dataset
+from training.data.features import forward
+from training.fit.examples import DecodedPhotos
+from training.fit.finetune import BACKBONE_LR, FineTuned
+from training.fit.loop import compute_gradients, evaluate, fit, gradients
+from training.job.micro_batches import Parts
+from training.job.refusal import InputRefusedError
+from training.network.resnet50 import build_resnet50, fill, load_backbone
+from training.serving.inference import model_fn
+from training.serving.prediction import logits
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from training.event_file import Step
-from training.event_writer import WAIT_S, EventWriter
-from training.hook import USUAL, Hook, build_hook, complete, forget_after, modes, own_configuration, saved_files, usual_reductions
-from training.intervals import Intervals, class_type
+from training.debugger.event_file import Step
+from training.debugger.event_writer import WAIT_S, EventWriter
+from training.debugger.hook import USUAL, Hook, build_hook, complete, forget_after, modes, own_configuration, saved_files, usual_reductions
+from training.debugger.intervals import Intervals, class_type
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from tests.training.handmade import jpeg
-from training import inference
-from training.inference import CONTENT_TYPES, UnsupportedContentTypeError, input_fn, output_fn, predict_fn
-from training.prediction import Model
-from training.preprocessing import PhotoError, Preprocessing
+from training.data.preprocessing import PhotoError, Preprocessing
+from training.serving import inference
+from training.serving.inference import CONTENT_TYPES, UnsupportedContentTypeError, input_fn, output_fn, predict_fn
+from training.serving.prediction import Model
 
 
 class Fixed(nn.Module):

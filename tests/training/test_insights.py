@@ -17,12 +17,12 @@ from tests.training.documents import (
     spread,
     status,
 )
-from training.insight import SEVERITIES, Insight
-from training.insights import MOST, insights
-from training.insights_profile import MEANINGS as PROFILER_MEANINGS
-from training.insights_rules import LOSS_RULES
-from training.insights_rules import MEANINGS as RULE_MEANINGS
 from training.contract.rules import DEBUG_RULES, PROFILER_RULES
+from training.report.insights.insight import SEVERITIES, Insight
+from training.report.insights.profile import MEANINGS as PROFILER_MEANINGS
+from training.report.insights.rank import MOST, insights
+from training.report.insights.rules import LOSS_RULES
+from training.report.insights.rules import MEANINGS as RULE_MEANINGS
 
 FIT_BY_HEART = history([0.9, 0.6, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9], [0.9, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.01], (1.0, 0.8))
 NOT_LEARNT = history([1.61] * 6, accuracy=(0.2, 0.2))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from training.intervals import BUDGET, BYTES_A_REDUCTION, LOSSES_IN_RUN, MOST_ROWS, MOST_SHOWN, Intervals, class_type, intervals
 from training.contract.rules import job_parameters
+from training.debugger.intervals import BUDGET, BYTES_A_REDUCTION, LOSSES_IN_RUN, MOST_ROWS, MOST_SHOWN, Intervals, class_type, intervals
 
 RESNET_LAST_STAGE = {"reductions": 318, "channels": 18432}
 RESNET = {"reductions": 1620, "channels": 45440}

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW
 
-from training.dataset import Features
-from training.examples import CachedFeatures
-from training.head import WEIGHT_DECAY, Head, build_head, join
-from training.loop import (
+from training.data.dataset import Features
+from training.fit.examples import CachedFeatures
+from training.fit.head import WEIGHT_DECAY, Head, build_head, join
+from training.fit.loop import (
     Training,
     compute_gradients,
     decay_matrices,
@@ -23,9 +23,9 @@ from training.loop import (
     steps_per_epoch,
     weigh_classes,
 )
-from training.memory import Parts
-from training.model import FEATURES
-from training.refusal import InputRefusedError
+from training.job.micro_batches import Parts
+from training.job.refusal import InputRefusedError
+from training.network.resnet50 import FEATURES
 from training.settings import Hyperparameters
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.training.conftest import describe_weights
-from training.artefact import load_artefact
-from training.model import FEATURES, WeightsError, build_resnet50, fold_batch_norm, load_backbone, read_state
+from training.network.resnet50 import FEATURES, WeightsError, build_resnet50, fold_batch_norm, load_backbone, read_state
+from training.serving.artefact import load_artefact
 
 
 class Canary:

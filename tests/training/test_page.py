@@ -7,7 +7,7 @@ import pytest
 
 from tests.training import documents
 from tests.training.documents import spread
-from training.page import render_page
+from training.report.page.document import render_page
 
 EVIL = "</td><script>alert(1)</script>{{7*7}}\n\"'&"
 

@@ -12,12 +12,12 @@ import torch
 
 from tests.training.conftest import prepare_quietly, save_classes
 from tests.training.test_duplicates import again, scene
-from training.dataset import SPLITS, Photo, open_dataset
-from training.dataset_files import choose_check_photos
-from training.model import FEATURES, WeightsError
+from training.data.dataset import SPLITS, Photo, open_dataset
+from training.data.dataset_writer import choose_check_photos
+from training.data.spool import Spool
+from training.data.summary import Summary
+from training.network.resnet50 import FEATURES, WeightsError
 from training.prepare import Options, Progress, main
-from training.spool import Spool
-from training.summary import Summary
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from training.preprocessing import PhotoError, Preprocessing, read_photo
+from training.data.preprocessing import PhotoError, Preprocessing, read_photo
 
 RED, WHITE = (200, 30, 40), (255, 255, 255)
 

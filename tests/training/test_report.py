@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tests.training.handmade import make_dataset
-from training.debugger import NoDebugger
-from training.evaluate import assess
-from training.loop import Epoch
-from training.report import MAX_LISTED, Report, write_report
-from training.rules.status import RuleStatus
+from training.debugger.interface import NoDebugger
+from training.evaluation.assessment import assess
+from training.fit.loop import Epoch
+from training.report.write import MAX_LISTED, Report, write_report
+from training.rule_evaluation.status import RuleStatus
 
 CHECKED = [{"file": "check/0.jpg", "sha256": "00", "probabilities": [1.0, 0.0]}]
 DESCRIPTION: dict[str, Any] = {"backbone": {}, "preprocessing": {}, "hyperparameters": {}, "versions": {}, "check_photos": CHECKED}

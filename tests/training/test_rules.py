@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from training.compatibility import import_smdebug
-from training.rules.judge import judge
-from training.rules.status import EVERY_RULE, RuleStatus, could_not_judge, from_document
+from training.network.torchvision_repairs import import_smdebug
+from training.rule_evaluation.judge import judge
+from training.rule_evaluation.status import EVERY_RULE, RuleStatus, could_not_judge, from_document
 
 Values = Callable[[int], float]
 EPOCHS = 12

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.compatibility import import_smdebug
-from training.intervals import NEVER
-from training.schedule import AHEAD, Schedule, next_saved
+from training.debugger.intervals import NEVER
+from training.debugger.schedule import AHEAD, Schedule, next_saved
+from training.network.torchvision_repairs import import_smdebug
 
 smdebug: Any = import_smdebug()
 modes = smdebug.modes

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from tests.training.conftest import Job
-from training.inference import model_fn
-from training.server import MAX_BODY, BusyError, Turns, build_app, main, threads_per_prediction
+from training.serving.inference import model_fn
+from training.serving.server import MAX_BODY, BusyError, Turns, build_app, main, threads_per_prediction
 
 
 class Server(uvicorn.Server):

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from training.refusal import InputRefusedError
+from training.job.refusal import InputRefusedError
 from training.settings import Folders, Hyperparameters, Rules, parse_hyperparameters
 
 RULES: dict[str, Any] = {

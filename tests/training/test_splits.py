@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from training.data import FoundPhoto
-from training.refusal import InputRefusedError
-from training.splits import draw_splits, missing_splits
+from training.data.folders import FoundPhoto
+from training.data.splits import draw_splits, missing_splits
+from training.job.refusal import InputRefusedError
 
 CLASSES = ("blue", "green", "red")
 

@@ -17,17 +17,17 @@ from torch import nn
 
 from tests.training import small
 from tests.training.conftest import job_folders, run_quietly
-from training.artefact import load_artefact
 from training.contract import METRICS
-from training.dataset import open_dataset
-from training.loop import Progress, Training, fit
-from training.memory import Parts
-from training.model import load_backbone
-from training.output import SECONDS_BETWEEN_ARTEFACTS, Output
-from training.prediction import Model
-from training.refusal import InputRefusedError
+from training.data.dataset import open_dataset
+from training.fit.artefact_refresh import SECONDS_BETWEEN_ARTEFACTS, Output
+from training.fit.loop import Progress, Training, fit
+from training.job.micro_batches import Parts
+from training.job.refusal import InputRefusedError
+from training.job.stopping import Stopping
+from training.network.resnet50 import load_backbone
+from training.serving.artefact import load_artefact
+from training.serving.prediction import Model
 from training.settings import Folders
-from training.stopping import Stopping
 from training.train import answer, finish, main, save_best
 
 PROGRAM = Path(__file__).parents[2] / "training" / "train.py"
@@ -77,7 +77,7 @@ def test_rules_that_hang_delay_neither_the_model_nor_the_end(tmp_path: Path, pre
     arguments = ["--lr", "0.01", "--batch_size", "4", "--epochs", "300", "--evaluate_test", "true"]
     with start(folders, tmp_path, *arguments) as job:
         wait_for_epoch(job, 1)
-        rules = [child for child in psutil.Process(job.pid).children() if "training.rules.evaluate" in child.cmdline()]
+        rules = [child for child in psutil.Process(job.pid).children() if "training.rule_evaluation.evaluate" in child.cmdline()]
         rules[0].suspend()
         wait_for_epoch(job, 300)
         model = folders.model / "model.json"
@@ -143,7 +143,7 @@ def test_wherever_it_ends_there_is_a_model_and_it_goes_on_to_the_same_one(
 
 def test_fine_tuning_that_ends_at_once_keeps_its_fitted_head(prepared: Path, photos: Path, weights: Path) -> None:
     training = small.small_training(prepared, photos, weights)
-    training.stopping.asked = True
+    training.job.stopping.asked = True
     start = training.state()
     progress = fit(training)
     assert (progress.stopped, progress.history, progress.best) == (True, [], None)
@@ -162,7 +162,7 @@ def trained(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> tupl
 
 def test_a_job_that_is_told_to_end_while_it_judges_has_its_model(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:
     progress, output, folders, training = trained(tmp_path, prepared, photos, weights)
-    training.stopping.asked = True
+    training.job.stopping.asked = True
     finish(progress, output, folders, training)
     assert progress.stopped
     assert load_artefact(folders.model).description["metrics"]["best_epoch"] == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from training.tensors import TensorFileError, read_tensors, write_tensors
+from training.job.safetensors_file import TensorFileError, read_tensors, write_tensors
 
 TENSORS = {
     "half": torch.randn(3, 4, generator=torch.Generator().manual_seed(1)).half(),

@@ -13,19 +13,19 @@ import pytest
 import torch
 
 from tests.training.conftest import Job, describe_weights, job_folders, run_quietly
-from training.artefact import load_artefact
-from training.compatibility import import_smdebug
 from training.contract import METRICS, OBJECTIVE_METRIC
-from training.dataset import open_dataset
-from training.distributed import Processes
-from training.features import Processor
-from training.inference import model_fn
-from training.model import load_backbone
-from training.prediction import logits
-from training.preprocessing import read_photo
-from training.refusal import write_failure
-from training.report import Report
 from training.contract.rules import PROFILER_RULES, default_rules
+from training.data.dataset import open_dataset
+from training.data.features import Processor
+from training.data.preprocessing import read_photo
+from training.job.distributed import Processes
+from training.job.refusal import write_failure
+from training.network.resnet50 import load_backbone
+from training.network.torchvision_repairs import import_smdebug
+from training.report.write import Report
+from training.serving.artefact import load_artefact
+from training.serving.inference import model_fn
+from training.serving.prediction import logits
 from training.settings import Hyperparameters
 from training.train import device, identity, write_safely
 

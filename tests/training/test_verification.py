@@ -9,8 +9,8 @@ from lambdas.verify_endpoint import Verification
 from tests.lambdas.fake_s3 import FakeS3
 from tests.lambdas.fake_sagemaker import PROJECT, FakeSageMaker
 from tests.training.conftest import Job
-from training.inference import input_fn, model_fn, output_fn, predict_fn
-from training.prediction import Model
+from training.serving.inference import input_fn, model_fn, output_fn, predict_fn
+from training.serving.prediction import Model
 
 CONFIG = "whippet-261122160000-1a2b-0f0f0f0f"
 

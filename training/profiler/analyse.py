@@ -26,7 +26,7 @@ from training.profiler.profile import missing, profile
 from training.profiler.report_page import render
 from training.profiler.rules.profiler_report import RULES, ProfilerReport, summary
 from training.profiler.rules.profiler_rule import Finding, ParameterError, ProfilerRule
-from training.rules.status import LONGEST_DETAILS, MOST_EVIDENCE, RuleStatus, could_not_judge, utc_now
+from training.rule_evaluation.status import LONGEST_DETAILS, MOST_EVIDENCE, RuleStatus, could_not_judge, utc_now
 
 REPORT = "ProfilerReport"
 Configuration = Mapping[str, Any]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from training.rules.answers import classes_of
-from training.rules.saved import Array, SavedStep
+from training.rules.class_answers import classes_of
+from training.rules.saved_tensors import Array, SavedStep
 from training.rules.tensor_rule import Finding, TensorRule
 
 

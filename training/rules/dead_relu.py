@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from training.rules.saved import Array, SavedStep
+from training.rules.saved_tensors import Array, SavedStep
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 from training.rules.units import units
 

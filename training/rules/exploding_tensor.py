@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from training.rules.saved import SavedStep
+from training.rules.saved_tensors import SavedStep
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.rules.losses import Phases
-from training.rules.saved import SavedStep, listed
+from training.rules.saved_tensors import SavedStep, listed
 from training.rules.tensor_rule import Finding, TensorRule
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.rules.saved import SavedStep
+from training.rules.saved_tensors import SavedStep
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 
 NORMAL_RANGE = 3.29

@@ -6,7 +6,7 @@ Runs in training jobs, and wherever rules are evaluated. Needs whole inputs of t
 from collections.abc import Sequence
 from typing import Any
 
-from training.rules.saved import Array, SavedStep
+from training.rules.saved_tensors import Array, SavedStep
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 from training.rules.units import inactive_percent, units
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.rules.saved import SavedStep, has_collections, listed
+from training.rules.saved_tensors import SavedStep, has_collections, listed
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs

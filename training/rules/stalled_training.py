@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from training.rules.saved import SavedStep
+from training.rules.saved_tensors import SavedStep
 from training.rules.tensor_rule import Finding, TensorRule
 
 

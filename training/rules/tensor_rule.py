@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from training.rules.saved import SavedStep, listed, saved_step
+from training.rules.saved_tensors import SavedStep, listed, saved_step
 
 from smdebug.rules.rule import Rule  # isort: skip - smdebug imports only after its repairs
 

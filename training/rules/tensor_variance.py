@@ -6,7 +6,7 @@ Runs in training jobs, and wherever rules are evaluated.
 from collections.abc import Sequence
 from typing import Any
 
-from training.rules.saved import SavedStep
+from training.rules.saved_tensors import SavedStep
 from training.rules.tensor_rule import Finding, TensorRule, Watched
 
 

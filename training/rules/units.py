@@ -3,7 +3,7 @@
 Used by the rules that look at activations.
 """
 
-from training.rules.saved import Array
+from training.rules.saved_tensors import Array
 
 
 def units(value: Array) -> Array:

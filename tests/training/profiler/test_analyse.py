@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from tests.training.profiler.planted import write_samples
+from training.contract.rules import PROFILER_RULES
 from training.profiler.analyse import analyse
 from training.profiler.profiler import start_profiler
 from training.profiler.rules.profiler_report import RULES
 from training.profiler.sampling import REPOSITORY
-from training.contract.rules import PROFILER_RULES
-from training.rules.status import RuleStatus
+from training.rule_evaluation.status import RuleStatus
 
 ALL = [{"RuleConfigurationName": name, "RuleParameters": {"rule_to_invoke": name}} for name in PROFILER_RULES]
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.memory import Parts
+from training.job.micro_batches import Parts
 from training.profiler.metrics import read_metrics
 from training.profiler.profiler import (
     FIRST_SYNCHRONISED,

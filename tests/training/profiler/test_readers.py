@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.training.profiler.planted import write_samples
-from training.compatibility import import_smdebug
+from training.network.torchvision_repairs import import_smdebug
 from training.profiler.metrics import read_metrics
 from training.profiler.profiler import start_profiler
 

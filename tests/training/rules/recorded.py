@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.hook import build_hook, modes
+from training.debugger.hook import build_hook, modes
 
 Step = tuple[str, Mapping[str, Any]]
 """Mode, and the tensors of a step by name."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.training.rules.recorded import Step, as_json, record, rule
-from training.rules.builtin import RULES
-from training.rules.judge import judge
-from training.rules.loss_not_decreasing import LossNotDecreasing
 from training.contract.rules import DEBUG_RULES, INVOKED, job_parameters
-from training.rules.status import RuleStatus
+from training.rule_evaluation.builtin import RULES
+from training.rule_evaluation.judge import judge
+from training.rule_evaluation.status import RuleStatus
+from training.rules.loss_not_decreasing import LossNotDecreasing
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
 

@@ -13,12 +13,12 @@ from torch import nn
 from torch.optim import AdamW
 
 from tests.training.test_loop import clusters, training_of
-from training.dataset import Features
-from training.debugger import attach_debugger
-from training.examples import CachedFeatures
-from training.loop import Training, fit, steps_per_epoch
-from training.rules.judge import judge
 from training.contract.rules import configurations
+from training.data.dataset import Features
+from training.debugger.interface import attach_debugger
+from training.fit.examples import CachedFeatures
+from training.fit.loop import Training, fit, steps_per_epoch
+from training.rule_evaluation.judge import judge
 from training.settings import Folders, Rules
 
 PHOTOS, EPOCHS = 120, 10

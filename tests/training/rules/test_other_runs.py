@@ -7,12 +7,12 @@ import pytest
 
 from tests.training.rules.recorded import record, rule
 from tests.training.rules.test_each_rule import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
-from training.rules.builtin import ConfigurationError, build_rule, stops_training
-from training.rules.judge import Judging, judge
 from training.contract.rules import STOP_TRAINING
+from training.rule_evaluation.builtin import ConfigurationError, build_rule, stops_training
+from training.rule_evaluation.judge import Judging, judge
+from training.rule_evaluation.status import RuleStatus, utc_now
 from training.rules.overfit import Overfit
 from training.rules.stalled_training import StalledTrainingRule
-from training.rules.status import RuleStatus, utc_now
 from training.rules.vanishing_gradient import VanishingGradient
 
 from smdebug.exceptions import NoMoreData  # isort: skip - smdebug imports only after its repairs

@@ -14,11 +14,11 @@ import torch
 
 from tests.training.rules.recorded import configuration, rule
 from tests.training.rules.test_each_rule import LOSS, WEIGHT
-from training.hook import Hook, build_hook, modes
-from training.rules import evaluate
-from training.rules.evaluate import Evaluation
 from training.contract.rules import STOP_TRAINING
-from training.rules.watch import LOG, STATUSES, RuleWatch
+from training.debugger.hook import Hook, build_hook, modes
+from training.rule_evaluation import evaluate
+from training.rule_evaluation.evaluate import Evaluation
+from training.rule_evaluation.watch import LOG, STATUSES, RuleWatch
 
 RULES = [rule("ExplodingTensor", action_json=STOP_TRAINING), rule("VanishingGradient")]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.training.profiler.planted import BEGIN, EMPTY, job, level
+from training.contract.rules import PROFILER_RULES
 from training.profiler.rules.cpu_bottleneck import CPUBottleneck
 from training.profiler.rules.low_gpu_utilization import LowGPUUtilization
 from training.profiler.rules.profiler_report import RULES, ProfilerReport, summary
 from training.profiler.rules.profiler_rule import ParameterError, judged, nearest, windows
-from training.contract.rules import PROFILER_RULES
 
 GPU_RULES = ("BatchSize", "CPUBottleneck", "LowGPUUtilization", "GPUMemoryIncrease", "LoadBalancing")
 

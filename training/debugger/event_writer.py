@@ -1,0 +1,216 @@
+"""Hands saved steps to the process that writes them, so that a training with one busy thread of Python loses nothing to files.
+
+Runs in training jobs, under the hook. Steps wait in memory, and are handed over together twice a second: a head's step takes a millisecond,
+and code that has not run for so long takes several times what it takes when it runs again at once.
+"""
+
+import json
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from itertools import repeat
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from training.debugger.event_file import END, Shape, Step, Tensor, pack
+from training.network.torchvision_repairs import import_smdebug
+
+import_smdebug()
+
+from smdebug.core.tfevent.proto.types_pb2 import DataType  # noqa: E402 - smdebug imports only after its repairs
+from smdebug.core.tfevent.util import _NP_DATATYPE_TO_PROTO_DATATYPE  # noqa: E402
+
+Array = np.ndarray[Any, Any]
+
+PROGRAM = Path(__file__).with_name("event_file.py")
+WAIT_S = 0.5
+"""From one time that steps are handed over to the next, unless somebody asks for it."""
+MOST_WAITING = 2**20
+"""Bytes that are held back."""
+RECORD = 180
+"""Most bytes of a tensor's record and its entry in the index, beside its numbers and its names."""
+INDEX = 200
+"""Most bytes of an index beside its entries."""
+
+
+class StepFile:
+    """Collects what is saved of one step; nothing is handed over before `close`."""
+
+    __slots__ = ("_folder", "_mode", "_mode_step", "_shapes", "_step", "_tensors", "_worker", "_write", "bytes")
+
+    def __init__(self, folder: str, step: int, worker: str, write: Callable[[Sequence[Step], int], None]) -> None:
+        """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: takes it, and its size."""
+        self._folder, self._step, self._worker, self._write = folder, step, worker, write
+        self._tensors: list[Tensor] = []
+        self._shapes: list[Shape] = []
+        self.bytes = INDEX
+        """Of both files so far, at most."""
+
+    def write_tensor(self, tdata: Array | torch.Tensor, tname: str, mode: Any, mode_step: int, timestamp: float | None = None) -> None:
+        """Add a tensor as it is now; smdebug's hook calls it, and names the arguments.
+
+        Raises:
+            KeyError: its numbers are of a type that smdebug does not know.
+        """
+        array = numbers_of(tdata)
+        self._tensors.append(Tensor(tname, kind_of(array.dtype), array.shape, array.tobytes(), timestamp or time.time()))
+        self._mode, self._mode_step = mode, mode_step
+        self.bytes += array.nbytes + size_beside(tname, array.ndim)
+
+    def write_numbers(self, names: Sequence[str], numbers: Array, mode: Any, mode_step: int) -> None:
+        """Add numbers [n], each a tensor of its own; a saved step of a head is a dozen of them, and they are made ready in one go."""
+        now = time.time()
+        self._tensors += [Tensor(*each, now) for each in zip(names, *apart(numbers), strict=True)]
+        self._mode, self._mode_step = mode, mode_step
+        self.bytes += numbers.nbytes + sum(map(size_beside, names))
+
+    def write_shape(self, name: str, shape: tuple[int, ...], mode: Any, mode_step: int, original_name: str | None = None) -> None:
+        """Add a tensor's shape alone; smdebug's hook calls it."""
+        self._shapes.append(Shape(name, original_name or name, shape))
+        self.bytes += size_beside(original_name or name)
+        self._mode, self._mode_step = mode, mode_step
+
+    def flush(self) -> None:
+        """Nothing yet: a step that is read is whole."""
+
+    def close(self) -> None:
+        """Have the step written."""
+        if self._tensors or self._shapes:
+            place = (self._folder, self._step, self._worker)
+            self._write([Step(*place, self._mode.value, self._mode.name, self._mode_step, self._tensors, self._shapes)], self.bytes)
+
+
+class EventWriter:
+    """The process that writes the steps of one hook, in the order given; it is started by the first of them."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._waiting: list[Step] = []
+        self._bytes = 0
+        self._flushed = 0.0
+
+    def write(self, steps: Sequence[Step], size: int) -> None:
+        """Have steps written soon; `size`: bytes of their files, at most.
+
+        Raises:
+            OSError: see `flush`.
+        """
+        self._waiting += steps
+        self._bytes += size
+        if self._bytes >= MOST_WAITING or self.is_due():
+            self.flush()
+
+    def is_due(self) -> bool:
+        """Return whether steps are handed over as soon as they are given: the last were half a second ago or more."""
+        return time.monotonic() - self._flushed >= WAIT_S
+
+    def flush(self) -> None:
+        """Have all steps written now; waits only where the disk is so far behind that the pipe is full.
+
+        Raises:
+            OSError: the process cannot be started, or a step that was given earlier could not be written.
+        """
+        waiting, self._waiting, self._bytes, self._flushed = self._waiting, [], 0, time.monotonic()
+        if not waiting:
+            return
+        process = self._process = self._process or start()
+        steps, errors = pipes(process)
+        try:
+            steps.write(pack(waiting))
+            steps.flush()
+        except BrokenPipeError:
+            raise said(errors.readline(), process) from None
+        if select.select([errors], [], [], 0)[0]:
+            raise said(errors.readline(), process)
+
+    def close(self) -> None:
+        """Wait until all is written; the process is gone afterwards.
+
+        Raises:
+            OSError: something could not be written, and nobody has been told yet.
+        """
+        try:
+            self.flush()
+        finally:
+            process, self._process = self._process, None
+            problem = end(process) if process else None
+        if problem:
+            raise problem
+
+
+def start() -> "subprocess.Popen[bytes]":
+    """Start the process, in a session of its own: what ends the training lets it write what it was given."""
+    return subprocess.Popen([sys.executable, "-IS", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+
+
+def end(process: "subprocess.Popen[bytes]") -> OSError | None:
+    """Wait for the end of the process; return what it had not said yet."""
+    steps, errors = pipes(process)
+    with suppress(BrokenPipeError):
+        steps.write(END)
+        steps.flush()
+    first, _ = errors.readline(), errors.read()
+    code = process.wait()
+    with errors, suppress(BrokenPipeError):
+        steps.close()
+    return said(first, process) if first or code else None
+
+
+def pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
+    """Return what takes steps, and what says errors."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout
+
+
+def said(line: bytes, process: "subprocess.Popen[bytes]") -> OSError:
+    """Return the error of a line; one about the process itself where it ended without a word."""
+    if not line:
+        return OSError(f"the process that writes tensors ended with status {process.wait()}")
+    number, text, file = json.loads(line)
+    return OSError(number, text, file)
+
+
+def numbers_of(value: object) -> Array:
+    """Return the numbers of what torch takes for a tensor; bfloat16, which numpy does not know, as float32."""
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value)
+    tensor = torch.as_tensor(value).detach().cpu()
+    array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
+
+
+def apart(numbers: Array) -> tuple[Iterator[int], Iterator[tuple[()]], Iterator[bytes]]:
+    """Return kind, shape and content of each of some numbers [n], as of a tensor of its own."""
+    content, size = numbers.tobytes(), numbers.itemsize
+    return (
+        repeat(kind_of(numbers.dtype), numbers.size),
+        repeat((), numbers.size),
+        (content[at : at + size] for at in range(0, len(content), size)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def size_beside(name: str, dimensions: int = 0) -> int:
+    """Return the bytes that a tensor takes in both files beside its numbers, at most."""
+    return (2 + dimensions) * length_of(name) + RECORD
+
+
+def length_of(name: str) -> int:
+    """Return the bytes of a name in an index, at least those in a record."""
+    return len(json.dumps(name))
+
+
+@lru_cache(maxsize=64)
+def kind_of(dtype: "np.dtype[Any]") -> int:
+    """Return smdebug's number for a type of numbers."""
+    number: int = DataType.Value(_NP_DATATYPE_TO_PROTO_DATATYPE[dtype])
+    return number

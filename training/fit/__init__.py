@@ -1,0 +1,1 @@
+"""The training itself: the loop, a head on cached features, fine-tuning, checkpoints."""

@@ -1,0 +1,339 @@
+"""The two loops: one epoch of training, one evaluation; and the training that is made of them.
+
+Runs in training jobs, for a head on cached features and for the network itself alike. The best epoch by validation loss is what is kept.
+Every loss that is reported is the mean a photo: it depends neither on the batch size nor on class weights.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from training.debugger.interface import Debugger, NoDebugger
+from training.debugger.intervals import MOST_ROWS, MOST_SHOWN, class_type
+from training.fit.examples import Examples
+from training.job.distributed import Processes
+from training.job.micro_batches import Parts
+from training.job.refusal import InputRefusedError
+from training.job.stopping import StoppedError, Stopping
+from training.profiler.profiler import NoProfiler, Profiler
+from training.settings import Hyperparameters
+
+LAST_LR = 0.01
+"""Where the cosine ends, as a part of the first learning rate."""
+EVALUATED_AT_ONCE = 256
+"""Photos of an evaluation between two looks at whether the job has to end."""
+ENDED_ELSEWHERE = "a rule of process 0 ended the training"
+"""What the other processes know."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training is made of."""
+
+    network: nn.Module
+    """The inputs that `train` and `valid` hand out -> float32 logits [n, classes]; no layer of it behaves differently while training."""
+    optimizer: Optimizer
+    """With the learning rates of the first step."""
+    train: Examples
+    valid: Examples
+    class_weights: torch.Tensor
+    """float32 [classes]: how much a photo of each class counts while training."""
+    settings: Hyperparameters
+    parts: Parts
+    processes: Processes = field(default_factory=Processes)
+    stopping: Stopping = field(default_factory=Stopping)
+    debugger: Debugger = field(default_factory=NoDebugger)
+    profiler: Profiler = field(default_factory=NoProfiler)
+    loss: nn.CrossEntropyLoss = field(default_factory=nn.CrossEntropyLoss)
+    """Makes the loss that is reported, once a step and once an evaluation; what is minimised differs by the class weights."""
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Return what is trained, by name."""
+        return {name: parameter for name, parameter in self.network.named_parameters() if parameter.requires_grad}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return copies of what is trained, on the CPU."""
+        return {name: parameter.detach().cpu().clone() for name, parameter in self.parameters().items()}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Put such copies back."""
+        for name, parameter in self.parameters().items():
+            parameter.copy_(state[name])
+
+    def release(self) -> None:
+        """Give back the memory that training takes, a GPU's above all; nothing is trained after it."""
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+        self.network.cpu()
+        torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training's history."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean a photo, over the steps of the epoch."""
+    train_accuracy: float
+    valid_loss: float
+    """Mean a photo, after the epoch."""
+    valid_accuracy: float
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    best_state: Mapping[str, torch.Tensor]
+    """What was trained, as it was after the best epoch; as it was at the start where there is none yet."""
+    history: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    stopped: bool = False
+    """Whether it was told to end before its last epoch, or before it was judged."""
+    ended_by: str | None = None
+    """Which rule ended it before its last epoch, and why; its model is judged as if it had come to the end."""
+
+
+def fit(training: Training, progress: Progress | None = None, after_epoch: Callable[[Progress], None] = lambda _progress: None) -> Progress:
+    """Train the network in place, and leave it as it was after its best epoch.
+
+    Args:
+        training: what is trained, and on what.
+        progress: where an earlier training ended, with network and optimizer as they were then; None begins.
+        after_epoch: called after each epoch.
+
+    Raises:
+        InputRefusedError: the loss is no number from the first epoch on.
+    """
+    progress = progress or Progress(training.state())
+    try:
+        for number in range(len(progress.history) + 1, training.settings.epochs + 1):
+            if progress.ended_by:
+                break
+            epoch = _run_epoch(training, number)
+            if not math.isfinite(epoch.train_loss + epoch.valid_loss):
+                _give_up(epoch, progress)
+                break
+            progress.history.append(epoch)
+            if progress.best is None or epoch.valid_loss < progress.best.valid_loss:
+                progress.best, progress.best_state = epoch, training.state()
+            progress.ended_by = ended_by(training, number)
+            after_epoch(progress)
+    except StoppedError:
+        progress.stopped = True
+    training.restore(progress.best_state)
+    return progress
+
+
+def _run_epoch(training: Training, number: int) -> Epoch:
+    started = time.monotonic()
+    training.debugger.interface.training()
+    trained = train_one_epoch(training, number)
+    training.debugger.interface.evaluating()
+    judged = evaluate(training, training.valid)
+    return Epoch(number, *trained, *judged, seconds=time.monotonic() - started)
+
+
+def _give_up(epoch: Epoch, progress: Progress) -> None:
+    """No later epoch brings parameters back that are no numbers."""
+    if progress.best is None:
+        raise InputRefusedError(f"the loss is no number in epoch {epoch.epoch}: the learning rate is too high for these photos; lower lr")
+    print(f"the loss is no number in epoch {epoch.epoch}: the training ends, and epoch {progress.best.epoch} is kept", flush=True)
+
+
+def train_one_epoch(training: Training, epoch: int) -> tuple[float, float]:
+    """Go through all training photos once, shuffled; return the mean loss and the accuracy a photo, as they were at each step.
+
+    Where a rule ends the training the epoch ends too, and the means are those of the photos so far.
+    """
+    labels, total, right, seen = training.train.labels, 0.0, 0, 0
+    batches = shuffled(len(labels), training.settings, epoch)
+    shares = [training.processes.share(batch) for batch in batches]
+    own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
+    for number, inputs in enumerate(fetched(training, training.train.batches(own, epoch))):
+        shown, share = labels[batches[number]], shares[number]
+        set_learning_rates(training.optimizer, ((epoch - 1) * len(batches) + number) / (training.settings.epochs * len(batches)))
+        own_logits = compute_gradients(training, inputs, labels[own[number]], len(shown))
+        with training.profiler.phase("backward"):
+            training.processes.sum(*gradients(training))
+            logits = training.processes.collect(own_logits, share, len(shown)).cpu()
+        loss = training.loss(logits, shown)
+        with training.profiler.phase("save"):
+            training.debugger.interface.step(loss)
+        total += loss.item() * len(shown)
+        right += int((logits.argmax(dim=1) == shown).sum())
+        seen += len(shown)
+        with training.profiler.phase("optimizer"):
+            training.optimizer.step()
+        training.profiler.step("train")
+        if must_end(training):
+            break
+    return total / seen, right / seen
+
+
+def fetched(training: Training, batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Yield inputs; the time until they are there is the profiler's "data"."""
+    source = iter(batches)
+    while True:
+        with training.profiler.phase("data"):
+            inputs = next(source, None)
+        if inputs is None:
+            return
+        yield inputs
+
+
+@torch.no_grad()
+def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
+    """Return the mean loss and the accuracy a photo; the loss is taken once over all, so that the debugger sees one value an evaluation."""
+    count, processes = len(photos.labels), training.processes
+    kept: list[torch.Tensor] = []
+    means: list[torch.Tensor] = []
+    batches = torch.split(torch.arange(count), EVALUATED_AT_ONCE * processes.size)
+    shares = [processes.share(batch) for batch in batches]
+    own = [batch[share] for batch, share in zip(batches, shares, strict=True)]
+    for number, inputs in enumerate(fetched(training, photos.batches(own, epoch=0))):
+        with training.profiler.phase("forward"):
+            kept.append(processes.collect(run_in_parts(training, inputs), shares[number], len(batches[number])).cpu())
+        if training.debugger.interface.folder and sum(map(len, means)) < MOST_SHOWN:
+            means += photos.channel_means(inputs)
+        training.profiler.step("eval")
+        must_end(training)
+    logits = torch.cat(kept)
+    loss, answers = training.loss(logits, photos.labels), logits.argmax(dim=1)
+    with training.profiler.phase("save"):
+        rows, kind = slice(None, None, math.ceil(count / MOST_ROWS)), class_type(len(training.class_weights))
+        training.debugger.interface.save("labels", photos.labels[rows].to(kind))
+        training.debugger.interface.save("predictions", answers[rows].to(kind))
+        if means:
+            training.debugger.interface.save("images", torch.cat(means)[:MOST_SHOWN])
+        training.debugger.interface.step(loss)
+    return loss.item(), int((answers == photos.labels).sum()) / count
+
+
+def compute_gradients(training: Training, inputs: torch.Tensor, labels: torch.Tensor, photos: int) -> torch.Tensor:
+    """Leave in each parameter its gradient of the batch's weighted losses, divided by its photos; return the float32 logits [n, classes].
+
+    Not divided by the batch's own weights, which average 1 a photo over the data set: a class counts the same in every batch.
+
+    Args:
+        training: what is trained.
+        inputs: of the photos of a batch that this process computes.
+        labels: int64 [n], of the same photos.
+        photos: in the whole batch, over all processes.
+    """
+    weights = training.class_weights[labels] / photos
+
+    def attempt(at_once: int) -> torch.Tensor:
+        training.optimizer.zero_grad()
+        kept = [torch.zeros(0, len(training.class_weights), device=device_of(training))]
+        for start in range(0, len(labels), at_once):
+            part = slice(start, start + at_once)
+            with training.profiler.phase("forward"):
+                logits = training.network(inputs[part])
+                losses = cross_entropy(logits, labels[part].to(logits.device), reduction="none")
+            with training.profiler.phase("backward"):
+                torch.autograd.backward((losses * weights[part].to(logits.device)).sum())
+            kept.append(logits.detach())
+            if training.job.stopping.asked and training.processes.size == 1:
+                raise StoppedError
+        return torch.cat(kept)
+
+    return training.parts.run(attempt)
+
+
+def run_in_parts(training: Training, inputs: torch.Tensor) -> torch.Tensor:
+    """Return the float32 logits [n, classes] of some inputs."""
+
+    def attempt(at_once: int) -> torch.Tensor:
+        kept = [torch.zeros(0, len(training.class_weights), device=device_of(training))]
+        kept += [training.network(part) for part in torch.split(inputs, at_once) if len(part)]
+        return torch.cat(kept)
+
+    return training.parts.run(attempt)
+
+
+def gradients(training: Training) -> list[torch.Tensor]:
+    """Return the gradient of each parameter; zeros where this process had no photo of the batch."""
+    for parameter in training.parameters().values():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    return [parameter.grad for parameter in training.parameters().values() if parameter.grad is not None]
+
+
+def shuffled(photos: int, settings: Hyperparameters, epoch: int) -> tuple[torch.Tensor, ...]:
+    """Return the batches of an epoch, as indices; the order follows from seed and epoch alone."""
+    number = int.from_bytes(hashlib.sha256(f"{settings.seed}:{epoch}".encode()).digest()[:8], "big", signed=True)
+    return torch.split(torch.randperm(photos, generator=torch.Generator().manual_seed(number)), settings.batch_size)
+
+
+def steps_per_epoch(photos: int, batch_size: int) -> int:
+    """Return how many batches cover the training photos, the last one possibly smaller."""
+    return math.ceil(photos / batch_size)
+
+
+def decay_matrices(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Return an optimizer's groups in which weights decay; biases and BatchNorm's factors do not, for they do not overfit."""
+    parameters = list(parameters)
+    kinds = (
+        ([value for value in parameters if value.ndim > 1], weight_decay),
+        ([value for value in parameters if value.ndim < 2], 0.0),
+    )
+    return [{"params": values, "lr": lr, "weight_decay": decay} for values, decay in kinds if values]
+
+
+def set_learning_rates(optimizer: Optimizer, done: float) -> None:
+    """Set the rates of a step on a cosine from the first ones down; `done`: part of all steps that lies behind."""
+    factor = LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * done)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+def must_end(training: Training) -> bool:
+    """Return whether a rule ends the training, in all processes between the same two steps.
+
+    Raises:
+        StoppedError: the job has been told to end.
+    """
+    asked, ended = training.job.stopping.asked, training.debugger.interface.stop_reason() is not None
+    if training.processes.size > 1:
+        said = torch.tensor([asked, ended], dtype=torch.float32, device=device_of(training))
+        training.processes.sum(said)
+        asked, ended = (bool(flag) for flag in said.tolist())
+    if asked:
+        raise StoppedError
+    return ended
+
+
+def ended_by(training: Training, epoch: int) -> str | None:
+    """Return which rule ends the training after an epoch, the same in all processes; None while it goes on."""
+    reason = training.debugger.interface.stop_reason()
+    if not training.processes.agree(reason is not None, device_of(training)):
+        return None
+    print(f"the training ends in epoch {epoch} of {training.settings.epochs}: {reason or ENDED_ELSEWHERE}", flush=True)
+    return reason or ENDED_ELSEWHERE
+
+
+def device_of(training: Training) -> torch.device:
+    """Return where the network computes."""
+    return next(training.network.parameters()).device
+
+
+def weigh_classes(labels: torch.Tensor, classes: int, mode: str) -> torch.Tensor:
+    """Return float32 [classes]: the square root of each class's rarity, 1 a photo on average, where `mode` is balanced; else ones."""
+    if mode == "none":
+        return torch.ones(classes)
+    counts = torch.bincount(labels, minlength=classes).float()
+    weights = counts.clamp_min(1).rsqrt()
+    return weights * counts.sum() / (weights * counts).sum()

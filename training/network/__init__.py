@@ -1,0 +1,1 @@
+"""ResNet50, its weights, and what torchvision needs to be repaired."""

@@ -1,0 +1,1 @@
+"""The report of a training job: insights, charts, tables and the page."""

@@ -1,0 +1,1 @@
+"""What runs the debugger rules: beside the training, or over saved tensors; their statuses."""

@@ -1,0 +1,74 @@
+"""From the body of a request to probabilities, in the four functions that SageMaker's inference toolkits call.
+
+Runs in the serving images; training.serving.server calls the same functions.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from training.data.preprocessing import PhotoError
+from training.serving.artefact import load_model
+from training.serving.prediction import Model, probabilities
+
+CONTENT_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "application/x-image",
+    "application/octet-stream",
+)
+TOP = 5
+"""How many classes an answer names."""
+
+
+class UnsupportedContentTypeError(ValueError):
+    """The request is not said to be a photo."""
+
+
+def model_fn(model_dir: str) -> Model:
+    """Load the artefact in a folder, called MODEL_NAME of the endpoint, or after the job that trained it.
+
+    Raises:
+        WeightsError: it is damaged, holds code, or is not of this version.
+    """
+    return load_model(Path(model_dir), os.environ.get("MODEL_NAME"))
+
+
+def input_fn(body: bytes, content_type: str) -> bytes:
+    """Return the bytes of a photo; they are read with the model's own preprocessing.
+
+    Raises:
+        UnsupportedContentTypeError: the content type is none of CONTENT_TYPES.
+        PhotoError: the body is empty.
+    """
+    kind = content_type.partition(";")[0].strip().lower() or "application/octet-stream"
+    if kind not in CONTENT_TYPES:
+        raise UnsupportedContentTypeError(f"content type {kind} is not a photo's; send one of {', '.join(CONTENT_TYPES)}")
+    if not body:
+        raise PhotoError("the body is empty; send the bytes of a photo")
+    return body
+
+
+def predict_fn(photo: bytes, model: Model) -> dict[str, Any]:
+    """Return the answer of the API: the most probable classes and their probabilities.
+
+    Raises:
+        PhotoError: the bytes are no photo that can be read.
+    """
+    top = probabilities(model, photo).topk(min(TOP, len(model.classes)))
+    predictions = [
+        {"class": model.classes[index], "probability": round(value, 6)}
+        for value, index in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+    ]
+    return {**predictions[0], "predictions": predictions, "model": model.name}
+
+
+def output_fn(prediction: dict[str, Any], accept: str = "application/json") -> str:
+    """Return the answer as JSON, whatever is accepted: there is no other form of it."""
+    del accept
+    return json.dumps(prediction, ensure_ascii=False)
