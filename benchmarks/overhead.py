@@ -147,9 +147,9 @@ def disk() -> dict[str, Any]:
         for _ in range(EPOCHS):
             case.run()
             used = sum(sum(child.cpu_times()[:2]) for child in rules if child.is_running())
-        training.debugger.interface.close()
+        training.debugger.close()
         sizes = [file.stat().st_size for file in folders.debug_output.rglob("*") if file.is_file()]
-        problem = training.debugger.interface.problem
+        problem = training.debugger.problem
     found = {
         "epochs": EPOCHS,
         "steps_an_epoch": STEPS,

@@ -1,7 +1,8 @@
 """Repairs of smdebug 1.0.34 in the source archive, so that a training script which only imports smdebug runs beside current packages.
 
 Runs at synth, while the archive is made. The release predates numpy 2.3 (`tostring`) and protobuf 4 (its generated messages), and imports
-pyinstrument, which AWS's image lacks, for a profiler that is off. Our own job repairs the same at run time (training/job/smdebug_repairs.py);
+pyinstrument, which AWS's image lacks, for a profiler that is off. Our own job repairs the same at run time
+(training/job/smdebug_repairs.py);
 a script of somebody else's knows nothing of that. distutils, gone from Python 3.12, is there with the image's setuptools. Each changed
 file says that it was changed.
 """

@@ -4,8 +4,8 @@ Runs in SageMaker's PyTorch training image as a processing job, and anywhere els
 
     python -m training.prepare --photos folder --weights folder --dataset folder --report folder --message file --seed 42
 
-`dataset` gets what training/data/dataset.py describes: the same input gives the same bytes. `report` gets summary.json, of a failed job too.
-`--files 1000 --bytes 123456789`, which may be left out, say how many files lie in `photos`, and their length: with others it refuses.
+`dataset` gets what training/data/dataset.py describes: the same input gives the same bytes. `report` gets summary.json, of a failed job
+too. `--files 1000 --bytes 123456789`, which may be left out, say how many files lie in `photos`, and their length: with others it refuses.
 A photo that cannot be used is left out and listed with the reason. An input that cannot be used ends the job with a sentence in `message`,
 which SageMaker shows as the job's ExitMessage; so does what stops the machine, and what nobody expected.
 """

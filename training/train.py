@@ -230,7 +230,7 @@ def judge_and_report(
 ) -> None:
     """Look at the test photos, save what they said with the artefact, and write the report; note where the job was told to end before."""
     try:
-        judged = {split: judge(split, state, output, folders.photos, training.job.stopping) for split in JUDGED}
+        judged = {split: judge(split, state, output, folders.photos, training.stopping) for split in JUDGED}
     except StoppedError:
         progress.stopped = True
         return
@@ -244,7 +244,7 @@ def judge_and_report(
         progress.history,
         best,
         assessment,
-        training.debugger.interface,
+        training.debugger,
         description,
         rule_statuses=verdicts.rules,
         profiler_rule_statuses=verdicts.profiler_rules,

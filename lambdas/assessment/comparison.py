@@ -1,6 +1,7 @@
 """The new model and the champion on the test photos that both were tested on, as a whole and class by class.
 
-Runs inside AssessModel. Reads test_predictions.json of both reports, which training/evaluation/test_predictions.schema.json describes. Photos are the
+Runs inside AssessModel. Reads test_predictions.json of both reports, which training/evaluation/test_predictions.schema.json describes.
+Photos are the
 same where their sha256 is: neither model learnt from any of them, however the data set has grown and been split between the two trainings.
 A photo whose class has another name now is left out, for the two were asked different questions.
 """

@@ -1,7 +1,7 @@
 """What a training job's report says of its model: the figures of the test photos, and what the artefact is made from.
 
-Runs inside AssessModel. Reads evaluation.json, which training/evaluation/evaluation.schema.json describes, and model.json. Of a file that is not what
-a training job writes, nothing is believed.
+Runs inside AssessModel. Reads evaluation.json, which training/evaluation/evaluation.schema.json describes, and model.json. Of a file that
+is not what a training job writes, nothing is believed.
 """
 
 import re

@@ -1,8 +1,8 @@
 """What an execution will cost, what it can cost at most, and how long its jobs may run so that a budget holds.
 
 Runs inside `prepare_execution`; standard library only. Two figures: the estimate, which is what the jobs cost if they take the time that
-lambdas/planning/durations.py expects; and the worst case, in which every job runs until SageMaker ends it, on the dearest machine it may get, and no
-spare machine is cheaper. Whoever gives a budget is refused where the first is above it; the second never is.
+lambdas/planning/durations.py expects; and the worst case, in which every job runs until SageMaker ends it, on the dearest machine it may
+get, and no spare machine is cheaper. Whoever gives a budget is refused where the first is above it; the second never is.
 
     jobs = job_costs(12, durations, preparing, training, prices)
     limits = run_time_limits(jobs, budget)         # seconds that each job may run

@@ -1,6 +1,7 @@
 """Strict local mode inside ministack: its evaluator is asked also for what the engine does itself in a role's name.
 
-Runs in the engine process; `local.engine.adapter` installs it when AUTH=true, and its private names are seams as those of `local.engine.adapter` are.
+Runs in the engine process; `local.engine.adapter` installs it when AUTH=true, and its private names are seams as those of
+`local.engine.adapter` are.
 The engine asks for what its callers do. Here it learns to ask for SageMaker's calls, for the calls of state machines, for API Gateway's
 call of a function and for the logs that Lambda writes; services that assume a role are held to its trust policy; each decision is noted.
 """

@@ -1,6 +1,7 @@
 """Debugger and Profiler beside one training job: a sampler, a process that judges the debugger's rules, an analysis at the end.
 
-Runs in the SageMaker plane. The programs are training.profiler.sampler, training.rule_evaluation.evaluate and training.profiler.analyse; what they
+Runs in the SageMaker plane. The programs are training.profiler.sampler, training.rule_evaluation.evaluate and training.profiler.analyse;
+what they
 write below the job's folder `rules` becomes rule statuses and, in its folder `output`, the objects of `rule-output/`. Rules may be
 judged after the training job has ended: until then they are InProgress.
 """

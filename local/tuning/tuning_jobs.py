@@ -1,6 +1,7 @@
 """Tuning jobs of the SageMaker plane: create, describe, list, stop, and the thread that runs each.
 
-Runs in the SageMaker plane. A tuning job's document is its DescribeHyperParameterTuningJob answer; `local.tuning.tuning_run` does the search.
+Runs in the SageMaker plane. A tuning job's document is its DescribeHyperParameterTuningJob answer; `local.tuning.tuning_run` does the
+search.
 """
 
 import threading

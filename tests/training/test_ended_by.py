@@ -59,7 +59,7 @@ def test_no_rule_no_end() -> None:
 
 def test_the_means_of_an_epoch_that_is_cut_short_are_those_of_its_photos() -> None:
     training = training_that_ends(1, seed=3)
-    training.debugger.interface.training()
+    training.debugger.training()
     loss, accuracy = train_one_epoch(training, epoch=1)
     assert loss == pytest.approx(torch.tensor(3.0).log().item(), abs=1e-5)  # zero weights: as it was at the first step, not a fifth of it
     assert 0 < accuracy < 1

@@ -143,7 +143,7 @@ def test_wherever_it_ends_there_is_a_model_and_it_goes_on_to_the_same_one(
 
 def test_fine_tuning_that_ends_at_once_keeps_its_fitted_head(prepared: Path, photos: Path, weights: Path) -> None:
     training = small.small_training(prepared, photos, weights)
-    training.job.stopping.asked = True
+    training.stopping.asked = True
     start = training.state()
     progress = fit(training)
     assert (progress.stopped, progress.history, progress.best) == (True, [], None)
@@ -162,7 +162,7 @@ def trained(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> tupl
 
 def test_a_job_that_is_told_to_end_while_it_judges_has_its_model(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:
     progress, output, folders, training = trained(tmp_path, prepared, photos, weights)
-    training.job.stopping.asked = True
+    training.stopping.asked = True
     finish(progress, output, folders, training)
     assert progress.stopped
     assert load_artefact(folders.model).description["metrics"]["best_epoch"] == 1

@@ -1,7 +1,7 @@
 """The hook: smdebug's own, which knows collections, configurations and names, told by the loop what there is to save.
 
-Runs in training jobs, under training.debugger.interface. smdebug's hook listens to modules instead, and so would count each part of a batch as a step
-and save the gradient of that part. Imported late: everything here needs smdebug.
+Runs in training jobs, under training.debugger. smdebug's hook listens to modules instead, and so would count each part of a
+batch as a step and save the gradient of that part. Imported late: everything here needs smdebug.
 """
 
 import json

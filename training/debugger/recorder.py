@@ -1,6 +1,7 @@
 """The debugger of a job that records: shows its hook what there is to save at each step, and asks the rules' process what it found.
 
-Runs in training jobs, attached by training.debugger.interface. Whatever fails in recording, the training goes on, and no rule says that all is well.
+Runs in training jobs, attached by training.debugger. Whatever fails in recording, the training goes on, and no rule says that
+all is well.
 """
 
 import atexit
@@ -42,7 +43,7 @@ class JobDebugger:
         self._hook, self._activations = hook, activations
         self._rules: Configurations = ()
         self._watch: RuleWatch | None = None
-        self._stopping = training.job.stopping
+        self._stopping = training.stopping
         self._modes = import_smdebug().modes
         network = type(training.network).__name__
         self._parameters = {f"{network}_{name}": parameter for name, parameter in training.parameters().items()}

@@ -1,7 +1,7 @@
 """What the finished model is worth: one look at the test photos, beside what simpler answers would reach.
 
-Runs in the final training job. `report/evaluation.json` holds all of it; training/evaluation/evaluation.schema.json in the repository, which does
-not travel with the code, describes it.
+Runs in the final training job. `report/evaluation.json` holds all of it; training/evaluation/evaluation.schema.json in the repository,
+which does not travel with the code, describes it.
 A head is judged on the features of the data set, which are float16, and computed in bfloat16 where the hardware multiplies it; the
 endpoint computes in float32 throughout, so single photos on the edge may be named otherwise. A fine-tuned network is judged as it serves.
 """

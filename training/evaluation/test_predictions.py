@@ -1,6 +1,6 @@
 """What the final model called each test photo: what a later execution needs to compare its own model on the very same photos.
 
-Runs in the final training job. `report/test_predictions.json` holds it; training/evaluation/test_predictions.schema.json in the repository, which does
+Runs in the final training job. `report/test_predictions.json` holds it; test_predictions.schema.json here, which does
 not travel with the code, describes it. The photos are known by their content, so a copy under another name or prefix is the same photo.
 """
 

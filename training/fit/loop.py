@@ -139,9 +139,9 @@ def fit(training: Training, progress: Progress | None = None, after_epoch: Calla
 
 def _run_epoch(training: Training, number: int) -> Epoch:
     started = time.monotonic()
-    training.debugger.interface.training()
+    training.debugger.training()
     trained = train_one_epoch(training, number)
-    training.debugger.interface.evaluating()
+    training.debugger.evaluating()
     judged = evaluate(training, training.valid)
     return Epoch(number, *trained, *judged, seconds=time.monotonic() - started)
 
@@ -171,7 +171,7 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[float, float]:
             logits = training.processes.collect(own_logits, share, len(shown)).cpu()
         loss = training.loss(logits, shown)
         with training.profiler.phase("save"):
-            training.debugger.interface.step(loss)
+            training.debugger.step(loss)
         total += loss.item() * len(shown)
         right += int((logits.argmax(dim=1) == shown).sum())
         seen += len(shown)
@@ -206,7 +206,7 @@ def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
     for number, inputs in enumerate(fetched(training, photos.batches(own, epoch=0))):
         with training.profiler.phase("forward"):
             kept.append(processes.collect(run_in_parts(training, inputs), shares[number], len(batches[number])).cpu())
-        if training.debugger.interface.folder and sum(map(len, means)) < MOST_SHOWN:
+        if training.debugger.folder and sum(map(len, means)) < MOST_SHOWN:
             means += photos.channel_means(inputs)
         training.profiler.step("eval")
         must_end(training)
@@ -214,11 +214,11 @@ def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
     loss, answers = training.loss(logits, photos.labels), logits.argmax(dim=1)
     with training.profiler.phase("save"):
         rows, kind = slice(None, None, math.ceil(count / MOST_ROWS)), class_type(len(training.class_weights))
-        training.debugger.interface.save("labels", photos.labels[rows].to(kind))
-        training.debugger.interface.save("predictions", answers[rows].to(kind))
+        training.debugger.save("labels", photos.labels[rows].to(kind))
+        training.debugger.save("predictions", answers[rows].to(kind))
         if means:
-            training.debugger.interface.save("images", torch.cat(means)[:MOST_SHOWN])
-        training.debugger.interface.step(loss)
+            training.debugger.save("images", torch.cat(means)[:MOST_SHOWN])
+        training.debugger.step(loss)
     return loss.item(), int((answers == photos.labels).sum()) / count
 
 
@@ -246,7 +246,7 @@ def compute_gradients(training: Training, inputs: torch.Tensor, labels: torch.Te
             with training.profiler.phase("backward"):
                 torch.autograd.backward((losses * weights[part].to(logits.device)).sum())
             kept.append(logits.detach())
-            if training.job.stopping.asked and training.processes.size == 1:
+            if training.stopping.asked and training.processes.size == 1:
                 raise StoppedError
         return torch.cat(kept)
 
@@ -306,7 +306,7 @@ def must_end(training: Training) -> bool:
     Raises:
         StoppedError: the job has been told to end.
     """
-    asked, ended = training.job.stopping.asked, training.debugger.interface.stop_reason() is not None
+    asked, ended = training.stopping.asked, training.debugger.stop_reason() is not None
     if training.processes.size > 1:
         said = torch.tensor([asked, ended], dtype=torch.float32, device=device_of(training))
         training.processes.sum(said)
@@ -318,7 +318,7 @@ def must_end(training: Training) -> bool:
 
 def ended_by(training: Training, epoch: int) -> str | None:
     """Return which rule ends the training after an epoch, the same in all processes; None while it goes on."""
-    reason = training.debugger.interface.stop_reason()
+    reason = training.debugger.stop_reason()
     if not training.processes.agree(reason is not None, device_of(training)):
         return None
     print(f"the training ends in epoch {epoch} of {training.settings.epochs}: {reason or ENDED_ELSEWHERE}", flush=True)

@@ -6,7 +6,8 @@ Runs in the final training job, which writes it under the checkpoints, so that i
     history.json         one entry an epoch
     evaluation.json      described by training/evaluation/evaluation.schema.json in the repository
     test_predictions.json
-                         what each test photo was called, for the next model to be compared with this one: training/evaluation/test_predictions.py
+                         what each test photo was called, for the next model to be compared with this one:
+                         training/evaluation/test_predictions.py
     model.json           the artefact's own description: hashes, hyperparameters, metrics; training/serving/artefact.py
     insights.json        what of it matters, in sentences, the most urgent first: training/report/insights/insight.py
     rule_statuses.json, profiler_rule_statuses.json

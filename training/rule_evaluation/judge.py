@@ -1,7 +1,7 @@
 """Takes rules over what a hook saved, step by step, and words their verdicts as DescribeTrainingJob does.
 
-Runs in training jobs beside the training, in local mode's plane, and by hand: `python -m training.rule_evaluation.judge FOLDER` prints the verdicts
-of the rules that our jobs evaluate on a folder or s3:// prefix of saved tensors.
+Runs in training jobs beside the training, in local mode's plane, and by hand: `python -m training.rule_evaluation.judge FOLDER` prints the
+verdicts of the rules that our jobs evaluate on a folder or s3:// prefix of saved tensors.
 """
 
 import json

@@ -5,7 +5,8 @@ Runs in the serving container and in local mode:
     GET  /ping          200 once the model is loaded
     POST /invocations   a photo's bytes in, {"class", "probability", "predictions", "model"} out; also at /
 
-`code/serve` of an artefact starts it under uvicorn; by hand: BIND_HOST=127.0.0.1 SAGEMAKER_BASE_DIR=folder python -m training.serving.server
+`code/serve` of an artefact starts it under uvicorn; by hand: BIND_HOST=127.0.0.1 SAGEMAKER_BASE_DIR=folder python -m
+training.serving.server
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """What the profiler says: where the time of a step goes, what the machine waits for, what is about to run out.
 
-Runs in the final training job, called by training/report/insights/rank.py. In a job of a minute or two little of it is worth changing: notes.
+Runs in the final training job, called by training/report/insights/rank.py. In a job of a minute or two little of it is worth changing:
+notes.
 """
 
 from collections.abc import Mapping, Sequence

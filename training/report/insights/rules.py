@@ -1,7 +1,7 @@
 """What the debugger rules' verdicts mean for a training, in the light of its losses.
 
-Runs in the final training job, called by training/report/insights/rank.py. Rules that tell of one cause become one insight: a learning rate that is far
-too high trips four of them.
+Runs in the final training job, called by training/report/insights/rank.py. Rules that tell of one cause become one insight: a learning
+rate that is far too high trips four of them.
 """
 
 from collections.abc import Mapping, Sequence
