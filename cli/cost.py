@@ -15,7 +15,6 @@ from rich.text import Text
 
 from cli.account.target import Target, open_target
 from cli.executions.execution import run_name, the_latest
-from cli.status import endpoint_status
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
@@ -53,7 +52,7 @@ def read_cost(target: Target, arn: str) -> dict[str, Any]:
         "run": run,
         "bill": document.get("bill") or {},
         "estimate": document.get("estimate") or {},
-        "endpoint": {"name": outputs.endpoint, "status": endpoint_status(target, outputs.endpoint)},
+        "endpoint": {"name": outputs.endpoint, "status": target.endpoint_status(outputs.endpoint)},
     }
 
 

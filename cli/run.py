@@ -10,14 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.account.quotas import PARALLEL
 from cli.account.target import Target, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
 from cli.watch import follow_or_leave
-
-PARALLEL = 3
-"""Training jobs at once where nothing else is said, as the execution input has it."""
 
 
 def run(

@@ -7,7 +7,6 @@ import json
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,21 +53,11 @@ def read_status(target: Target) -> dict[str, Any]:
         "page": target.page_url(),
         "api": target.predict_url(),
         "state_machine": outputs.state_machine,
-        "endpoint": {"name": outputs.endpoint, "status": endpoint_status(target, outputs.endpoint)},
+        "endpoint": {"name": outputs.endpoint, "status": target.endpoint_status(outputs.endpoint)},
         "execution": _execution(target, outputs.bucket),
         "models": [_model(version) for version in model_versions(target, most=VERSIONS)],
         "logs": _logs(target),
     }
-
-
-def endpoint_status(target: Target, name: str) -> str | None:
-    """SageMaker's word for the endpoint, or None where there is none."""
-    try:
-        return str(target.client("sagemaker").describe_endpoint(EndpointName=name)["EndpointStatus"])
-    except ClientError as error:
-        if "Could not find" in error.response["Error"].get("Message", ""):
-            return None
-        raise
 
 
 def print_status(console: Console, target: Target, found: dict[str, Any]) -> None:

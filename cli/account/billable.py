@@ -9,7 +9,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.account.target import Target
-from cli.status import endpoint_status
 from cli.terminal.errors import RefusedError
 
 RUN_NAME = r"-\d{12}-[a-z0-9-]+"
@@ -129,7 +128,7 @@ def _stop(target: Target, listing: Listing, call: Callable[..., Any], name: str)
 def _delete_endpoint(target: Target, name: str, say: Callable[[str], None], sleep: Callable[[float], None]) -> None:
     """Deletes it as soon as SageMaker would have it deleted."""
     for _ in range(MOST_LOOKS):
-        status = endpoint_status(target, name)
+        status = target.endpoint_status(name)
         if status not in CHANGING:
             break
         say(f"Waiting for endpoint {name}, which is {status}: SageMaker deletes no endpoint before that is over")

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.account.target import Target
-from cli.run import PARALLEL
 from cli.terminal.errors import RefusedError
 
 TRAINING_TYPE, ENDPOINT_TYPE = "ml.m5.2xlarge", "ml.m5.large"
-MOST_INSTANCES = 2
-"""What the execution input has where nothing is said; a test holds them against it."""
+PARALLEL, MOST_INSTANCES = 3, 2
+"""The execution input's defaults: instance types, training jobs at once, instances of an endpoint that scales. A test compares them."""
 
 
 @dataclass(frozen=True)

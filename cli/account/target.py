@@ -111,6 +111,15 @@ class Target:
             raise
         return stacks[0] if stacks else None
 
+    def endpoint_status(self, name: str) -> str | None:
+        """The endpoint's `EndpointStatus`, or None where it does not exist."""
+        try:
+            return str(self.client("sagemaker").describe_endpoint(EndpointName=name)["EndpointStatus"])
+        except ClientError as error:
+            if "Could not find" in error.response["Error"].get("Message", ""):
+                return None
+            raise
+
     def predict_url(self) -> str:
         """Where a photo is posted, in the form that works from this machine."""
         deployed = self.outputs().api_url

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.status import endpoint_status, page_note, print_exports, print_status, read_status
+from cli.status import page_note, print_exports, print_status, read_status
 from tests.cli.executions import KEPT_BACK, OUTPUT, REASON, FakeServices, Moment, entered
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, client_error, target
 from tests.lambdas.fake_registry import FakeRegistry
@@ -115,7 +115,7 @@ def test_a_refused_look_at_the_endpoint_is_no_absent_endpoint() -> None:
             raise client_error("AccessDeniedException", "not authorized")
 
     with pytest.raises(Exception, match="not authorized"):
-        endpoint_status(target(sagemaker=Denied()), "whippet")
+        target(sagemaker=Denied()).endpoint_status("whippet")
 
 
 def test_the_variables_for_other_tools_are_ready_to_paste() -> None:
