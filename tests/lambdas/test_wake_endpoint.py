@@ -8,9 +8,9 @@ from botocore.exceptions import ReadTimeoutError
 
 from lambdas.aws.endpoint_waking import Alarm
 from lambdas.invoke_endpoint import predict
+from tests.lambdas.fake_runtime import FakeRuntime, request
 from tests.lambdas.fake_s3 import error
 from tests.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, arn, fault
-from tests.lambdas.test_invoke_endpoint import FakeRuntime, request
 
 ABSENT = error("ValidationError", 400)
 TODAY = "the endpoint whippet is not in service: none is deployed yet, or it is being created; try again when an execution is done"

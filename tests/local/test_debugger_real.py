@@ -13,7 +13,7 @@ import pytest
 from local.jobs.rule_statuses import DEBUG, PROFILER
 from stacks.source_archive import build_archive
 from tests.local.conftest import Local, wait_until
-from tests.local.test_rule_requests import rule
+from tests.local.watched_jobs import rule
 
 FOREIGN = """
 import os

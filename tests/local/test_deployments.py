@@ -10,6 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from local.api.shapes import ServiceError
 from local.hosting.deployments import LONGEST_WAIT_S, Alarms, Bake, Deployment, RolledBackError, Traffic
+from tests.local.fake_alarms import FakeCloudWatch
 
 
 def config(kind: str, wait: int = 60, last: int = 120, alarms: tuple[str, ...] = (), **routing: Any) -> dict[str, Any]:
@@ -71,19 +72,6 @@ def test_traffic_is_spread_evenly_by_share() -> None:
     assert of_green(10) == 10
     traffic.shift(0.0)
     assert traffic.choose(None) is green
-
-
-class FakeCloudWatch:
-    """Alarms by name; an exception is raised instead."""
-
-    def __init__(self, states: dict[str, str] | Exception) -> None:
-        self.states = states
-
-    def describe_alarms(self, AlarmNames: list[str], AlarmTypes: list[str]) -> dict[str, Any]:  # noqa: N803 - as boto3 calls it
-        assert AlarmTypes == ["MetricAlarm", "CompositeAlarm"]
-        if isinstance(self.states, Exception):
-            raise self.states
-        return {"MetricAlarms": [{"AlarmName": name, "StateValue": self.states[name]} for name in AlarmNames if name in self.states]}
 
 
 class FakeFleet:

@@ -20,10 +20,10 @@ from local.hosting.model_server import ModelServer
 from local.hosting.models import EndpointConfigs, Models
 from local.storage.store import Store
 from tests.local.conftest import IMAGE, ROLE, archive, wait_until
+from tests.local.endpoint_requests import SERVE
+from tests.local.fake_alarms import FakeCloudWatch
+from tests.local.fake_metrics import FakeCloudWatch as CountingCloudWatch
 from tests.local.fakes import FakeS3, fake_tools
-from tests.local.test_deployments import FakeCloudWatch
-from tests.local.test_endpoint_metrics import FakeCloudWatch as CountingCloudWatch
-from tests.local.test_endpoints import SERVE
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

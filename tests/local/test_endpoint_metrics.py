@@ -11,19 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 from local.hosting.endpoint_metrics import EndpointMetrics
 from local.storage.state_changes import KINDS, SERVICE_EVENTS_TARGET, StateChanges, detail_of
 from local.storage.store import Store
-
-
-class FakeCloudWatch:
-    """CloudWatch that keeps what it is sent, or does not answer."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.away = False
-
-    def put_metric_data(self, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803 - as boto3 calls it
-        if self.away:
-            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
-        self.sent += [{"Namespace": Namespace, **datum} for datum in MetricData]
+from tests.local.fake_metrics import FakeCloudWatch
 
 
 def test_invocations_are_counted_by_variant_and_by_config() -> None:

@@ -13,11 +13,11 @@ import psutil
 from local.host.processes import ProcessBook
 from local.mode import free_port
 from tests.local.conftest import Local, lives, wait_until
-from tests.local.test_endpoints import SERVE, invoke, make_config, wait_for_endpoint
-from tests.local.test_engine_services import stack_at_rest, template
-from tests.local.test_processing_jobs import processing_request
-from tests.local.test_rule_requests import watched
-from tests.local.test_state_machines import job_named, make_function, run_machine, training_task
+from tests.local.endpoint_requests import SERVE, invoke, make_config, wait_for_endpoint
+from tests.local.engine_stacks import stack_at_rest, template
+from tests.local.processing_requests import processing_request
+from tests.local.state_machines import job_named, make_function, run_machine, training_task
+from tests.local.watched_jobs import watched
 
 
 def kill(local: Local, name: str) -> None:

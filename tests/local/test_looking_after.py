@@ -19,7 +19,7 @@ from lambdas.scale_endpoint import scale
 from lambdas.start_retraining import STARTED_BEFORE, Retraining, retrain
 from lambdas.stop_idle_endpoint import stop_idle
 from tests.local.conftest import IMAGE, ROLE, Local, archive
-from tests.local.test_endpoints import SERVE, wait_for_endpoint
+from tests.local.endpoint_requests import SERVE, wait_for_endpoint
 
 PROJECT = "lodge"
 OLD_RUN = f"{PROJECT}-261101120000-0001"

@@ -15,7 +15,7 @@ from local.jobs.training_jobs import KIND, TrainingJobs
 from local.storage.store import Document, Store
 from tests.local.conftest import lives, wait_until
 from tests.local.fakes import ALL_IS_WELL, SAMPLES, FakeS3, fake_tools, programs, toolkit
-from tests.local.test_rule_requests import watched
+from tests.local.watched_jobs import watched
 
 UNTIL_GO = "import os, time; base = os.environ['SAGEMAKER_BASE_DIR']\nwhile not os.path.exists(base + '/go'): time.sleep(0.05)\n"
 UNTIL_RELEASED = "sys.stdin.read()\nwhile not Path(given['statuses']).with_name('released').exists(): time.sleep(0.05)\n"

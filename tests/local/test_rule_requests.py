@@ -1,6 +1,5 @@
 """What the SageMaker plane says to a request for Debugger and Profiler before it takes it."""
 
-import copy
 from typing import Any
 
 import pytest
@@ -9,28 +8,8 @@ from local.api.shapes import ServiceError, validate
 from local.jobs import rule_requests
 from local.jobs.rule_requests import check_debugger_request, profiling
 from local.jobs.rule_statuses import first_statuses
-from tests.local.conftest import training_fields
+from tests.local.watched_jobs import AS_THE_SDK_WRITES_IT, IMAGE, rule, watched
 from training.contract import rules
-
-IMAGE = "503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
-AS_THE_SDK_WRITES_IT = '{\\"name\\": \\"stoptraining\\", \\"training_job_prefix\\": \\"Watched\\"}'
-
-
-def rule(name: str, image: str = IMAGE, **parameters: str) -> dict[str, Any]:
-    return {"RuleConfigurationName": name, "RuleEvaluatorImage": image, "RuleParameters": {"rule_to_invoke": name, **parameters}}
-
-
-def watched(**fields: Any) -> dict[str, Any]:
-    """A request with everything that Debugger and Profiler take."""
-    request = {
-        "TrainingJobName": "watched-1",
-        **training_fields("b", "s3://b/p"),
-        "DebugHookConfig": {"S3OutputPath": "s3://b/debug", "CollectionConfigurations": [{"CollectionName": "losses"}]},
-        "DebugRuleConfigurations": [rule("Overfit", action_json=AS_THE_SDK_WRITES_IT), rule("AllZero")],
-        "ProfilerConfig": {"S3OutputPath": "s3://b/profile", "ProfilingIntervalInMilliseconds": 100},
-        "ProfilerRuleConfigurations": [rule("ProfilerReport")],
-    }
-    return {**copy.deepcopy(request), **fields}
 
 
 def test_the_tables_name_the_rules_that_the_programs_judge() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from local.engine.plane_client import PlaneUnreachableError
 from local.engine.stack_resources import STACK_TAG, ModelPackageGroupResource
-from tests.local.test_sync_tasks import ScriptedPlane
+from tests.local.scripted_plane import ScriptedPlane
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:model-package-group/"
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.stacks.execution import SUBSTITUTED, Execution, TaskError
 from tests.stacks.fake_sagemaker import ABSENT, MACHINE, FakeSageMaker, asked_for, run, status
+from tests.stacks.new_names import new_names
 
 BROKEN = TaskError("States.TaskFailed", json.dumps({"TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: out of memory."}))
 
@@ -146,11 +147,6 @@ def test_no_two_jobs_write_the_same_data_set(redrives: int) -> None:
     tries = [Execution(MACHINE, FakeSageMaker(createProcessingJob=[*throttled]), {}, redrives=each).run() for each in {0, redrives}]
     jobs = [job for each in tries for job in asked_for(each, "createProcessingJob.sync")]
     assert len({job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] for job in jobs}) == len(jobs) == 2 * len(tries)
-
-
-def new_names(asked: dict[str, Any]) -> list[str]:
-    made = ("ProcessingJobName", "HyperParameterTuningJobName", "TrainingJobName", "ModelName")
-    return [asked[each] for each in made if each in asked] + ([asked["EndpointConfigName"]] if "ProductionVariants" in asked else [])
 
 
 def test_every_failure_stops_what_runs_tells_and_ends() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.stacks.execution import Execution, TaskError
 from tests.stacks.fake_sagemaker import ABSENT, MACHINE, USUAL, FakeSageMaker, run, status
-from tests.stacks.test_failure_states import new_names
+from tests.stacks.new_names import new_names
 from tests.stacks.ways import BROKEN, LOST, MANAGED, SCALES, UNVERIFIED
 
 

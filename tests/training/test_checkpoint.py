@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from tests.training.test_loop import clusters, training_of
+from tests.training.clusters import clusters, training_of
 from training.fit.checkpoint import FILES, Checkpoints
 from training.fit.loop import Progress, Training, fit
 from training.job.safetensors_file import read_tensors, write_tensors

@@ -303,7 +303,7 @@ def test_fine_tuning_saves_activations_images_and_the_whole_batchs_gradient(
 
 
 def test_off_saves_nothing_and_judges_nothing(tmp_path: Path) -> None:
-    from tests.training.test_loop import clusters, training_of
+    from tests.training.clusters import clusters, training_of
 
     training = training_of(clusters(9, 1), clusters(9, 2), debugger="off")
     folders = Folders(tmp_path, tmp_path, tmp_path, tmp_path / "model", tmp_path, tmp_path / "failure")
@@ -350,7 +350,7 @@ def test_rules_are_those_of_the_job_unless_the_service_has_them() -> None:
 
 
 def test_a_head_has_parameters_and_no_relu() -> None:
-    from tests.training.test_loop import clusters
+    from tests.training.clusters import clusters
     from training.debugger.activations import channels
 
     assert channels(build_head(3, clusters(9, 1))) == 0

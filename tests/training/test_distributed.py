@@ -10,16 +10,10 @@ import pytest
 import torch
 
 from tests.training import small
+from tests.training.processes import run_processes
 from training.fit.loop import fit
 from training.job.distributed import Processes, join_processes
 from training.job.safetensors_file import read_tensors
-
-
-def run_processes(program: Path, *arguments: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *map(str, (program, *arguments))]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("processes", "tidied"), [("1", "tidied\n"), ("2", "")])

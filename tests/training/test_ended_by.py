@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.test_distributed import run_processes
-from tests.training.test_loop import clusters, training_of
+from tests.training.clusters import clusters, training_of
+from tests.training.processes import run_processes
 from training.debugger.interface import NoDebugger
 from training.fit.checkpoint import Checkpoints
 from training.fit.loop import Progress, Training, fit, train_one_epoch

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.training.conftest import prepare_quietly, save_classes
-from tests.training.test_duplicates import again, scene
+from tests.training.scenes import again, scene
 from training.data.dataset import SPLITS, Photo, open_dataset
 from training.data.dataset_writer import choose_check_photos
 from training.data.spool import Spool

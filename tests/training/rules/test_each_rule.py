@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.training.rules.recorded import Step, as_json, record, rule
+from tests.training.rules.steps import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
 from training.contract.rules import DEBUG_RULES, INVOKED, job_parameters
 from training.rule_evaluation.builtin import RULES
 from training.rule_evaluation.judge import judge
@@ -17,24 +18,7 @@ from training.rules.loss_not_decreasing import LossNotDecreasing
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
 
-LOSS, WEIGHT, GRADIENT = "CrossEntropyLoss_output_0", "Net_fc.weight", "gradient/Net_fc.weight"
 ALL = ("min", "max", "mean", "std", "abs_mean", "l2_norm")
-
-
-def losses(train: Sequence[float], valid: Sequence[float] = ()) -> list[Step]:
-    """As many training steps an epoch as there are for each evaluation."""
-    if not valid:
-        return [("TRAIN", {LOSS: value}) for value in train]
-    each = len(train) // len(valid)
-    return [
-        step
-        for number, value in enumerate(valid)
-        for step in (*losses(train[number * each : (number + 1) * each]), ("EVAL", {LOSS: value}))
-    ]
-
-
-def tensors(name: str, *values: Any, mode: str = "TRAIN") -> list[Step]:
-    return [(mode, {name: np.asarray(value, dtype=np.float32)}) for value in values]
 
 
 def answers(*pairs: tuple[Sequence[int], Sequence[int]]) -> list[Step]:
@@ -46,10 +30,6 @@ def relu(dead: int, units: int = 10, photos: int = 200) -> Any:
     value = np.ones((photos, units))
     value[:, :dead] = 0
     return value
-
-
-def falling(count: int) -> list[float]:
-    return [0.8**number for number in range(count)]
 
 
 @dataclass(frozen=True)

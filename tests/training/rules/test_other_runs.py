@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.rules.recorded import record, rule
-from tests.training.rules.test_each_rule import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
+from tests.training.rules.steps import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
 from training.contract.rules import STOP_TRAINING
 from training.rule_evaluation.builtin import ConfigurationError, build_rule, stops_training
 from training.rule_evaluation.judge import Judging, judge

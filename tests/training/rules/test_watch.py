@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.training.rules.recorded import configuration, rule
-from tests.training.rules.test_each_rule import LOSS, WEIGHT
+from tests.training.rules.steps import LOSS, WEIGHT
 from training.contract.rules import STOP_TRAINING
 from training.debugger.hook import Hook, build_hook, modes
 from training.rule_evaluation import evaluate
