@@ -35,21 +35,23 @@ def test_every_rule_is_told_with_its_parameters(heading: str, rules: Mapping[str
 
 
 def test_what_our_jobs_pass_is_told_with_its_reason() -> None:
-    told = {(rule, parameter): value.removesuffix(f" for {EPOCHS} epochs") for rule, parameter, value, _ in rows("our\njobs pass others")}
+    told = {
+        (rule, parameter): value.removesuffix(f" for {EPOCHS} epochs") for rule, parameter, value, _ in rows("our\njobs pass other values")
+    }
     passed = {
         (rule, f"`{parameter}`"): f"`{value}`"
         for rule in (*DEBUG_RULES, *PROFILER_RULES)
         for parameter, value in job_parameters(rule, EPOCHS).items()
     }
     assert told == passed
-    assert all(reason for *_, reason in rows("our\njobs pass others"))
+    assert all(reason for *_, reason in rows("our\njobs pass other values"))
 
 
 def test_what_is_evaluated_by_default_is_told() -> None:
     head = default_rules("head")
     more = [rule for rule in default_rules("all") if rule not in head]
-    assert f"unless told otherwise: {', '.join(head)}; where the backbone is trained" in PAGE
-    assert f"(`last_stage`, `all`) also {', '.join(more)}.\n" in PAGE
+    assert f"by default: {', '.join(head)}. If the backbone is trained" in PAGE
+    assert f"(`last_stage`, `all`), they also evaluate {', '.join(more)}.\n" in PAGE
 
 
 def test_the_example_of_an_input_is_accepted() -> None:

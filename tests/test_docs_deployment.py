@@ -16,7 +16,7 @@ PAGE = (REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8")
 
 def knob_rows() -> dict[str, str]:
     """Knob -> default, as the table has them; a row may hold several."""
-    table = PAGE.partition("## Knobs")[2].partition("###")[0]
+    table = PAGE.partition("## Settings")[2].partition("###")[0]
     rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", table, flags=re.MULTILINE)
     found: dict[str, str] = {}
     for names, defaults in rows:
@@ -34,7 +34,7 @@ def test_the_table_names_every_knob_with_its_default_in_order() -> None:
 
 
 def test_the_kinds_of_authorization_are_all_there() -> None:
-    table = PAGE.partition("### Who may call the API")[2].partition("###")[0]
+    table = PAGE.partition("### API authorization")[2].partition("###")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)[1:] == ["iam", "api_key", "cognito", "none"]
 
 
