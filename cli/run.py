@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.account.quotas import PARALLEL
+from cli.account.quotas import DEFAULT
 from cli.account.target import Target, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
@@ -70,7 +70,7 @@ def execution_input(
     the rest."""
     tuning = dict(given.get("tuning", {}))
     if parallel is None and jobs is not None and "max_parallel_jobs" not in tuning:
-        parallel = min(jobs, PARALLEL)
+        parallel = min(jobs, DEFAULT.tuning.max_parallel_jobs)
     options = {"max_jobs": jobs, "max_parallel_jobs": parallel, "epochs": epochs}
     tuning |= {name: value for name, value in options.items() if value is not None}
     top = {name: value for name, value in {"epochs": epochs, **others}.items() if value is not None}

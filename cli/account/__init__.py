@@ -1,1 +1,1 @@
-"""What an account, or the local one, holds: the deployment that a verb acts on, its model versions, quotas and billable resources."""
+"""The account that a verb works in: the deployment, its model versions, quotas and billable resources."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from cli.account.target import Target
 from cli.terminal.errors import RefusedError
+from lambdas.request.execution_input import ExecutionInput
 
-TRAINING_TYPE, ENDPOINT_TYPE = "ml.m5.2xlarge", "ml.m5.large"
-PARALLEL, MOST_INSTANCES = 3, 2
-"""The execution input's defaults: instance types, training jobs at once, instances of an endpoint that scales. A test compares them."""
+DEFAULT = ExecutionInput.parse({})
+"""The execution input's own defaults."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Need:
 def needs(asked: Mapping[str, Any]) -> tuple[Need, ...]:
     """What an execution input wants; only what is looked at here is checked, the rest is the first state's to check."""
     tuning, deployment, prepare = (section(asked, name) for name in ("tuning", "deployment", "prepare"))
-    machine, machines = str(asked.get("instance_type", TRAINING_TYPE)), whole(asked, "instance_count", 1)
-    jobs = min(whole(tuning, "max_parallel_jobs", PARALLEL), whole(tuning, "max_jobs", PARALLEL))
+    machine, machines = str(asked.get("instance_type", DEFAULT.instance_type)), whole(asked, "instance_count", 1)
+    parallel = DEFAULT.tuning.max_parallel_jobs
+    jobs = min(whole(tuning, "max_parallel_jobs", parallel), whole(tuning, "max_jobs", parallel))
     use = "spot training job usage" if asked.get("spot") is True else "training job usage"
     wanted = [
         Need(f"{prepare.get('instance_type', machine)} for processing job usage", 1, "another prepare.instance_type"),
@@ -41,8 +42,8 @@ def needs(asked: Mapping[str, Any]) -> tuple[Need, ...]:
     ]
     if deployment.get("kind", "instance") == "instance":
         least = whole(deployment, "instance_count", 1)
-        most = max(least, whole(deployment, "max_instance_count", MOST_INSTANCES))
-        name = f"{deployment.get('instance_type', ENDPOINT_TYPE)} for endpoint usage"
+        most = max(least, whole(deployment, "max_instance_count", DEFAULT.deployment.max_instance_count))
+        name = f"{deployment.get('instance_type', DEFAULT.deployment.instance_type)} for endpoint usage"
         wanted.append(Need(name, least, "another deployment.instance_type, or a smaller deployment.max_instance_count", 2 * most))
     return tuple(wanted)
 

@@ -1,1 +1,1 @@
-"""Executions as a person reads them: states, jobs, metrics, rule results and the assessment."""
+"""Executions in readable form: states, jobs, metrics, rule results and the assessment."""

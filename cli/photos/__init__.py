@@ -1,1 +1,1 @@
-"""Photos on their way into the bucket: folders, archives, downloads, the upload itself."""
+"""Photos to upload: folders, archives, downloads, the upload itself."""

@@ -1,1 +1,1 @@
-"""What all verbs print with: the screen, options that several verbs take, errors that end a verb."""
+"""The terminal: the screen, options that several verbs share, errors that end a verb."""

@@ -1,1 +1,1 @@
-"""Whether a model is deployed: what was measured, what the rules found, the comparison with the champion, the gate."""
+"""The decision whether a model is deployed: evaluation, rule results, comparison with the champion, gate."""

@@ -1,1 +1,1 @@
-"""What the functions ask AWS for: clients, jobs, executions, the endpoint, the model registry, the log."""
+"""Calls to AWS: clients, jobs, executions, the endpoint, the model registry, the log."""

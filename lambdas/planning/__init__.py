@@ -1,1 +1,1 @@
-"""From an execution input to the requests: the plan of each job, the endpoint, photos, weights, costs."""
+"""From an execution input to SageMaker's requests: the plan of each job, the endpoint, photos, weights, costs."""

@@ -1,1 +1,1 @@
-"""The execution input: its fields, what is allowed, the schema."""
+"""The execution input: its fields, their allowed values, its JSON schema."""

@@ -1,1 +1,1 @@
-"""SageMaker's API as local mode answers it: shapes from botocore's model, what is refused, failures that a person rehearses."""
+"""SageMaker's API in local mode: shapes from botocore's model, refused fields, rehearsed failures."""

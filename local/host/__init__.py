@@ -1,1 +1,1 @@
-"""What local mode needs of the machine: processes, ports and their guard, the certificate."""
+"""The machine that local mode runs on: processes, ports and their guard, the certificate."""

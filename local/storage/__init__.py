@@ -1,1 +1,1 @@
-"""What the plane keeps: its store, S3 objects and archives, tags, state changes, sessions of roles."""
+"""The plane's state: its store, S3 objects and archives, tags, state changes, role sessions."""

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.account.quotas import ENDPOINT_TYPE, MOST_INSTANCES, TRAINING_TYPE, Need, needs
+from cli.account.quotas import Need, needs
 from cli.doctor import Finding, check_cdk, check_disk, examine, report
 from cli.terminal.errors import RefusedError
-from lambdas.request.execution_input import ExecutionInput
 from tests.cli.fakes import FakeCloudFormation, FakeMachine, FakeS3, Pages, client_error, stack, target
 
 
@@ -52,6 +51,7 @@ class FakeQuotas:
         return Pages(lambda ServiceCode: pages if ServiceCode == "sagemaker" else [])  # noqa: N803
 
 
+TRAINING_TYPE, ENDPOINT_TYPE = "ml.m5.2xlarge", "ml.m5.large"
 ENOUGH = {
     f"{TRAINING_TYPE} for training job usage": 8.0,
     f"{TRAINING_TYPE} for processing job usage": 1.0,
@@ -68,10 +68,11 @@ def found(asked: Any = None, machine: Any = None, **clients: Any) -> dict[str, l
 
 
 def test_the_defaults_are_those_of_the_execution_input() -> None:
-    default = ExecutionInput.parse({})
-    assert (default.instance_type, default.deployment.instance_type) == (TRAINING_TYPE, ENDPOINT_TYPE)
-    assert default.deployment.max_instance_count == MOST_INSTANCES
-    assert needs({})[1].count == default.tuning.max_parallel_jobs * default.instance_count
+    assert [(need.quota, need.count, need.most) for need in needs({})] == [
+        (f"{TRAINING_TYPE} for processing job usage", 1, 0),
+        (f"{TRAINING_TYPE} for training job usage", 3, 0),
+        (f"{ENDPOINT_TYPE} for endpoint usage", 1, 4),
+    ]
 
 
 def test_where_all_is_there_nothing_is_wrong() -> None:

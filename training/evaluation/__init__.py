@@ -1,1 +1,1 @@
-"""How good a model is: the test set, calibration, predictions photo by photo, and the schemas of both files."""
+"""Evaluation: the test set, calibration, predictions per photo, and the JSON schemas of both files."""

@@ -1,1 +1,1 @@
-"""What every program of a job needs: refusals, stopping, metric lines, files, provenance. Knows nothing of photos or networks."""
+"""Shared by all programs of a job: refusals, stopping, metric lines, files, provenance. Independent of photos and networks."""

@@ -1,1 +1,1 @@
-"""ResNet50, its weights, and what torchvision needs to be repaired."""
+"""ResNet50, its weights, and repairs of torchvision."""

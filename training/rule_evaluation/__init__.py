@@ -1,1 +1,1 @@
-"""What runs the debugger rules: beside the training, or over saved tensors; their statuses."""
+"""Evaluates the debugger's rules, beside the training or over saved tensors, and writes their statuses."""

@@ -1,1 +1,1 @@
-"""What a person should know of a training job, ranked: from its history, metrics, rules and profile."""
+"""Findings about a training job, ranked: from its history, metrics, rules and profile."""
