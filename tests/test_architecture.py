@@ -6,6 +6,7 @@ Run: `make test`. `python -m tests.test_architecture` writes the trees of docs/a
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -197,6 +198,14 @@ def test_every_file_opens_with_a_docstring(room: str) -> None:
 def test_no_file_is_a_drawer_for_everything(room: str) -> None:
     drawers = {"utils", "common", "helpers", "constants", "misc"}
     assert [str(file) for file in python_files(room) if file.stem in drawers] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_wheel_holds_every_file(room: str) -> None:
+    patterns = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]["*"]
+    files = [file for file in (REPOSITORY / room).rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")]
+    assert [file.name for file in files if not any(file.match(pattern) for pattern in patterns)] == []
+    assert REPOSITORY / room / "py.typed" in files
 
 
 def first_paragraph(file: Path) -> str:
