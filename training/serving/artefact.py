@@ -43,7 +43,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from training.server import main
+from training.serving.server import main
 
 sys.exit(main(os.environ))
 """
