@@ -14,6 +14,7 @@ from rich.text import Text
 from cli.account.model_versions import ModelVersion, model_versions
 from cli.account.target import Target, open_target
 from cli.executions.execution import latest_execution, read_execution, reason, run_name
+from cli.executions.watch_view import format_duration
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
 from local.mode import TRUST
@@ -124,7 +125,7 @@ def _model(version: ModelVersion) -> dict[str, Any]:
 def _execution_rows(execution: dict[str, Any] | None, target: Target) -> list[tuple[str, str]]:
     if execution is None:
         return [("execution", f"none yet: whippet run{target.option}")]
-    rows = [("execution", f"{execution['status']} after {execution['seconds']:.0f} s, {execution['arn']}")]
+    rows = [("execution", f"{execution['status']} after {format_duration(execution['seconds'])}, {execution['arn']}")]
     if best := execution["best"]:
         rows.append(("best", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']}, validation loss {best['objective']:.4f}"))
     if execution["not_deployed"] is not None:

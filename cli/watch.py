@@ -17,7 +17,7 @@ from cli.account.target import Target, open_target
 from cli.executions.assessment import print_accuracy, say_kept_back
 from cli.executions.execution import Execution, failed_job, log_lines, read_execution, reason, the_latest
 from cli.executions.rule_results import print_verdicts, statuses_of
-from cli.executions.watch_view import ChangeLog, clock, picture
+from cli.executions.watch_view import DURATION_WIDTH, ChangeLog, format_duration, picture
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
 
@@ -59,9 +59,8 @@ def say_end(console: Console, target: Target, execution: Execution) -> None:
     if execution.status == "SUCCEEDED":
         say_success(console, target, execution)
         return
-    console.print(
-        f"[bold red]✗[/] {execution.status}", Text(f"after {clock(execution.seconds)}: {reason(execution) or 'no cause was given'}")
-    )
+    spent, cause = format_duration(execution.seconds), reason(execution) or "no cause was given"
+    console.print(f"[bold red]✗[/] {execution.status}", Text(f"after {spent}: {cause}"))
     say_log_tail(console, target, execution)
 
 
@@ -76,7 +75,7 @@ def say_success(console: Console, target: Target, execution: Execution) -> None:
     if execution.kept_back is not None:
         say_kept_back(console, target, execution)
     following = f"whippet {'predict PHOTO' if execution.deployed else 'report'}{target.option}"
-    console.print(f"[green]✓[/] Succeeded in {clock(execution.seconds)}. Next: [bold]{following}[/]")
+    console.print(f"[green]✓[/] Succeeded in {format_duration(execution.seconds)}. Next: [bold]{following}[/]")
 
 
 def say_log_tail(console: Console, target: Target, execution: Execution) -> None:
@@ -105,7 +104,7 @@ def _follow_lines(console: Console, target: Target, arn: str, pause: float, slee
     while True:
         execution = read_execution(target, arn, execution)
         for line in changes.lines(execution):
-            console.print(Text(f"{clock(execution.seconds):>7}  {line}"), soft_wrap=True)
+            console.print(Text(f"{format_duration(execution.seconds):>{DURATION_WIDTH}}  {line}"), soft_wrap=True)
         if execution.status != "RUNNING":
             return execution
         sleep(pause)

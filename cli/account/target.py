@@ -6,7 +6,8 @@ A `Target` hands out boto3 clients and the outputs of the deployed stack; the ve
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,6 +76,8 @@ class Target:
     local: LocalMachine | None = None
     ca_bundle: str | None = None
     """The file of certificates to trust: what the user's AWS configuration names (AWS_CA_BUNDLE or `ca_bundle`), or local mode's."""
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    """The present moment, to which anything that has not ended is timed."""
 
     @property
     def option(self) -> str:

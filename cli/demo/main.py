@@ -27,7 +27,7 @@ from cli.deploy import deploy_stack
 from cli.executions.assessment import say_kept_back
 from cli.executions.execution import Execution, reason
 from cli.executions.rule_results import insights_of, print_insights, print_verdicts, statuses_of
-from cli.executions.watch_view import clock
+from cli.executions.watch_view import format_duration
 from cli.main import MENDABLE, sentence
 from cli.predict import classify, print_answer
 from cli.report import FetchedReport, fetch_report, no_report, report_folder
@@ -157,7 +157,7 @@ def say_result(console: Console, target: Target, execution: Execution, report: F
     table.add_column(overflow="fold")
     table.add_row("accuracy", f"{figures['test_accuracy']:.1%} on test photos, {figures['valid_accuracy']:.1%} on validation photos")
     table.add_row("tuned", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']:.0f}, of {len(execution.trials)} tried")
-    table.add_row("took", f"{clock(execution.seconds)} from photos to {'endpoint' if execution.deployed else 'verdict'}")
+    table.add_row("took", f"{format_duration(execution.seconds)} from photos to {'endpoint' if execution.deployed else 'verdict'}")
     if execution.deployed:
         table.add_row("page", Text.assemble((target.page_url(), "bold"), page_note(target)))
     table.add_row("report", str(report.page))

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cli.executions.watch_view import MARKS, clock
+from cli.executions.watch_view import DURATION_WIDTH, MARKS, format_duration
 
 Result = TypeVar("Result")
 WIDTH = 58
@@ -79,8 +79,6 @@ class Steps:
     def _line(self, step: Step) -> Text:
         mark, style = MARKS[step.status]
         said = step.said if len(step.said) <= WIDTH else step.said[: WIDTH - 1] + "…"
-        spent = step.seconds or self._now() - step.began
+        spent = format_duration(step.seconds or self._now() - step.began).rjust(DURATION_WIDTH)
         name_style = "bold" if step.status == "running" else ""
-        return Text.assemble(
-            "  ", (mark, style), " ", (f"{step.name:<12}", name_style), (f"{said:<{WIDTH}}", "dim"), (f"{clock(spent):>8}", "dim")
-        )
+        return Text.assemble("  ", (mark, style), " ", (f"{step.name:<12}", name_style), (f"{said:<{WIDTH}}", "dim"), (spent, "dim"))

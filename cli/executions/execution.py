@@ -94,7 +94,8 @@ class Execution:
     status: str
     """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED"""
     started: datetime
-    stopped: datetime | None
+    seconds: float
+    """From the start to the end; of an execution that runs, to the moment at which it was read."""
     states: tuple[State, ...]
     processing: ProcessingJob | None
     trials: tuple[TrainingJob, ...]
@@ -109,11 +110,6 @@ class Execution:
     """The states that take time, nearest to the start first -> whether no way to a good end goes around it."""
     input: Mapping[str, Any] = field(default_factory=dict)
     """What the execution was started with; empty where that is no JSON object."""
-
-    @property
-    def seconds(self) -> float:
-        """From the start to the end, or to now."""
-        return _seconds(self.started, self.stopped)
 
     @property
     def deployed(self) -> bool:
@@ -134,22 +130,22 @@ class Execution:
 
 def read_execution(target: Target, arn: str, before: Execution | None = None) -> Execution:
     """The execution now; with an earlier moment of it, what cannot have changed since is not asked for again."""
-    functions = target.client("stepfunctions")
+    functions, now = target.client("stepfunctions"), target.now()
     described = functions.describe_execution(executionArn=arn)
     events = _history(functions, arn)
     path = before.path if before else _certainty(functions, described)
-    trials = [trial for job in _tuning_jobs(target, described["startDate"]) for trial in _trials(target, job)]
+    trials = [trial for job in _tuning_jobs(target, described["startDate"]) for trial in _trials(target, job, now)]
     run = run_name(target.project, arn, described["startDate"])
-    states = _states(events, described, path)
+    states = _states(events, described, path, now)
     processing = (
         _processing(target, run, before) if any(state.name == PREPARING and state.status != "skipped" for state in states) else None
     )
-    training = _final(target, run)
+    training = _final(target, run, now)
     return Execution(
         arn=arn,
         status=described["status"],
         started=described["startDate"],
-        stopped=described.get("stopDate"),
+        seconds=_seconds(described["startDate"], described.get("stopDate", now)),
         states=tuple(states),
         processing=processing,
         trials=tuple(trials),
@@ -258,7 +254,7 @@ def _history(functions: Any, arn: str) -> list[dict[str, Any]]:
     return [event for page in pages for event in page["events"]]
 
 
-def _states(events: Iterable[Mapping[str, Any]], described: Mapping[str, Any], path: Mapping[str, bool]) -> list[State]:
+def _states(events: Iterable[Mapping[str, Any]], described: Mapping[str, Any], path: Mapping[str, bool], now: datetime) -> list[State]:
     """The states entered, in order, then those that the execution cannot avoid; repeated visits add up."""
     status = described["status"]
     seconds: dict[str, float] = {}
@@ -270,7 +266,8 @@ def _states(events: Iterable[Mapping[str, Any]], described: Mapping[str, Any], p
         elif (exited := event.get("stateExitedEventDetails")) and exited["name"] in inside:
             seconds[exited["name"]] += _seconds(inside.pop(exited["name"]), event["timestamp"])
     lost = _lost(list(seconds), described)
-    states = [_state(name, spent, inside.get(name), status, lost) for name, spent in seconds.items()]
+    running = {name: _seconds(begun, now) for name, begun in inside.items()} if status == "RUNNING" else {}
+    states = [_state(name, spent, running.get(name), lost) for name, spent in seconds.items()]
     if PREPARING in path and PREPARING not in seconds and TUNING in seconds:
         states.insert(list(seconds).index(TUNING), State(PREPARING, "skipped", 0.0))
     ahead = [State(name, "waiting", 0.0) for name, certain in path.items() if certain and name not in seconds]
@@ -285,13 +282,13 @@ def _lost(entered: list[str], described: Mapping[str, Any]) -> str:
     return named if named in entered else entered[-1]
 
 
-def _state(name: str, spent: float, entered: datetime | None, status: str, lost: str) -> State:
+def _state(name: str, spent: float, running: float | None, lost: str) -> State:
     if name == lost:
         return State(name, "failed", spent)
     if name == NOT_DEPLOYED:
         return State(name, "held", spent)
-    if entered and status == "RUNNING":
-        return State(name, "running", spent + _seconds(entered, None))
+    if running is not None:
+        return State(name, "running", spent + running)
     return State(name, "succeeded", spent)
 
 
@@ -362,22 +359,22 @@ def _tuning_jobs(target: Target, started: datetime) -> list[str]:
     return [name for name in names if name.startswith(prefix)]
 
 
-def _trials(target: Target, tuning_job: str) -> list[TrainingJob]:
+def _trials(target: Target, tuning_job: str, now: datetime) -> list[TrainingJob]:
     pages = target.client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
     order = {"SortBy": "CreationTime", "SortOrder": "Ascending"}
     summaries = pages.paginate(HyperParameterTuningJobName=tuning_job, **order, PaginationConfig=JOBS_PAGE)
-    return [_training_job(summary) for page in summaries for summary in page["TrainingJobSummaries"]]
+    return [_training_job(summary, now) for page in summaries for summary in page["TrainingJobSummaries"]]
 
 
-def _final(target: Target, run: str) -> TrainingJob | None:
+def _final(target: Target, run: str, now: datetime) -> TrainingJob | None:
     """The training job that the state machine itself launched; the last one where the state was tried again."""
     name = f"{run}-train-"
     order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
     jobs = target.client("sagemaker").list_training_jobs(NameContains=name, **order, MaxResults=100)["TrainingJobSummaries"]
-    return next((_training_job(job) for job in jobs if job["TrainingJobName"].startswith(name)), None)
+    return next((_training_job(job, now) for job in jobs if job["TrainingJobName"].startswith(name)), None)
 
 
-def _training_job(summary: Mapping[str, Any]) -> TrainingJob:
+def _training_job(summary: Mapping[str, Any], now: datetime) -> TrainingJob:
     tuned = summary.get("TunedHyperParameters", {})
     objective = summary.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value")
     started = summary.get("TrainingStartTime") or summary["CreationTime"]
@@ -387,9 +384,9 @@ def _training_job(summary: Mapping[str, Any]) -> TrainingJob:
         lr=float(tuned["lr"]) if "lr" in tuned else None,
         batch_size=int(tuned["batch_size"]) if "batch_size" in tuned else None,
         objective=float(objective) if objective is not None else None,
-        seconds=_seconds(started, summary.get("TrainingEndTime")),
+        seconds=_seconds(started, summary.get("TrainingEndTime", now)),
     )
 
 
-def _seconds(start: datetime, end: datetime | None) -> float:
-    return max(0.0, ((end or datetime.now(UTC)) - start).total_seconds())
+def _seconds(start: datetime, end: datetime) -> float:
+    return max(0.0, (end - start).total_seconds())

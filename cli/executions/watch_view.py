@@ -25,6 +25,8 @@ WORDS = {"InProgress": "running", "Completed": "done"}
 """Statuses of training jobs in everyday words; the others are so already."""
 HELD = "the endpoint stays as it is"
 """What a state says that ends an execution without a deployment."""
+DURATION_WIDTH = len("23 h 59 min")
+"""Characters of a duration in a column."""
 MAX_TRIALS = 12
 """Training jobs shown; the rest of a large tuning job would push the picture off the screen."""
 
@@ -41,11 +43,12 @@ def picture(execution: Execution) -> RenderableType:
     return Group(*rows)
 
 
-def clock(seconds: float) -> str:
-    """`0.4 s`, `12 s` or `3:05`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def format_duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, minutes and seconds as `3:05`, or `3 h 05 min` from an hour on."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{int(seconds)} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def activity_line(activity: Activity) -> str:
@@ -101,22 +104,20 @@ class ChangeLog:
 
 
 def _after(seconds: float, status: str) -> str:
-    return "" if status in ("running", "skipped", "InProgress") else f" after {clock(seconds)}"
+    return "" if status in ("running", "skipped", "InProgress") else f" after {format_duration(seconds)}"
 
 
 def _title(execution: Execution) -> Text:
     style = {"RUNNING": "cyan", "SUCCEEDED": "green"}.get(execution.status, "red")
-    name = execution.arn.rsplit(":", 1)[-1]
-    return Text.assemble(
-        ("  Execution ", "bold"), (name, "dim"), "  ", (execution.status.lower(), style), (f"  {clock(execution.seconds)}", "bold")
-    )
+    name, spent = execution.arn.rsplit(":", 1)[-1], format_duration(execution.seconds)
+    return Text.assemble(("  Execution ", "bold"), (name, "dim"), "  ", (execution.status.lower(), style), (f"  {spent}", "bold"))
 
 
 def _state_line(state: State) -> Text:
     mark, style = MARKS[state.status]
     name_style = "dim" if state.status in ("waiting", "skipped") else "bold" if state.status == "running" else ""
-    spent = {"waiting": "", "skipped": "skipped", "held": f"  {HELD}"}.get(state.status, clock(state.seconds))
-    return Text.assemble("  ", (mark, style), " ", (f"{state.name:<24}", name_style), (f"{spent:>8}", "dim"))
+    spent = {"waiting": "", "skipped": "skipped", "held": f"  {HELD}"}.get(state.status, format_duration(state.seconds))
+    return Text.assemble("  ", (mark, style), " ", (f"{state.name:<24}", name_style), (f"{spent:>{DURATION_WIDTH}}", "dim"))
 
 
 def _trials(execution: Execution) -> Table:
@@ -144,5 +145,5 @@ def _trial_cells(trial: TrainingJob, best: bool) -> tuple[str, ...]:
         str(trial.batch_size or ""),
         f"{trial.objective:.4f}" if trial.objective is not None else "",
         status,
-        clock(trial.seconds),
+        format_duration(trial.seconds),
     )

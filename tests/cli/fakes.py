@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from cli.account.target import Target
 
 START = datetime(2026, 11, 22, 16, 0, 0, tzinfo=UTC)
+NOW = START + timedelta(seconds=100)
 PREFIX = "whippet-261122160000-"
 """What the names of an execution that started then begin with."""
 ARN = "arn:aws:states:us-east-1:000000000000:execution:whippet:one"
@@ -134,6 +135,5 @@ def target(machine: FakeMachine | None = None, **clients: Any) -> Target:
     """A target whose clients are the given ones; the stack is deployed unless another `cloudformation` is given."""
     known = {"cloudformation": FakeCloudFormation(stack()), **clients}
     credentials = ReadOnlyCredentials("KEY", "SECRET", None)
-    return Target(
-        "whippet", known.__getitem__, "us-east-1", lambda: credentials, {"PATH": "/usr/bin", "AWS_ENDPOINT_URL": "http://x"}, machine
-    )
+    environment = {"PATH": "/usr/bin", "AWS_ENDPOINT_URL": "http://x"}
+    return Target("whippet", known.__getitem__, "us-east-1", lambda: credentials, environment, machine, now=lambda: NOW)

@@ -60,7 +60,7 @@ def test_everything_is_found_and_can_be_written_as_json() -> None:
     assert (found["execution"]["best"], found["execution"]["report"]) == (OUTPUT["best"], OUTPUT["report"])
     assert found["page"].endswith("/_user_request_/")
     text = printed(found, FakeMachine())
-    for part in ("SUCCEEDED after 100 s", "learning rate 0.01, batch size 32", "photos-bucket/executions/whippet-261122160000-73e7/"):
+    for part in ("SUCCEEDED after 1:40", "learning rate 0.01, batch size 32", "photos-bucket/executions/whippet-261122160000-73e7/"):
         assert part in text
 
 

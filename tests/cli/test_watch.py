@@ -2,6 +2,8 @@
 
 import io
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import typer
 from rich.console import Console
 
 from cli.executions.execution import Activity, read_activity, read_execution, run_name
-from cli.executions.watch_view import activity_line, clock, picture
+from cli.executions.watch_view import DURATION_WIDTH, activity_line, format_duration, picture
 from cli.watch import follow, follow_or_leave, say_end
 from stacks.state_machine.definition import definition
 from tests.cli.executions import (
@@ -77,13 +79,20 @@ def test_visits_of_the_same_state_add_up() -> None:
     assert (execution.seconds, execution.output["endpoint"]) == (100, "whippet")
 
 
+def test_what_has_not_ended_is_timed_to_the_moment_of_the_look() -> None:
+    """Whatever the date is: the clock is the target's."""
+    there = target(**FakeServices([Moment(events=TUNED, trials=[trial(1, "InProgress")], training=[FINAL])]).clients())
+    execution = read_execution(replace(there, now=lambda: START + timedelta(hours=3)), ARN)
+    assert execution.training is not None
+    assert (execution.seconds, execution.training.seconds) == (10_800, 10_760)
+    assert {state.name: state.seconds for state in execution.states if state.status == "running"} == {"TrainModel": 10_760}
+    console = paper()
+    console.print(picture(execution))
+    assert "running  3 h 00 min\n" in written(console)
+
+
 def test_the_jobs_are_told_apart_and_the_best_is_known() -> None:
-    trials = [
-        trial(1, objective=0.9),
-        trial(2, objective=0.6),
-        trial(3, "Failed", None),
-        trial(4, "InProgress", None, TrainingEndTime=None),
-    ]
+    trials = [trial(1, objective=0.9), trial(2, objective=0.6), trial(3, "Failed", None), trial(4, "InProgress", None)]
     services = FakeServices([Moment(events=TUNED, trials=trials, training=[FINAL], log=LOG)])
     execution = read_execution(target(**services.clients()), ARN)
     assert execution.best is not None
@@ -140,7 +149,7 @@ def test_lines_are_written_once_for_each_change() -> None:
     ]
     console = paper()
     execution = follow(console, target(**FakeServices(moments).clients()), ARN, sleep=lambda seconds: None)
-    lines = [line[9:] for line in written(console).splitlines()]
+    lines = [line[DURATION_WIDTH + 2 :] for line in written(console).splitlines()]
     assert lines == [
         "✓ PrepareExecution succeeded after 2.0 s",
         "· PrepareDataset skipped",
@@ -169,7 +178,7 @@ def test_a_data_set_that_is_being_prepared_says_how_far_it_is() -> None:
     ]
     services, console = FakeServices(moments), paper()
     follow(console, target(**services.clients()), ARN, sleep=lambda seconds: None)
-    assert [line[9:] for line in written(console).splitlines()] == [
+    assert [line[DURATION_WIDTH + 2 :] for line in written(console).splitlines()] == [
         "✓ PrepareExecution succeeded after 2.0 s",
         "● PrepareDataset running",
         "    12 of 20 files read, 6.0 a second",
@@ -183,7 +192,7 @@ def test_a_data_set_that_is_being_prepared_says_how_far_it_is() -> None:
 
 def test_the_data_set_is_in_the_picture_whether_it_is_prepared_or_skipped() -> None:
     reading = Moment(events=READING, processing=[PROCESSING], log=LOG[:1])
-    for moment, part in ((reading, f"    {LOG[0]}"), (Moment(events=PREPARED), "· PrepareDataset           skipped")):
+    for moment, part in ((reading, f"    {LOG[0]}"), (Moment(events=PREPARED), "· PrepareDataset              skipped")):
         console = paper()
         console.print(picture(read_execution(target(**FakeServices([moment]).clients()), ARN)))
         assert part in written(console)
@@ -272,7 +281,7 @@ def test_rules_that_go_on_after_the_job_are_counted() -> None:
     done = Moment("SUCCEEDED", [*JUDGING, entered("WaitForRules", 61), exited("WaitForRules", 76)], training=[job])
     console, watched = paper(), target(**FakeServices([judging, done]).clients())
     follow(console, watched, ARN, sleep=lambda seconds: None)
-    lines = [line[9:] for line in written(console).splitlines()]
+    lines = [line[DURATION_WIDTH + 2 :] for line in written(console).splitlines()]
     assert lines[-3:] == [
         "● WaitForRules running",
         "    1 of 3 rules have judged; still at work: ProfilerReport, BatchSize",
@@ -290,7 +299,8 @@ def test_states_that_take_turns_are_said_once() -> None:
     moments = [Moment(events=events, input={"debugger": "managed"}) for events in (loop[:-5], loop[:-3], loop[:-2], loop[:-1], loop, over)]
     console = paper()
     follow(console, target(**FakeServices([*moments, Moment("SUCCEEDED", over)]).clients()), ARN, sleep=lambda seconds: None)
-    lines = [line[9:] for line in written(console).splitlines() if "WaitForTraining" in line or "DescribeTraining" in line]
+    said = [line[DURATION_WIDTH + 2 :] for line in written(console).splitlines()]
+    lines = [line for line in said if "WaitForTraining" in line or "DescribeTraining" in line]
     assert lines == [
         "● WaitForTraining running",
         "● DescribeTraining running",
@@ -393,6 +403,19 @@ def test_leaving_says_how_to_come_back() -> None:
     assert "The execution goes on. Come back with whippet watch" in written(console)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.96, "10.0 s"), (59, "59 s"), (185, "3:05")])
-def test_the_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+DURATIONS = [
+    (0.04, "0.0 s"),
+    (9.96, "10.0 s"),
+    (59.9, "59 s"),
+    (185, "3:05"),
+    (3599.9, "59:59"),
+    (3600, "1 h 00 min"),
+    (11_100, "3 h 05 min"),
+    (86_399, "23 h 59 min"),
+]
+
+
+@pytest.mark.parametrize(("seconds", "text"), DURATIONS)
+def test_durations(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+    assert len(text) <= DURATION_WIDTH
