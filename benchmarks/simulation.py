@@ -4,7 +4,7 @@ Runs on any machine, without AWS and without waiting; the definition and the Lam
 
     python -m benchmarks.simulation [--seeds 10000] [--first 0]
 
-tests/stacks/simulation.py says what a story is and what must never happen in it. A seed that fails is named, and plays the same again:
+tests/fixtures/stacks/simulation.py says what a story is and what must never happen. A seed that fails is named and plays the same again:
 `python -m benchmarks.simulation --first SEED --seeds 1`.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.figures import table
 from benchmarks.results import write_result
-from tests.stacks.simulation import machine, simulate
+from tests.fixtures.stacks.simulation import machine, simulate
 
 CHUNK = 50
 """Seeds that a process plays at a time."""

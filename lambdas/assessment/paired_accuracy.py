@@ -8,7 +8,7 @@ errors are mostly on the same photos.
 The interval is Tango's score interval for a difference of paired proportions (Statistics in Medicine 17, 1998): all differences that a
 score test does not reject. At a difference of 0 that test is McNemar's without continuity correction, so the interval leaves 0 out exactly
 where McNemar's test is significant. It stays honest where few photos differ, and where none does it is not of width 0, as that of the
-textbook formula would be. tests/lambdas/test_paired.py holds how often it covers the truth against simulated models.
+textbook formula would be. tests/unit/lambdas/test_paired_accuracy.py holds how often it covers the truth against simulated models.
 """
 
 from dataclasses import dataclass

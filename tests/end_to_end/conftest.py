@@ -25,8 +25,8 @@ from cli.account.target import Target, local_target
 from cli.demo.photos import chess_photos
 from local.image_environment import ImageEnvironment
 from local.mode import LocalMode
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 USERS_HOME = Path(os.environ.get("WHIPPET_HOME") or REPOSITORY / ".local").resolve()
 CLASSES = ("bishop", "knight", "rook")
 PHOTOS_A_CLASS = 14

@@ -10,7 +10,7 @@ from typing import Any
 
 from lambdas.aws.run_names import run_name, tuning_job_prefix
 from tests.end_to_end.conftest import Demo, call, post
-from tests.local.conftest import archive, training_fields, wait_until
+from tests.fixtures.local.running import archive, training_fields, wait_until
 
 SECOND_MODEL = {
     "debugger": "managed",

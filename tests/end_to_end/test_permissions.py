@@ -36,18 +36,18 @@ SEEN_ON_AWS_ALONE = (
 )
 """What only AWS asks for."""
 SEEN_IN_OTHER_TESTS = (
-    Unproved("*", ("s3:AbortMultipartUpload",), "*", "an upload that breaks off: tests/local/test_job_failures.py"),
-    Unproved("*PrepareExecution*", ("s3:PutObject",), "*/weights/*", "weights that nobody uploaded: tests/lambdas/test_weights.py"),
-    Unproved("*AssessModel*", ("s3:ListBucket",), "*", "a report that is not there: tests/lambdas/test_assess_model.py"),
-    Unproved("*StateMachineRole*", ("sagemaker:DescribeModelPackage",), "*", "approval by a person: tests/stacks/test_registry_states.py"),
+    Unproved("*", ("s3:AbortMultipartUpload",), "*", "an upload that breaks off: tests/unit/local/test_job_failures.py"),
+    Unproved("*PrepareExecution*", ("s3:PutObject",), "*/weights/*", "weights that nobody uploaded: tests/unit/lambdas/test_weights.py"),
+    Unproved("*AssessModel*", ("s3:ListBucket",), "*", "a report that is not there: tests/unit/lambdas/test_assess_model.py"),
+    Unproved("*StateMachineRole*", ("sagemaker:DescribeModelPackage",), "*", "a person approves: tests/unit/stacks/test_registry_states.py"),
     Unproved(
         "*StateMachineRole*",
         ("sagemaker:ListTrainingJobsForHyperParameterTuningJob",),
         "*",
-        "a tuning job that fails: tests/stacks/test_faults.py",
+        "a tuning job that fails: tests/unit/stacks/test_faults.py",
     ),
-    Unproved("*StateMachineRole*", ("sagemaker:DeleteEndpoint",), "*", "one that never answers: tests/stacks/test_endpoint_states.py"),
-    Unproved("*ReapExecution*", ("sagemaker:DeleteEndpoint",), "*", "nothing to go back to: tests/lambdas/test_reap_execution.py"),
+    Unproved("*StateMachineRole*", ("sagemaker:DeleteEndpoint",), "*", "one that never answers: tests/unit/stacks/test_endpoint_states.py"),
+    Unproved("*ReapExecution*", ("sagemaker:DeleteEndpoint",), "*", "nothing to go back to: tests/unit/lambdas/test_reap_execution.py"),
 )  # fmt: skip
 """What happens so seldom, or takes so long, that it is exercised elsewhere."""
 

@@ -1,7 +1,7 @@
 """What `whippet down` leaves of the demo. The last file by its name, for it takes the demo away. Run: `pytest tests/end_to_end`."""
 
 from tests.end_to_end.conftest import Demo, processes_of
-from tests.local.conftest import lives
+from tests.fixtures.local.running import lives
 
 
 def test_down_leaves_no_process(demo: Demo) -> None:

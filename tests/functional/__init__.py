@@ -1,0 +1,1 @@
+"""Functional tests: fakes, subprocesses, loopback. Run: `make test`."""

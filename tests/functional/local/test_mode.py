@@ -1,0 +1,162 @@
+"""Local mode's own parts without an engine: processes by pid, the image environment's stamp, environment and URLs."""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.host.processes import ProcessBook
+from local.image_environment import LOCK, STAMP, ImageEnvironment, ImageEnvironmentError
+from local.mode import ACCESS_KEY, LocalMode, free_port
+from tests.fixtures.local.running import Local, lives, wait_until
+
+SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
+STARTS_ANOTHER = """
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+time.sleep(600)
+"""
+IGNORES_TERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+
+
+def test_a_process_is_found_and_ended_with_what_it_started(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("engine", [sys.executable, "-c", STARTS_ANOTHER], os.environ, tmp_path / "log")
+    text = wait_until((tmp_path / "log").read_text, lambda text: text.endswith("\n"), 20)
+    assert book.alive("engine") == pid and lives(int(text))
+    assert set(book.stop("engine")) == {pid, int(text)}
+    assert not lives(pid) and not lives(int(text))
+    assert book.alive("engine") is None and book.stop("engine") == [] and book.records() == []
+
+
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("deaf", [sys.executable, "-c", IGNORES_TERM], os.environ, tmp_path / "log")
+    wait_until((tmp_path / "log").read_text, bool, 20)
+    began = time.monotonic()
+    assert book.stop("deaf", grace_s=0.5) == [pid]
+    assert not lives(pid) and 0.4 < time.monotonic() - began < 10
+
+
+def test_orphans_of_a_dead_leader_are_found_by_its_session(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("job-1", [sys.executable, "-c", STARTS_ANOTHER], os.environ, tmp_path / "log")
+    orphan = int(wait_until((tmp_path / "log").read_text, lambda text: text.endswith("\n"), 20))
+    psutil.Process(pid).kill()
+    os.waitpid(pid, 0)
+    assert lives(orphan) and book.alive("job-1") is None
+    assert book.stop_all("job-") == [orphan]
+    assert not lives(orphan)
+
+
+def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("mine", SLEEPS, os.environ, tmp_path / "log")
+    (mine,) = book.records()
+    another_boot = "another-boot:" + mine.birth.partition(":")[2]
+    for other in (replace(mine, name="other", birth=another_boot), replace(mine, name="other", birth="", started=1e9)):
+        (tmp_path / "run" / "other.pid").write_text(json.dumps(asdict(other)))
+        assert book.alive("other") is None and book.stop("other") == [] and lives(pid)
+    assert book.stop("mine") == [pid]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc a process is known by its start time alone")
+def test_a_process_is_still_known_after_the_clock_was_set(tmp_path: Path) -> None:
+    book = ProcessBook(tmp_path / "run")
+    pid = book.start_detached("mine", SLEEPS, os.environ, tmp_path / "log")
+    (mine,) = book.records()
+    (tmp_path / "run" / "mine.pid").write_text(json.dumps(asdict(replace(mine, started=mine.started - 3600))))
+    assert book.alive("mine") == pid and book.stop("mine") == [pid] and not lives(pid)
+
+
+def test_a_record_that_goes_while_records_are_read_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "gone.pid").symlink_to(tmp_path / "nowhere")
+    assert ProcessBook(tmp_path).records() == []
+
+
+def test_a_record_cut_short_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "broken.pid").write_text('{"name": "bro')
+    assert ProcessBook(tmp_path).records() == [] and list(tmp_path.iterdir()) == []
+
+
+def test_the_image_environment_is_whole_only_with_the_stamp_of_its_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("# nothing is needed\n")
+    environment = ImageEnvironment(tmp_path / "image", lock)
+    with pytest.raises(ImageEnvironmentError, match=r"pip could not install lock\.txt"):
+        environment.ensure(print, tmp_path / "log")
+    assert environment.python.exists() and not environment.is_ready(), "an environment without the toolkit was taken for whole"
+    assert not (tmp_path / "image" / STAMP).exists()
+
+
+def test_torch_comes_from_the_index_that_make_is_given(tmp_path: Path) -> None:
+    environment = ImageEnvironment(tmp_path / "image")
+    (everything,) = environment.commands({"TORCH_INDEX": ""})
+    assert everything[-2:] == ["-r", str(LOCK)] and "--index-url" not in everything
+    torch, rest = environment.commands({"TORCH_INDEX": "https://example.com/cpu"})
+    assert torch[-6:] == ["--index-url", "https://example.com/cpu", "-c", str(LOCK), "torch", "torchvision"]
+    assert rest == everything
+
+
+def test_every_line_of_the_lock_pins_one_version_and_smdebug_is_not_there() -> None:
+    lines = [line for line in LOCK.read_text().splitlines() if line and not line.startswith("#")]
+    names = [line.partition("==")[0].lower() for line in lines]
+    assert all(line.count("==") == 1 for line in lines) and len(set(names)) == len(names)
+    assert {"torch", "torchvision", "sagemaker-training", "sagemaker-pytorch-training"} <= set(names)
+    assert "smdebug" not in names
+
+
+def test_the_environment_holds_nothing_of_the_users_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
+    monkeypatch.setenv("EDITOR", "vi")
+    environment = LocalMode(tmp_path).environment()
+    assert "AWS_PROFILE" not in environment and "AWS_SESSION_TOKEN" not in environment
+    assert environment["EDITOR"] == "vi" and environment["AWS_ACCESS_KEY_ID"] == ACCESS_KEY
+    assert environment["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    assert environment["CDK_HOME"] == str(tmp_path / "cdk")
+
+
+def test_a_proxy_for_the_web_is_not_asked_for_local_mode(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens at the proxy: whatever asks it fails."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "example.com")
+    assert local.mode.is_running()
+    assert local.mode.environment()["no_proxy"] == local.mode.environment()["NO_PROXY"] == "example.com,127.0.0.1"
+
+
+def test_api_urls(tmp_path: Path) -> None:
+    mode = LocalMode(tmp_path)
+    deployed = "https://abc123.execute-api.us-east-1.amazonaws.com/v1"
+    assert mode.api_url(f"{deployed}/predict") == f"{mode.engine_url}/restapis/abc123/v1/_user_request_/predict"
+    assert mode.api_url(deployed) == f"{mode.engine_url}/restapis/abc123/v1/_user_request_/"
+    with pytest.raises(ValueError, match="is no API Gateway URL"):
+        mode.api_url("https://example.com/predict")
+
+
+def test_a_taken_port_is_passed_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert free_port(port, set()) > port
+    assert free_port(port, {port}) > port
+    assert free_port(port, set()) == port
+
+
+def test_a_port_that_is_about_to_be_free_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        threading.Timer(0.3, taken.close).start()
+        assert free_port(port, set(), patience_s=10) == port
+
+
+def test_the_home_comes_from_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHIPPET_HOME", str(tmp_path / "there"))
+    assert LocalMode().home == tmp_path / "there"
+    assert LocalMode(tmp_path).home == tmp_path

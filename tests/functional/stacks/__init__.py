@@ -1,0 +1,1 @@
+"""Functional tests of the stack and its state machine."""

@@ -1,0 +1,5 @@
+"""One synthesis of each configuration for these tests."""
+
+from tests.fixtures.stacks.synthesis import synthesis, variation
+
+__all__ = ["synthesis", "variation"]

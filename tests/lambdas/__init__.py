@@ -1,1 +1,0 @@
-"""Tests, in folders that mirror the rooms. Run: `make test`."""

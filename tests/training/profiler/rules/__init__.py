@@ -1,1 +1,0 @@
-"""Tests of the profiler rules, one file a rule: planted measurements are found, healthy ones are not."""

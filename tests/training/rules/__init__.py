@@ -1,1 +1,0 @@
-"""Tests of the debugger's rules. Run: `make test`."""

@@ -1,0 +1,1 @@
+"""Unit tests of the stack and its state machine."""

@@ -1,0 +1,72 @@
+"""The documentation held against the code: examples parse, tables are whole, links lead somewhere. Run: `make test`."""
+
+import json
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from lambdas.request.execution_input import ExecutionInput
+from local.api.fidelity import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
+from tests import REPOSITORY
+
+PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
+EXECUTION_INPUT = (REPOSITORY / "docs" / "execution-input.md").read_text(encoding="utf-8")
+
+
+def json_blocks(page: str) -> list[str]:
+    return re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
+
+
+def defaults(value: object, prefix: str = "") -> dict[str, object]:
+    """Every leaf field of a dataclass instance by its dotted path."""
+    if not is_dataclass(value):
+        return {prefix: list(value) if isinstance(value, tuple) else value}
+    return {
+        path: leaf
+        for each in fields(value)
+        for path, leaf in defaults(getattr(value, each.name), f"{prefix}.{each.name}" if prefix else each.name).items()
+    }
+
+
+def leaves(value: object, prefix: str = "") -> list[str]:
+    """The dotted path of everything in a JSON document that is no object, or an empty one."""
+    if not isinstance(value, dict) or not value:
+        return [prefix]
+    return [path for key, inner in value.items() for path in leaves(inner, f"{prefix}.{key}" if prefix else key)]
+
+
+def test_the_first_example_is_every_default() -> None:
+    written = json.loads(json_blocks(EXECUTION_INPUT)[0])
+    assert ExecutionInput.parse(written) == ExecutionInput.parse({})
+    assert set(leaves(written)) == set(defaults(ExecutionInput()))
+
+
+@pytest.mark.parametrize("example", json_blocks(EXECUTION_INPUT)[1:-1])
+def test_the_other_examples_are_accepted(example: str) -> None:
+    ExecutionInput.parse(json.loads(example))
+
+
+def test_the_table_names_every_field_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| `?([^|`]+?)`? \|", EXECUTION_INPUT, flags=re.MULTILINE))
+    expected = {path: json.dumps(value).strip('"') for path, value in defaults(ExecutionInput()).items()}
+    assert rows == expected
+
+
+def test_local_mode_says_how_true_it_is() -> None:
+    """The page holds every row of the table that local mode refuses by, and nothing that the table has no longer."""
+    page = (REPOSITORY / "docs" / "local-mode.md").read_text(encoding="utf-8").partition("### Real")[2]
+    rows = [f"| {what} | {how} |" for what, how in {**REAL, **REPRODUCED}.items()]
+    rows += [f"| {request} | {', '.join(f'`{each}`' for each in refused)} |" for request, refused in REFUSED.items()]
+    rows += [f"| {request} | `{each}` | {done} |" for request, values in LIMITED.items() for each, (_is_done, done) in values.items()]
+    headers = {"| what | how |", "| request | fields |", "| request | field | done |"}
+    assert {line for line in page.splitlines() if line.startswith("|") and "---" not in line} - headers == set(rows)
+    assert f"{', '.join(f'`{each}`' for each in ACCEPTED)}." in page.splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert missing == []

@@ -1,0 +1,1 @@
+"""Unit tests of the jobs and the model server: profiler."""
