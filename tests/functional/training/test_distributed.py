@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import REPOSITORY
 from tests.fixtures.training import small
 from tests.fixtures.training.processes import run_processes
 from training.fit.loop import fit

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import REPOSITORY
 from tests.fixtures.training.clusters import clusters, training_of
 from tests.fixtures.training.processes import run_processes
 from training.debugger.interface import NoDebugger
