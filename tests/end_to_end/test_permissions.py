@@ -36,7 +36,7 @@ SEEN_ON_AWS_ALONE = (
 )
 """What only AWS asks for."""
 SEEN_IN_OTHER_TESTS = (
-    Unproved("*", ("s3:AbortMultipartUpload",), "*", "an upload that breaks off: tests/unit/local/test_job_failures.py"),
+    Unproved("*", ("s3:AbortMultipartUpload",), "*", "an upload that breaks off: tests/functional/local/test_job_failures.py"),
     Unproved("*PrepareExecution*", ("s3:PutObject",), "*/weights/*", "weights that nobody uploaded: tests/unit/lambdas/test_weights.py"),
     Unproved("*AssessModel*", ("s3:ListBucket",), "*", "a report that is not there: tests/unit/lambdas/test_assess_model.py"),
     Unproved("*StateMachineRole*", ("sagemaker:DescribeModelPackage",), "*", "approval: tests/unit/stacks/test_registry_states.py"),
