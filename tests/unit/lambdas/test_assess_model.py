@@ -77,7 +77,8 @@ def test_what_the_registry_gets_says_where_the_model_comes_from() -> None:
 def test_sagemaker_takes_what_the_registry_gets() -> None:
     """botocore checks lengths and kinds; the patterns are in its model, and are held here."""
     answer = assess(event(), reports(called(20), called(30)), deployed())
-    client = botocore.session.get_session().create_client("sagemaker", region_name="eu-west-1")
+    session = botocore.session.get_session()
+    client = session.create_client("sagemaker", region_name="eu-west-1", aws_access_key_id="key", aws_secret_access_key="secret")
     request = {
         "ModelPackageGroupName": GROUP,
         "ModelPackageDescription": answer["description"],

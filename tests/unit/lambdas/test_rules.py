@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from lambdas.request.execution_input import DEBUGGER_MODES, TRAINABLE, Execution
 from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.request.rules import LONGEST_HYPERPARAMETER, Rules
 from training.contract import rules
-from training.settings import parse_hyperparameters
 
 IMAGE = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
 JOBS = "whippet-261122160000-0a1b-train-"
@@ -172,19 +170,6 @@ def test_all_rules_with_a_word_each_fit_into_a_hyperparameter(trainable: str) ->
     every = [rule for rule in rules.DEBUG_RULES if rule != "SimilarAcrossRuns"]
     some = {rule: {name: default or "1" for name, default in list(rules.DEBUG_RULES[rule].items())[:1]} for rule in every}
     assert parsed(trainable=trainable, evaluate=every, stop_training=every, parameters=some).evaluate == tuple(every)
-
-
-def test_the_training_job_reads_the_hyperparameter() -> None:
-    """After the training toolkit, which decodes a value that is JSON and starts the program through a shell."""
-    theirs = {"Overfit": {"tensor_regex": """.*"loss" $HOME `ls` 'x' \\ ~ % é {a,b} *;&|<>""", "patience": "3"}}
-    asked = parsed(stop_training=["AllZero"], parameters=theirs)
-    with pytest.raises(ValueError, match="Expecting value"):
-        json.loads(asked.hyperparameter)
-    shell = subprocess.run(f"printf %s\\\\n --rules {asked.hyperparameter}", shell=True, capture_output=True, text=True, check=True)  # noqa: S602
-    option, arrived = shell.stdout.splitlines()
-    assert (option, arrived) == ("--rules", asked.hyperparameter)
-    read = parse_hyperparameters(["--lr", "0.1", "--batch_size", "16", option, arrived]).rules
-    assert (read.evaluate, read.stop_training, read.parameters) == (asked.evaluate, asked.stop_training, asked.parameters)
 
 
 def test_the_hyperparameter_can_be_read_in_the_console() -> None:
