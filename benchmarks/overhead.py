@@ -34,7 +34,7 @@ from benchmarks.results import write_result
 from training.data.dataset import Features
 from training.data.features import choose_processor
 from training.data.preprocessing import Preprocessing
-from training.debugger.interface import attach_debugger
+from training.debugger.attach import attach_debugger
 from training.fit.examples import CachedFeatures, Examples
 from training.fit.finetune import MOMENTUM, PHOTOS_AT_ONCE, FineTuned
 from training.fit.head import FEATURES_AT_ONCE, Head, build_head
@@ -89,9 +89,7 @@ class Case:
     def run(self) -> tuple[float, float]:
         """Run an epoch and an evaluation; return seconds and processor seconds a step."""
         began, cpu = time.perf_counter(), time.process_time()
-        self.training.debugger.training()
         train_one_epoch(self.training, 1)
-        self.training.debugger.evaluating()
         evaluate(self.training, self.training.valid)
         return (time.perf_counter() - began) / self.steps, (time.process_time() - cpu) / self.steps
 
@@ -141,7 +139,7 @@ def disk() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folders = places(Path(scratch))
         training = made_up("all", 32, PHOTOS_AT_ONCE["cpu"], Hyperparameters(lr=LR, trainable="all", epochs=EPOCHS, batch_size=16))
-        training = replace(training, debugger=attach_debugger(training.settings, folders, training, STEPS))
+        training = replace(training, debugger=attach_debugger(training.settings, folders, training.watched, STEPS))
         rules = [child for child in psutil.Process().children() if "training.rule_evaluation.evaluate" in " ".join(child.cmdline())]
         case, used = Case(training, STEPS), 0.0
         for _ in range(EPOCHS):
@@ -171,7 +169,7 @@ def compare(trainable: str, threads: int, options: argparse.Namespace) -> dict[s
     with tempfile.TemporaryDirectory() as scratch:
         hooked = replace(plain, network=copy.deepcopy(plain.network))
         hooked = replace(hooked, optimizer=optimizer(hooked.network))
-        hooked = replace(hooked, debugger=attach_debugger(settings, places(Path(scratch)), hooked, steps))
+        hooked = replace(hooked, debugger=attach_debugger(settings, places(Path(scratch)), hooked.watched, steps))
         profiler = JobProfiler(Path(scratch) / "profiler", next(plain.network.parameters()).device, sampler=None)
         trainings = {
             "nothing": plain,

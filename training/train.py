@@ -24,7 +24,8 @@ from torch.nn.functional import linear
 
 from training.data.dataset import Dataset, open_dataset
 from training.data.features import Processor, choose_processor
-from training.debugger.interface import Debugger, attach_debugger
+from training.debugger.attach import attach_debugger
+from training.debugger.interface import Debugger
 from training.debugger.rule_results import Verdicts, judge_profile
 from training.evaluation.assessment import assess
 from training.fit.artefact_refresh import Output, best_metrics
@@ -124,7 +125,7 @@ def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopp
 @contextmanager
 def attached(settings: Hyperparameters, folders: Folders, training: Training, steps: int, progress: Progress | None) -> Iterator[Debugger]:
     """Attach the debugger; what ends the training by an error ends it and its rules too."""
-    debugger = attach_debugger(settings, folders, training, steps, len(progress.history) if progress else 0)
+    debugger = attach_debugger(settings, folders, training.watched, steps, len(progress.history) if progress else 0)
     try:
         yield debugger
     except BaseException:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from training.contract.rules import configurations, profiler_configurations
-from training.debugger.interface import attach_debugger
+from training.debugger.attach import attach_debugger
 from training.fit.loop import Training, fit, steps_per_epoch
 from training.job.refusal import InputRefusedError
 from training.profiler.analyse import analyse
@@ -80,7 +80,7 @@ def record(training: Training, folders: Folders, *, profiled: bool = False) -> P
     training = replace(training, settings=replace(training.settings, debugger="embedded", rules=RECORD_ONLY))
     profiler = start_profiler("embedded" if profiled else "off", folders.profiler_output, torch.device("cpu"))
     steps = steps_per_epoch(len(training.train.labels), training.settings.batch_size)
-    debugger = attach_debugger(training.settings, folders, training, steps)
+    debugger = attach_debugger(training.settings, folders, training.watched, steps)
     with suppress(InputRefusedError):  # a loss that is no number ends the training; what was recorded of it is judged
         fit(replace(training, debugger=debugger, profiler=profiler))
     debugger.close()

@@ -17,7 +17,7 @@ class Activations:
     def __init__(self, network: nn.Module, photos: int) -> None:
         """`photos`: whose activations are kept, at most; the first of the step."""
         self.watching = False
-        """Whether the next pass is to be kept."""
+        """Whether the next pass with gradients is kept; an evaluation's passes have none."""
         self._photos, self._inside = photos, False
         self._kept: dict[str, torch.Tensor] = {}
         self._uses: dict[str, int] = {}
@@ -42,7 +42,7 @@ class Activations:
             handle.remove()
 
     def _enter(self, _network: nn.Module, _inputs: object) -> None:
-        self._inside = self.watching
+        self._inside = self.watching and torch.is_grad_enabled()
         if self._inside:
             self._kept, self._uses = {}, {}
 

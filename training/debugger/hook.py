@@ -1,12 +1,14 @@
-"""The hook: smdebug's own, which knows collections, configurations and names, told by the loop what there is to save.
+"""The hook: smdebug's own, which knows collections, configurations and names, but is given each whole step by the debugger.
 
 Runs in training jobs, under training.debugger. smdebug's hook listens to modules instead, and so would count each part of a
 batch as a step and save the gradient of that part. Imported late: everything here needs smdebug.
 """
 
+import atexit
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +17,12 @@ import numpy as np
 import torch
 
 from training.contract import DEGRADED
+from training.debugger.configuration import ANSWERS
 from training.debugger.event_file import Step, Tensor
 from training.debugger.event_writer import INDEX, EventWriter, StepFile, apart, numbers_of, size_beside
-from training.debugger.intervals import BUDGET, LOSSES_IN_RUN, NEVER, Intervals
+from training.debugger.intervals import BUDGET, LOSSES_IN_RUN
 from training.debugger.schedule import Schedule
+from training.job.micro_batches import is_shortage
 from training.network.torchvision_repairs import import_smdebug
 
 smdebug: Any = import_smdebug()
@@ -27,14 +31,11 @@ modes: Any = smdebug.modes
 from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR  # noqa: E402 - smdebug imports only after its repairs
 from smdebug.core.reductions import get_reduction_tensor_name  # noqa: E402
 
-REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
-"""What is kept of each weight and gradient: 0.6 MB where the tensors of a ResNet50 take 200."""
 Reductions = tuple[tuple[str, bool], ...]
 """smdebug's names, and whether of the absolute values."""
 USUAL: Reductions = (("min", False), ("max", False), ("mean", False), ("mean", True), ("std", False), ("l2", False))
-KEPT = 6
-ANSWERS = ("labels", "predictions", "images")
-"""Collections of evaluations alone."""
+SMALL = frozenset({"losses", *ANSWERS})
+"""Collections that hold no parameter and no gradient."""
 FOLDERS = ("events", "index", "collections")
 FILES = ("training_job_end.ts", "claim.smd", DEGRADED)
 """What a hook writes below the folder that it is given, which may hold more."""
@@ -43,41 +44,108 @@ RESERVED = 1024 * LOSSES_IN_RUN
 
 
 class Hook(smdebug.Hook):  # type: ignore[misc]
-    """Saves what it is shown of a step, as its collections say, within the budget; what fails is raised."""
+    """Saves what its collections want of each step, within the budget, and raises what fails.
+
+    The order in which smdebug must be driven (mode, step, tensors, writer) is inside `save_step`. Callers call `watch` once, `save_step`
+    for each step, and `close` once.
+    """
 
     full = False
-    """Whether the budget is used up for all but losses."""
+    """Whether the budget is used up for everything but losses."""
     spent = 0
-    """Bytes of the steps before this one."""
+    """Bytes of the steps so far."""
     only_loss = False
-    """Whether of the step that has begun nothing but its loss is saved: it is told with `keep_loss`, and all else is left out."""
+    """Whether of the latest saved step only the loss was due: such a step takes a short way, and costs next to nothing."""
     writer: StepFile | None
     exported_collections: bool
 
     def has_default_configuration(self) -> bool:
-        """Keep smdebug from hiding what fails: the debugger around this hook catches it, and says so."""
+        """Keep smdebug from hiding faults: the debugger around this hook catches and reports them."""
         return False
 
     def prepare(self) -> None:
         """Settle the collections: none is added later."""
         self.files = EventWriter()
         self._schedules: dict[Any, Schedule] = {}
-        self.save_all_workers = False  # the first process alone has a hook, whatever the configuration says
+        self.save_all_workers = False  # only the first process has a hook, whatever the configuration says
         self._prepare_collections()
         self._losses = self.get_collection("losses")
         self._loss_type = torch.float32
         self._loss = ""
-        self._kept: list[tuple[int, int, float, float]] = []
+        self._waiting: list[tuple[int, int, float, float]] = []
+        self._parameters: Mapping[str, torch.Tensor] = {}
+        self._spared = False
 
-    def expect_loss(self, name: str, others: Iterable[str]) -> None:
-        """Say how the loss of a training step is named, and all else of it: where the loss alone is saved, a step costs next to nothing."""
-        told_by_smdebug = self.tensorboard_dir or self.metrics_writer
-        wanted_as_losses = [each for each in (name, *others) if self._losses in self._get_collections_with_tensor(each)]
-        if not told_by_smdebug and wanted_as_losses == [name]:  # raw, whatever the collection says
-            self._loss = name
+    def watch(self, parameters: Mapping[str, torch.Tensor], loss: str, others: Iterable[str]) -> None:
+        """Set what belongs to each training step: parameters by smdebug's name, saved with their gradients, and the names of the rest."""
+        self._parameters = parameters
+        names = [loss, *others, *parameters, *map(gradient_name, parameters)]
+        needs_smdebug = self.tensorboard_dir or self.metrics_writer
+        saved_as_losses = [name for name in names if self._losses in self._get_collections_with_tensor(name)]
+        if not needs_smdebug and saved_as_losses == [loss]:  # raw, whatever the collection says
+            self._loss = loss
 
-    def begin(self) -> bool:
-        """Begin the next step of the mode; return whether anything of it is saved."""
+    def save_step(self, mode: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Save what is due of the next step of a mode, TRAIN or EVAL: of the parameters and of these tensors, by smdebug's names."""
+        self.set_mode(modes[mode])
+        if not self._begin():
+            return
+        if self.only_loss:
+            self._keep_loss(tensors[self._loss])
+            return
+        if any(each.name not in SMALL for each in self._get_collections_to_save_for_step()):
+            try:
+                self._record_parameters()
+            except (RuntimeError, MemoryError) as error:
+                self.spare(error)
+        for name, value in tensors.items():
+            self._record(name, value.detach())
+        self._end()
+
+    def spare(self, error: Exception) -> None:
+        """Continue without the tensors that did not fit into the memory beside the training, once; raise any other error."""
+        if self._spared or not isinstance(error, (RuntimeError, MemoryError)) or not is_shortage(error):
+            raise error
+        self._spared = True
+        print(f"debugger: out of memory: some tensors of one step are not saved ({type(error).__name__})", flush=True)
+
+    def wants_in_training(self, names: Iterable[str]) -> bool:
+        """Return whether a collection wants one of these tensors at the next training step."""
+        step = self.mode_steps.get(modes.TRAIN, self.init_step) + 1
+        return any(
+            collection.save_config.should_save_step(modes.TRAIN, step)
+            for name in names
+            for collection in self._get_collections_with_tensor(name)
+        )
+
+    def close(self, *, ended: bool = True, failed: bool = False) -> None:
+        """Wait until everything is written, and raise what could not be; the process that writes is gone afterwards, whatever is raised.
+
+        Args:
+            ended: whether smdebug may tell readers that nothing follows.
+            failed: whether an earlier call failed; the step that it left unfinished is dropped.
+        """
+        atexit.unregister(self._cleanup)  # after a fault it would fail once more when the program ends
+        self._parameters = {}
+        try:
+            if not failed:
+                self._close_writers()
+        except Exception:
+            with suppress(Exception):  # the first error is the one to report
+                self._finish_files()
+            raise
+        self._finish_files()
+        if ended and not failed:
+            super().close()
+
+    def _finish_files(self) -> None:
+        try:
+            self._write_losses()
+        finally:
+            self.files.close()
+
+    def _begin(self) -> bool:
+        """Count the step; return whether anything of it is saved."""
         self.step += 1
         step = self.mode_steps[self.mode] = self.mode_steps[self.mode] + 1
         self.mode_steps[modes.GLOBAL] = self.step
@@ -89,39 +157,45 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         self._collections_to_save_for_step = due = schedule.take()
         self.only_loss = self._loss != "" and self.mode == modes.TRAIN and len(due) == 1 and self._losses in due
         if not self.only_loss:
-            self._write_kept()
+            self._write_losses()
             self.writer = StepFile(self.out_dir, self.step, self.worker, self.files.write)
         return True
 
-    def keep_loss(self, value: torch.Tensor) -> None:
+    def _keep_loss(self, value: torch.Tensor) -> None:
         """Save the loss [], and with it the step."""
         self._loss_type = value.dtype
-        # the number is kept, not the tensor: one that lies among the training's makes its allocations slower
-        self._kept.append((self.step, self.mode_steps[modes.TRAIN], value.item(), time.time()))
+        # the number is kept, not the tensor: a tensor among the training's own makes its allocations slower
+        self._waiting.append((self.step, self.mode_steps[modes.TRAIN], value.item(), time.time()))
         if self.files.is_due():
-            self._write_kept()
+            self._write_losses()
 
-    def _write_kept(self) -> None:
-        """Write steps of which only the loss is saved: made ready together, each takes a part of what it would at its time."""
-        kept, self._kept = self._kept, []
-        if not kept:
+    def _write_losses(self) -> None:
+        """Write the steps of which only the loss is saved: prepared together, each takes a fraction of its time alone."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
             return
         mode = (modes.TRAIN.value, modes.TRAIN.name)
-        losses = numbers_of(torch.tensor([value for _, _, value, _ in kept], dtype=self._loss_type))
+        losses = numbers_of(torch.tensor([value for _, _, value, _ in waiting], dtype=self._loss_type))
         steps = [
             Step(self.out_dir, number, self.worker, *mode, mode_step, [Tensor(self._loss, kind, shape, content, seconds)])
-            for (number, mode_step, _, seconds), kind, shape, content in zip(kept, *apart(losses), strict=True)
+            for (number, mode_step, _, seconds), kind, shape, content in zip(waiting, *apart(losses), strict=True)
         ]
-        size = losses.nbytes + len(kept) * (INDEX + size_beside(self._loss))
+        size = losses.nbytes + len(waiting) * (INDEX + size_beside(self._loss))
         self.files.write(steps, size)
         self.spent += size
-        self._tell_collections()
+        self._export_collections_once()
 
-    def record(self, name: str, value: torch.Tensor) -> None:
-        """Save a tensor of the step where a collection wants it."""
+    def _record_parameters(self) -> None:
+        for name, parameter in self._parameters.items():
+            if self.mode == modes.TRAIN and parameter.grad is not None and has_saved_gradient(name):
+                self._record(gradient_name(name), parameter.grad)  # first: it is still in the processor's cache
+            self._record(name, parameter)
+
+    def _record(self, name: str, value: torch.Tensor) -> None:
+        """Save a tensor of the step if a collection wants it."""
         if self.writer is None:
             return
-        if self.tensorboard_dir or self.metrics_writer:  # which smdebug itself knows how to tell
+        if self.tensorboard_dir or self.metrics_writer:  # only smdebug itself can write these
             self._save_for_tensor(name, value)
             return
         collections = self._get_collections_with_tensor(name) & self._collections_to_save_for_step
@@ -135,50 +209,25 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         if what.raw:
             self._write_raw_tensor_simple(name, value)
 
-    def saves_beyond(self, names: Collection[str]) -> bool:
-        """Return whether anything but these collections is saved at this step."""
-        return self.writer is not None and any(each.name not in names for each in self._get_collections_to_save_for_step())
-
-    def end(self) -> None:
-        """Write what the step has to show."""
+    def _end(self) -> None:
+        """Hand the step over to the process that writes."""
         if self.writer is None:
             return
-        written = self.writer
+        step = self.writer
         if self.scalar_cache or self.tb_writers:
             self._close_writers()
         else:
             self.writer = None
-            written.close()
-        self.spent += written.bytes
+            step.close()
+        self.spent += step.bytes
         if self.mode == modes.EVAL:
-            self.files.flush()  # an epoch is over: what it saved leaves this process before its checkpoint is written
-        self._tell_collections()
+            self.files.flush()  # an epoch is over: its tensors leave this process before its checkpoint is written
+        self._export_collections_once()
 
-    def _tell_collections(self) -> None:
+    def _export_collections_once(self) -> None:
         if not self.exported_collections:
             self.export_collections()
             self.exported_collections = True
-
-    def close(self, *, ended: bool = True) -> None:
-        """Wait until all is written; raise what could not be. `ended`: smdebug may tell readers that nothing follows."""
-        self._close_writers()
-        self.finish_files()
-        if ended:
-            super().close()
-
-    def finish_files(self) -> None:
-        """Wait until what was saved is written; the process that writes is gone afterwards, whatever is raised."""
-        try:
-            self._write_kept()
-        finally:
-            self.files.close()
-
-    def wants_next(self, mode: Any, names: Iterable[str]) -> bool:
-        """Return whether a collection wants one of these tensors at the next step of a mode."""
-        step = self.mode_steps.get(mode, self.init_step) + 1
-        return any(
-            collection.save_config.should_save_step(mode, step) for name in names for collection in self._get_collections_with_tensor(name)
-        )
 
     @staticmethod
     def _make_numpy_array(tensor_value: Any) -> Any:
@@ -266,52 +315,17 @@ def _row(values: torch.Tensor) -> torch.Tensor:
     return values.reshape(-1)
 
 
-def own_configuration(folder: Path, collections: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the DebugHookConfig of a job that asks for none: name -> regular expression, None where smdebug has its own."""
-    named = [
-        {"CollectionName": name, "CollectionParameters": {"include_regex": regex} if regex else {}} for name, regex in collections.items()
-    ]
-    return {"LocalPath": str(folder), "HookParameters": {}, "CollectionConfigurations": named}
+def gradient_name(parameter: str) -> str:
+    """Return smdebug's name for the gradient of a parameter, from its name for the parameter."""
+    return f"gradient/{parameter}"
 
 
-def complete(configuration: Mapping[str, Any], every: Intervals) -> dict[str, Any]:
-    """Return a DebugHookConfig with an interval for each collection and mode, and reductions for weights and gradients.
+def has_saved_gradient(name: str) -> bool:
+    """Return whether the gradient of a parameter is saved: a bias's is not.
 
-    What it gives itself, for a collection or for all, stays as it is.
+    A head starts from zero weights: if the classes are balanced, its bias has the gradient 0 up to rounding, and nothing vanishes.
     """
-    general = dict(configuration.get("HookParameters") or {})
-    collections = [dict(each) for each in configuration.get("CollectionConfigurations") or [{"CollectionName": "losses"}]]
-    for collection in collections:
-        name, given = collection["CollectionName"], dict(collection.get("CollectionParameters") or {})
-        ours = {**_saving("train", _train_interval(name, every)), **_saving("eval", _eval_interval(name, every))}
-        missing = {key: value for key, value in ours.items() if not _gives(key, general) and not _gives(key, given)}
-        if name in ("weights", "gradients") and "reductions" not in general:
-            missing |= {"reductions": REDUCTIONS}
-        collection["CollectionParameters"] = missing | given
-    return {**configuration, "HookParameters": general, "CollectionConfigurations": collections}
-
-
-def _train_interval(name: str, every: Intervals) -> int:
-    own = {"losses": every.losses, "relu_input": every.activations, "relu_output": every.activations}
-    return own.get(name, NEVER if name in ANSWERS else every.parameters)
-
-
-def _eval_interval(name: str, every: Intervals) -> int:
-    if name in ANSWERS:
-        return every.answers
-    return NEVER if name in ("weights", "gradients", "biases", "relu_input", "relu_output") else 1
-
-
-def _saving(mode: str, interval: int) -> dict[str, str]:
-    if interval == NEVER:
-        return {f"{mode}.start_step": str(NEVER), f"{mode}.save_interval": str(NEVER)}
-    return {f"{mode}.save_interval": str(interval)}
-
-
-def _gives(key: str, parameters: Mapping[str, Any]) -> bool:
-    """Return whether parameters say when to save in the mode of a key."""
-    mode = key.partition(".")[0]
-    return any(f"{prefix}{kind}" in parameters for prefix in (f"{mode}.", "") for kind in ("save_interval", "save_steps", "start_step"))
+    return "weight" in name
 
 
 def build_hook(configuration: Mapping[str, Any], file: Path, steps: int, evaluations: int) -> Hook:

@@ -1,110 +1,84 @@
-"""The debugger of a job that records: shows its hook what there is to save at each step, and asks the rules' process what it found.
+"""The debugger of a job that records: gives each step to the hook, and reads the results of the rules' process.
 
-Runs in training jobs, attached by training.debugger. Whatever fails in recording, the training goes on, and no rule says that
-all is well.
+Runs in training jobs, made by training.debugger.attach. If recording fails, the training continues, and no rule reports NoIssuesFound.
 """
 
-import atexit
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from training.contract import DEGRADED
 from training.debugger.activations import Activations
+from training.debugger.degraded import note_degraded, warn
+from training.debugger.interface import Watched
 from training.debugger.rule_results import LOSS_RULES, Configurations, doubted, unjudged
-from training.job.micro_batches import is_shortage
-from training.network.torchvision_repairs import import_smdebug
 from training.rule_evaluation.status import RuleStatus
 from training.rule_evaluation.watch import RuleWatch
 
 if TYPE_CHECKING:
     from training.debugger.hook import Hook
-    from training.fit.loop import Training
 
-SMALL = frozenset({"losses", "labels", "predictions", "images"})
-"""Collections for which no parameter is looked at."""
 RULES_TIMEOUT_S = 180.0
-"""How long the rules may take with what is left after the last step."""
+"""How long the rules may take after the last step."""
 FULL = "the space for tensors was used up before the training ended: from then on losses alone were saved"
 END_OF_JOB = "training_job_end.ts"
-"""File that tells readers not to wait for more steps. Inside SageMaker smdebug leaves it to the service, which knows its own hooks."""
+"""Tells readers not to wait for more steps. Inside SageMaker smdebug leaves this file to the service, which knows its own hooks only."""
 
 
 class JobDebugger:
-    """Saves tensors through a hook and has rules follow them; when anything in it fails, it goes quiet and `problem` says so."""
+    """Saves tensors through a hook and has rules follow them. After a fault it stops recording, and `problem` says why."""
 
-    def __init__(self, hook: "Hook", training: "Training", activations: Activations) -> None:
-        """`activations`: of the same network. Rules come with `judge_by`, where the job evaluates any itself."""
+    def __init__(self, hook: "Hook", watched: Watched, activations: Activations) -> None:
+        """`activations`: of the same network. If the job evaluates rules itself, `start_rules` adds them."""
         self.folder: Path | None = Path(hook.out_dir)
         self.problem: str | None = None
         self._hook, self._activations = hook, activations
         self._rules: Configurations = ()
         self._watch: RuleWatch | None = None
-        self._stopping = training.stopping
-        self._modes = import_smdebug().modes
-        network = type(training.network).__name__
-        self._parameters = {f"{network}_{name}": parameter for name, parameter in training.parameters().items()}
-        self._loss_name = f"{type(training.loss).__name__}_output_0"
-        self._pending: dict[str, torch.Tensor] = {}
+        self._stopping = watched.stopping
+        self._loss = f"{type(watched.loss).__name__}_output_0"
         self._statuses: list[RuleStatus] = []
-        self._spared = False
-        activations.failed = self._miss_activations
-        others = [*activations.names, *self._parameters, *map(gradient_name, self._parameters)]
-        self._attempt(lambda: hook.expect_loss(self._loss_name, others))
+        activations.failed = lambda error: self._attempt(lambda: hook.spare(error))
+        network = type(watched.network).__name__
+        parameters = {f"{network}_{name}": parameter for name, parameter in watched.parameters.items()}
+        self._attempt(lambda: hook.watch(parameters, self._loss, activations.names))
+        self._attempt(self._watch_next)
 
-    def judge_by(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
-        """Have rules follow what is saved, from now on."""
+    def start_rules(self, rules: Configurations, watch: RuleWatch, output: Path) -> None:
+        """Have rules follow what is saved from now on."""
         self._rules, self._watch = rules, watch
         try:
             watch.start(Path(self._hook.out_dir), output, rules)
-        except Exception as error:  # noqa: BLE001 - without its rules too the training goes on
+        except Exception as error:  # noqa: BLE001 - the training continues without its rules too
             self._lose_rules(f"the rules cannot be started: {type(error).__name__}: {error}")
 
-    def training(self) -> None:
-        """Say that the following steps are training steps."""
-        self._attempt(lambda: self._hook.set_mode(self._modes.TRAIN))
-        self._attempt(self._watch_next)
+    def save_training_step(self, loss: torch.Tensor) -> None:
+        """Save what is due of a training step, before the optimizer changes the parameters."""
+        self._attempt(lambda: self._hook.save_step("TRAIN", {**self._activations.take(), self._loss: loss}))
+        if self._activations.names:
+            self._attempt(self._watch_next)
 
-    def evaluating(self) -> None:
-        """Say that the following steps are evaluation steps."""
-        self._activations.watching = False
-        self._attempt(lambda: self._hook.set_mode(self._modes.EVAL))
-
-    def save(self, name: str, value: torch.Tensor) -> None:
-        """Add a tensor to the step that is next told of."""
-        self._pending[name] = value.detach()
-
-    def step(self, loss: torch.Tensor) -> None:
-        """Save what is due of the step."""
-        if self.problem is None:
-            try:
-                self._record(loss)
-            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
-                self._degrade(error)
-        self._pending = {}
+    def save_evaluation(self, loss: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Save what is due of an evaluation."""
+        self._attempt(lambda: self._hook.save_step("EVAL", {**tensors, self._loss: loss}))
 
     def stop_reason(self) -> str | None:
-        """Return which rule ends the training, and why; None while it goes on."""
+        """Return which rule ends the training, and why; None while it continues."""
         try:
             return self._watch.stop_reason() if self._watch else None
-        except Exception as error:  # noqa: BLE001 - without its rules too the training goes on
+        except Exception as error:  # noqa: BLE001 - the training continues without its rules too
             self._lose_rules(f"the rules cannot be asked: {type(error).__name__}: {error}")
             return None
 
     def close(self, *, judge: bool = True) -> None:
-        """Write what is left, find out whether everything was recorded, and, unless told not to, wait for the rules."""
+        """Write what is left, check that everything was recorded, and, unless `judge` is False, wait for the rules."""
         self._activations.close()
-        self._attempt(lambda: self._hook.close(ended=judge))
-        self._attempt(self._hook.finish_files, always=True)  # after a fault too its process ends here
-        atexit.unregister(self._hook._cleanup)  # where it failed it would fail once more when the program ends
+        self._attempt(lambda: self._hook.close(ended=judge, failed=self.problem is not None), always=True)
         if self._hook.full and self.problem is None:
             note_degraded(self.folder, f"losses alone: {FULL}")
-        if judge:  # else the job may be started again, and its readers are to wait for that
-            self._attempt(self._mark_the_end)
-        self._parameters = {}
+        if judge:  # otherwise the job may start again, and its readers must wait for that
+            self._attempt(self._mark_end)
         if self._watch:
             try:
                 found = doubted(self._watch.finish(RULES_TIMEOUT_S, lambda: not judge or self._stopping.asked), self.problem)
@@ -112,60 +86,24 @@ class JobDebugger:
                     found = doubted(found, FULL, LOSS_RULES)
                 self._statuses = found if judge else []
                 self._publish(self._watch, found)
-            except Exception as error:  # noqa: BLE001 - the model is trained: what is said of it may not cost it
+            except Exception as error:  # noqa: BLE001 - the model is trained: a fault of its rules must not lose it
                 self._lose_rules(f"the rules cannot be asked: {type(error).__name__}: {error}")
 
     def _publish(self, watch: RuleWatch, found: list[RuleStatus]) -> None:
-        """Have the file of verdicts say what the job says."""
+        """Write the job's results to the rules' file, in place of those of the rules' process."""
         try:
             watch.publish(found)
         except OSError as error:
             warn(f"the last verdicts cannot be written: {error}")
 
     def statuses(self) -> list[RuleStatus]:
-        """Return what the rules say, once closed; an issue that was found stands, whatever was not recorded later."""
+        """Return the rules' results after `close`; an issue that was found stands even if recording failed later."""
         return self._statuses
 
-    def _record(self, loss: torch.Tensor) -> None:
-        if self._hook.begin():
-            if self._hook.only_loss:
-                self._hook.keep_loss(loss)
-            else:
-                self._record_step(loss)
-        if self._activations.names and self._hook.mode == self._modes.TRAIN:
-            self._watch_next()
-
-    def _record_step(self, loss: torch.Tensor) -> None:
-        if self._hook.saves_beyond(SMALL):
-            try:
-                self._record_parameters(training=self._hook.mode == self._modes.TRAIN)
-            except (RuntimeError, MemoryError) as error:
-                self._spare(error)
-        for name, value in {**self._activations.take(), **self._pending}.items():
-            self._hook.record(name, value)
-        self._hook.record(self._loss_name, loss)
-        self._hook.end()
-
-    def _record_parameters(self, *, training: bool) -> None:
-        for name, parameter in self._parameters.items():
-            if training and parameter.grad is not None and has_judged_gradient(name):  # first: it is fresh in the processor's cache
-                self._hook.record(gradient_name(name), parameter.grad)
-            self._hook.record(name, parameter)
-
-    def _spare(self, error: Exception) -> None:
-        """Do without what did not fit into the memory beside the training, once."""
-        if self._spared or not isinstance(error, (RuntimeError, MemoryError)) or not is_shortage(error):
-            raise error
-        self._spared = True
-        print(f"debugger: out of memory: some tensors of one step are not saved ({type(error).__name__})", flush=True)
-
-    def _miss_activations(self, error: Exception) -> None:
-        self._attempt(lambda: self._spare(error))
-
     def _watch_next(self) -> None:
-        self._activations.watching = self._hook.wants_next(self._modes.TRAIN, self._activations.names)
+        self._activations.watching = self._hook.wants_in_training(self._activations.names)
 
-    def _mark_the_end(self) -> None:
+    def _mark_end(self) -> None:
         folder = Path(self._hook.out_dir)
         if not any(folder.joinpath("events").rglob("*.tfevents")):
             raise RuntimeError("no tensor was recorded")
@@ -179,7 +117,7 @@ class JobDebugger:
         if self.problem is None or always:
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
+            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training continues
                 self._degrade(error)
 
     def _degrade(self, error: Exception) -> None:
@@ -188,30 +126,3 @@ class JobDebugger:
             self.problem = f"recording stopped: {type(error).__name__}: {error}"
             warn(self.problem)
             note_degraded(Path(self._hook.out_dir), self.problem)
-
-
-def gradient_name(parameter: str) -> str:
-    """Return smdebug's name for the gradient of a parameter, by its name for that."""
-    return f"gradient/{parameter}"
-
-
-def has_judged_gradient(name: str) -> bool:
-    """Return whether the gradient of a parameter is saved. Of a bias it is not.
-
-    A head starts from zero weights: with classes in balance its bias has the gradient 0 then, to the rounding, and nothing vanishes.
-    """
-    return "weight" in name
-
-
-def note_degraded(folder: Path | None, problem: str) -> None:
-    """Leave word of what is missing beside the tensors, for rules of another process than the job's; a disk that takes none has the log."""
-    with suppress(OSError):
-        if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.joinpath(DEGRADED).write_text(" ".join(problem.split()) + "\n", encoding="utf-8", errors="replace")
-
-
-def warn(problem: str) -> None:
-    """Say in the log what is missing."""
-    print(f"debugger degraded: {problem}. The training itself is not affected.", flush=True)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from training.debugger.interface import Debugger, NoDebugger
+from training.debugger.interface import Debugger, NoDebugger, Watched
 from training.debugger.intervals import MOST_ROWS, MOST_SHOWN, class_type
 from training.fit.examples import Examples
 from training.job.distributed import Processes
@@ -58,6 +58,12 @@ class Training:
     def parameters(self) -> dict[str, nn.Parameter]:
         """Return what is trained, by name."""
         return {name: parameter for name, parameter in self.network.named_parameters() if parameter.requires_grad}
+
+    @property
+    def watched(self) -> Watched:
+        """What a debugger records of it."""
+        evaluated, classes = len(self.valid.labels), len(self.class_weights)
+        return Watched(self.network, self.parameters(), self.loss, self.stopping, evaluated, classes)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return copies of what is trained, on the CPU."""
@@ -139,9 +145,7 @@ def fit(training: Training, progress: Progress | None = None, after_epoch: Calla
 
 def _run_epoch(training: Training, number: int) -> Epoch:
     started = time.monotonic()
-    training.debugger.training()
     trained = train_one_epoch(training, number)
-    training.debugger.evaluating()
     judged = evaluate(training, training.valid)
     return Epoch(number, *trained, *judged, seconds=time.monotonic() - started)
 
@@ -171,7 +175,7 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[float, float]:
             logits = training.processes.collect(own_logits, share, len(shown)).cpu()
         loss = training.loss(logits, shown)
         with training.profiler.phase("save"):
-            training.debugger.step(loss)
+            training.debugger.save_training_step(loss)
         total += loss.item() * len(shown)
         right += int((logits.argmax(dim=1) == shown).sum())
         seen += len(shown)
@@ -214,11 +218,10 @@ def evaluate(training: Training, photos: Examples) -> tuple[float, float]:
     loss, answers = training.loss(logits, photos.labels), logits.argmax(dim=1)
     with training.profiler.phase("save"):
         rows, kind = slice(None, None, math.ceil(count / MOST_ROWS)), class_type(len(training.class_weights))
-        training.debugger.save("labels", photos.labels[rows].to(kind))
-        training.debugger.save("predictions", answers[rows].to(kind))
+        tensors = {"labels": photos.labels[rows].to(kind), "predictions": answers[rows].to(kind)}
         if means:
-            training.debugger.save("images", torch.cat(means)[:MOST_SHOWN])
-        training.debugger.step(loss)
+            tensors["images"] = torch.cat(means)[:MOST_SHOWN]
+        training.debugger.save_evaluation(loss, tensors)
     return loss.item(), int((answers == photos.labels).sum()) / count
 
 

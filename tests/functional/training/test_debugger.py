@@ -18,7 +18,8 @@ from tests import REPOSITORY
 from tests.fixtures.training import small
 from training.contract import DEGRADED
 from training.data.features import Processor
-from training.debugger.interface import NoDebugger, attach_debugger
+from training.debugger.attach import attach_debugger
+from training.debugger.interface import NoDebugger
 from training.debugger.intervals import BUDGET
 from training.debugger.rule_results import debugger_rules, doubted
 from training.fit.finetune import FineTuned
@@ -39,15 +40,15 @@ from pathlib import Path
 import psutil
 import torch
 from tests.training.test_loop import clusters, training_of
-from training.debugger import attach_debugger
-from training.loop import Progress, fit, steps_per_epoch
+from training.debugger.attach import attach_debugger
+from training.fit.loop import Progress, fit, steps_per_epoch
 from training.settings import Folders, Rules
 
 mode, base, epochs, photos, done = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 folders = Folders(base, base, base, base / "model", base, base / "output/failure")
 settings = {{"lr": 0.01, "batch_size": 16, "epochs": epochs, "debugger": mode, "rules": Rules(evaluate={rules})}}
 training = training_of(clusters(photos, 1, noise=6.0), clusters(30, 2, noise=6.0), **settings)
-debugger = attach_debugger(training.settings, folders, training, steps_per_epoch(photos, 16), done)
+debugger = attach_debugger(training.settings, folders, training.watched, steps_per_epoch(photos, 16), done)
 training = replace(training, debugger=debugger)
 {fault}
 progress = fit(training, Progress(training.state()))
@@ -126,7 +127,7 @@ def test_a_sound_hook_records_marks_the_end_and_starts_afresh_in_a_used_folder(t
 
 FAULTS = {
     "a disk that takes no more": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))",
-    "a hook that fails in a step": "debugger._hook.end = None",
+    "a hook that fails in a step": "debugger._hook._end = None",
     "tensors that no file can hold": "import training.debugger.event_writer as e; e.kind_of = None",
     "a process for files that does not run": "import training.debugger.event_writer as e; e.PROGRAM = Path('missing.py')",
 }
@@ -146,12 +147,12 @@ def test_what_fails_while_it_trains_stops_the_debugger_not_the_training(tmp_path
 
 
 FAILS_LATER = """
-keep = debugger._hook.keep_loss
+keep = debugger._hook._keep_loss
 def keep_or_fail(loss):
     if debugger._hook.step == 16:
         raise RuntimeError("what was never seen before")
     keep(loss)
-debugger._hook.keep_loss = keep_or_fail
+debugger._hook._keep_loss = keep_or_fail
 """
 
 
@@ -193,13 +194,13 @@ def test_rules_that_did_not_see_all_for_want_of_space_say_so(tmp_path: Path) -> 
 
 
 SHORT_OF_MEMORY = """
-record, short = debugger._hook.record, []
+record, short = debugger._hook._record, []
 def record_or_fail(name, value):
     if "gradient" in name and len(short) < {times}:
         short.append(name)
         raise torch.OutOfMemoryError("CUDA out of memory")
     record(name, value)
-debugger._hook.record = record_or_fail
+debugger._hook._record = record_or_fail
 """
 
 
@@ -276,7 +277,7 @@ def test_fine_tuning_saves_activations_images_and_the_whole_batchs_gradient(
     network = cast("FineTuned", training.network)
     network.processor = processor
     folders = Folders(tmp_path, tmp_path, tmp_path, tmp_path / "model", tmp_path, tmp_path / "failure")
-    debugger = attach_debugger(training.settings, folders, training, 2)
+    debugger = attach_debugger(training.settings, folders, training.watched, 2)
     progress = fit(replace(training, parts=Parts(at_once), debugger=debugger))
     gradients = {name: parameter.grad for name, parameter in training.parameters().items()}
     debugger.close()
@@ -308,7 +309,7 @@ def test_off_saves_nothing_and_judges_nothing(tmp_path: Path) -> None:
 
     training = training_of(clusters(9, 1), clusters(9, 2), debugger="off")
     folders = Folders(tmp_path, tmp_path, tmp_path, tmp_path / "model", tmp_path, tmp_path / "failure")
-    debugger = attach_debugger(training.settings, folders, training, 1)
+    debugger = attach_debugger(training.settings, folders, training.watched, 1)
     debugger.close()
     assert isinstance(debugger, NoDebugger)
     assert (debugger.folder, debugger.problem, debugger.statuses(), list(tmp_path.iterdir())) == (None, None, [], [])

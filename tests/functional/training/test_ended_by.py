@@ -23,16 +23,10 @@ class StopsAfter(NoDebugger):
 
     def __init__(self, steps: int) -> None:
         super().__init__()
-        self.left, self.trains = steps, False
+        self.left = steps
 
-    def training(self) -> None:
-        self.trains = True
-
-    def evaluating(self) -> None:
-        self.trains = False
-
-    def step(self, loss: torch.Tensor) -> None:
-        self.left -= self.trains
+    def save_training_step(self, loss: torch.Tensor) -> None:
+        self.left -= 1
 
     def stop_reason(self) -> str | None:
         return REASON if self.left <= 0 else None
@@ -60,7 +54,6 @@ def test_no_rule_no_end() -> None:
 
 def test_the_means_of_an_epoch_that_is_cut_short_are_those_of_its_photos() -> None:
     training = training_that_ends(1, seed=3)
-    training.debugger.training()
     loss, accuracy = train_one_epoch(training, epoch=1)
     assert loss == pytest.approx(torch.tensor(3.0).log().item(), abs=1e-5)  # zero weights: as it was at the first step, not a fifth of it
     assert 0 < accuracy < 1

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from training.debugger.configuration import complete, own_configuration
 from training.debugger.event_file import Step
 from training.debugger.event_writer import WAIT_S, EventWriter
-from training.debugger.hook import USUAL, Hook, build_hook, complete, forget_after, modes, own_configuration, saved_files, usual_reductions
+from training.debugger.hook import USUAL, Hook, build_hook, forget_after, modes, saved_files, usual_reductions
 from training.debugger.intervals import Intervals, class_type
 
 from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
@@ -71,11 +72,8 @@ def test_of_an_empty_folder_nothing_is_said(tmp_path: Path, capsys: pytest.Captu
 def test_answers_of_any_number_of_classes_are_read_back_by_smdebug(tmp_path: Path) -> None:
     configuration = complete(own_configuration(tmp_path / "tensors", {"labels": "^labels$"}), Intervals(1, 1, 1, 1, 1))
     hook = build_hook(configuration, tmp_path / "configuration.json", 0, 0)
-    hook.set_mode(modes.EVAL)
     for classes in CLASSES:
-        hook.begin()
-        hook.record("labels", torch.arange(classes).to(class_type(classes)))
-        hook.end()
+        hook.save_step("EVAL", {"labels": torch.arange(classes).to(class_type(classes))})
     hook.close()
     labels = create_trial(str(tmp_path / "tensors")).tensor("labels")
     assert [labels.value(step, mode=modes.EVAL).tolist() for step in range(len(CLASSES))] == [list(range(classes)) for classes in CLASSES]
@@ -98,20 +96,13 @@ def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(t
     configuration = complete(own_configuration(tmp_path / "tensors", {"losses": None, "own": "^own$"}), Intervals(1, 2, 1, 1, 1))
     hook = build_hook(configuration, tmp_path / "configuration.json", 0, 0)
     hook.files = files = Noting()
-    hook.set_mode(modes.TRAIN)
     if short_way:
-        hook.expect_loss(LOSS, ())
+        hook.watch({}, LOSS, ())
     parameter, loss = torch.zeros(3), torch.tensor(0.0)
     for step in range(5):
         loss.fill_(step)
-        if not hook.begin():
-            pass
-        elif hook.only_loss:
-            hook.keep_loss(loss)
-        else:
-            hook.record("own", parameter)
-            hook.record(LOSS, loss)
-            hook.end()
+        hook.save_step("TRAIN", {"own": parameter, LOSS: loss})
+        assert hook.only_loss == (short_way and step % 2 == 1)
         parameter += 1
     hook.close()
     assert files.given == [0, 1, 2, 3, 4]  # in order: who reads while it is written looks for nothing before what was found
@@ -124,13 +115,11 @@ def test_what_is_saved_is_as_it_was_at_its_step_though_files_are_written_later(t
 def test_losses_alone_are_written_within_a_second_and_count_for_the_budget(tmp_path: Path) -> None:
     """An epoch may take hours, and the rules look at its losses while it lasts."""
     hook = build_hook(complete(own_configuration(tmp_path, {"losses": None}), Intervals(1, 1, 1, 1, 1)), tmp_path / "hook.json", 0, 0)
-    hook.set_mode(modes.TRAIN)
-    hook.expect_loss(LOSS, ())
+    hook.watch({}, LOSS, ())
     for pause, kept in ((0, 0), (1.1 * WAIT_S, 1), (0, 0)):  # the first is due at once, the second waits for the third
-        assert hook.begin()
+        hook.save_step("TRAIN", {LOSS: torch.tensor(1.0)})
         assert hook.only_loss
-        hook.keep_loss(torch.tensor(1.0))
-        assert len(hook._kept) == kept
+        assert len(hook._waiting) == kept
         time.sleep(pause)
     deadline = time.monotonic() + 30
     while len(found := [file for file in saved_files(tmp_path) if file.name.startswith("0")]) < 6 and time.monotonic() < deadline:
@@ -149,20 +138,17 @@ def hook_of(folder: Path, losses: str | None) -> Hook:
 def test_a_step_has_no_short_way_where_more_than_its_loss_is_saved_as_losses(tmp_path: Path) -> None:
     for losses, others, short in ((None, ["relu_input_0"], True), ("relu", ["relu_input_0"], False), (None, [LOSS + "s"], False)):
         hook = hook_of(tmp_path, losses)
-        hook.set_mode(modes.TRAIN)
-        hook.expect_loss(LOSS, others)
-        assert hook.begin()
+        hook.watch({}, LOSS, others)
+        hook.save_step("TRAIN", {LOSS: torch.tensor(1.0)})
         assert hook.only_loss == short
         hook.close()
 
 
 def test_losses_that_were_kept_are_written_though_recording_failed(tmp_path: Path) -> None:
     hook = hook_of(tmp_path, None)
-    hook.set_mode(modes.TRAIN)
-    hook.expect_loss(LOSS, ())
+    hook.watch({}, LOSS, ())
     hook.files.write([], 0)  # none is due for half a second
     for _ in range(3):
-        hook.begin()
-        hook.keep_loss(torch.tensor(1.0))
-    hook.finish_files()
+        hook.save_step("TRAIN", {LOSS: torch.tensor(1.0)})
+    hook.close(failed=True)
     assert len([file for file in saved_files(tmp_path) if file.name.startswith("0")]) == 6

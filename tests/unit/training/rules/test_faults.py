@@ -15,7 +15,7 @@ from torch.optim import AdamW
 from tests.unit.training.test_loop import clusters, training_of
 from training.contract.rules import configurations
 from training.data.dataset import Features
-from training.debugger.interface import attach_debugger
+from training.debugger.attach import attach_debugger
 from training.fit.examples import CachedFeatures
 from training.fit.loop import Training, fit, steps_per_epoch
 from training.rule_evaluation.judge import judge
@@ -34,7 +34,7 @@ def sound(lr: float = 0.01, seed: int = 1) -> Training:
 def issues(training: Training, base: Path) -> set[str]:
     """Train, and return the default rules that find an issue."""
     folders = Folders(base, base, base, base / "model", base, base / "output/failure")
-    debugger = attach_debugger(training.settings, folders, training, steps_per_epoch(PHOTOS, training.settings.batch_size))
+    debugger = attach_debugger(training.settings, folders, training.watched, steps_per_epoch(PHOTOS, training.settings.batch_size))
     fit(replace(training, debugger=debugger))
     debugger.close()
     assert debugger.problem is None

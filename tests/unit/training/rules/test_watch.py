@@ -15,7 +15,7 @@ import torch
 from tests.fixtures.training.rules.recorded import configuration, rule
 from tests.fixtures.training.rules.steps import LOSS, WEIGHT
 from training.contract.rules import STOP_TRAINING
-from training.debugger.hook import Hook, build_hook, modes
+from training.debugger.hook import Hook, build_hook
 from training.rule_evaluation import evaluate
 from training.rule_evaluation.evaluate import Evaluation
 from training.rule_evaluation.watch import LOG, STATUSES, RuleWatch
@@ -29,13 +29,9 @@ class Job:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.hook: Hook = build_hook(configuration(folder, ()), folder.with_suffix(".json"), 0, 0)
-        self.hook.set_mode(modes.TRAIN)
 
     def save(self, tensors: Mapping[str, Any]) -> None:
-        self.hook.begin()
-        for name, value in tensors.items():
-            self.hook.record(name, torch.as_tensor(np.asarray(value, dtype=np.float32)))
-        self.hook.end()
+        self.hook.save_step("TRAIN", {name: torch.as_tensor(np.asarray(value, dtype=np.float32)) for name, value in tensors.items()})
         self.hook.files.flush()
         until(lambda: any(self.folder.rglob(f"{self.hook.step:012d}_*.json")), nap=0.002)
 
