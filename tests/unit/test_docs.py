@@ -70,3 +70,35 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert missing == []
+
+
+ROOMS = ("app.py", "benchmarks", "cli", "docs", "lambdas", "local", "stacks", "tests", "training")
+"""What the name of a file or module of this repository begins with."""
+
+
+def is_in_repository(name: str) -> bool:
+    """Whether a path, or the dotted name of a package, a module or a name in a module, exists."""
+    if "/" in name or name in ROOMS:
+        return (REPOSITORY / name).exists()
+    module = REPOSITORY.joinpath(*name.split("."))
+    return module.is_dir() or module.with_suffix(".py").is_file() or module.parent.with_suffix(".py").is_file()
+
+
+def code_names(page: str) -> set[str]:
+    """Every path and dotted module name of this repository in the page's code, inline or in a block."""
+    code = " ".join(re.findall(r"```.*?```|`[^`\n]+`", page, flags=re.DOTALL))
+    starts = "|".join(re.escape(room) for room in ROOMS)
+    paths = re.findall(rf"(?<![\w./<>-])(?:{starts})/[\w./-]*(?![\w<*…])", code)
+    modules = re.findall(rf"(?<![\w./-])(?:{starts})(?:\.[a-z_]\w*)+", code)
+    return {*paths, *(name for name in modules if not name.endswith(".py"))}
+
+
+@pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "benchmarks" / "README.md"], ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_files_and_modules_that_a_page_names_exist(page: Path) -> None:
+    assert sorted(name for name in code_names(page.read_text(encoding="utf-8")) if not is_in_repository(name)) == []
+
+
+def test_a_name_that_does_not_exist_is_found() -> None:
+    page = "`training/rules/overfit.py` and `training/rules/none.py`; `python -m benchmarks.accuracy`, `python -m benchmarks.none`"
+    assert {name for name in code_names(page) if not is_in_repository(name)} == {"training/rules/none.py", "benchmarks.none"}
+    assert "benchmarks.accuracy" in code_names(page)

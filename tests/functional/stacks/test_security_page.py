@@ -29,7 +29,7 @@ def test_only_what_stands_between_the_marks_is_written_anew() -> None:
 def test_the_page_says_which_endpoint_is_not_isolated() -> None:
     isolated = {kind: planned({"deployment": {"kind": kind}})["network_isolation"] for kind in ("instance", "serverless")}
     assert isolated == {"instance": True, "serverless": False}
-    assert "A serverless endpoint alone has a network" in PAGE.read_text(encoding="utf-8")
+    assert "Only a serverless endpoint has network access" in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["default", "everything"])
