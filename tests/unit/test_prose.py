@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests import REPOSITORY
+
 MARKERS = re.compile(
     r"\b(whoever|nobody|somebody|rightly|anew|(?:is|are) told|as good as none|to be had|kept back|is dealt|(?:is|are) no)\b",
     flags=re.IGNORECASE,
