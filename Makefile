@@ -12,12 +12,14 @@ export TORCH_INDEX
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check synth audit bench down
+.PHONY: help demo test-unit test test-all check synth audit bench down
 
 help:
 	@echo "make demo    the main job, end to end, on this machine (DATA=folder-or-zip for your own photos)"
 	@echo "make down    stop what the demo started"
-	@echo "make test    the tests"
+	@echo "make test-unit  the unit tests: no process, no socket, a minute"
+	@echo "make test    all tests that need nothing large: unit, functional, end to end"
+	@echo "make test-all   the same and what takes long or large installs"
 	@echo "make check   lint, format, types"
 	@echo "make synth   the CloudFormation template, in cdk.out"
 	@echo "make audit   checkov's opinion of the template, without and with a key of the account (its own environment, in .local)"
@@ -29,8 +31,16 @@ demo: .venv/installed node_modules/installed
 down: .venv/installed
 	@$(BIN)/whippet down --local
 
+# Tests wait for processes more than they compute: one process more than there are cores.
+PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadgroup --durations 25
+test-unit: .venv/developing
+	$(PYTEST) tests/unit
+
 test: .venv/developing node_modules/installed
-	$(BIN)/pytest
+	$(PYTEST) -m "not long"
+
+test-all: .venv/developing node_modules/installed
+	$(PYTEST)
 
 check: .venv/developing
 	$(BIN)/ruff check

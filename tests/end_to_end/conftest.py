@@ -23,9 +23,9 @@ from botocore.awsrequest import AWSRequest
 
 from cli.account.target import Target, local_target
 from cli.demo.photos import chess_photos
-from local.image_environment import ImageEnvironment
 from local.mode import LocalMode
 from tests import REPOSITORY
+from tests.fixtures.local.running import ready_image
 
 USERS_HOME = Path(os.environ.get("WHIPPET_HOME") or REPOSITORY / ".local").resolve()
 CLASSES = ("bishop", "knight", "rook")
@@ -77,7 +77,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demo in a home of its own, which shares only the image environment and the downloads with the user's."""
     home = tmp_path_factory.mktemp("home")
     USERS_HOME.joinpath("cache").mkdir(parents=True, exist_ok=True)
-    ImageEnvironment(USERS_HOME / "image").ensure(print, home / "image.log")
+    ready_image(LocalMode(USERS_HOME))
     (home / "image").symlink_to(USERS_HOME / "image")
     (home / "cache").symlink_to(USERS_HOME / "cache")
     environment = {**os.environ, "WHIPPET_HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

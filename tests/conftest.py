@@ -1,0 +1,11 @@
+"""How tests are spread over processes, and one machine-wide image environment. Run: `make test`."""
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and those of the end-to-end demo, which is the longest and so comes first."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("end_to_end" if file.startswith("tests/end_to_end/") else file))
