@@ -73,7 +73,7 @@ def print_waiting(console: Console, target: Target, waiting: list[ModelVersion])
         console.print(f"No model of [bold]{target.project}[/] waits for approval.")
         return
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
-    for heading in ("version", "made", "what is known of it"):
+    for heading in ("version", "made (UTC)", "what is known of it"):
         table.add_column(heading, overflow="fold")
     for version in waiting:
         table.add_row(str(version.number), f"{version.created:%Y-%m-%d %H:%M}", Text(version.description or version.run))

@@ -85,7 +85,8 @@ def retrain(asked: Retraining, s3: Any, sagemaker: Any, stepfunctions: Any, cloc
 def why_not(photos: Photos, asked: Retraining, sagemaker: Any, now: datetime) -> str:
     """A reason to leave the photos alone; empty where there is none."""
     if photos.newest is not None and now - photos.newest < asked.quiet:
-        return f"the newest photo came at {photos.newest:%H:%M:%S}, less than {asked.quiet.total_seconds() / 60:g} minutes ago"
+        came, quiet = photos.newest.astimezone(UTC), asked.quiet.total_seconds() / 60
+        return f"the newest photo came at {came:%H:%M:%S} UTC, less than {quiet:g} minutes ago"
     newest = newest_package(sagemaker, asked.project)
     if newest is not None and newest.metadata.get(PHOTOS) == photos.sha256:
         return "the newest model was made from these photos"

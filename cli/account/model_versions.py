@@ -5,7 +5,7 @@ Used by `whippet status`, `whippet approve` and `whippet reject`. Reads only.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -79,7 +79,7 @@ def _version(target: Target, summary: Mapping[str, Any]) -> ModelVersion:
         number=package["ModelPackageVersion"],
         arn=package["ModelPackageArn"],
         status=package["ModelApprovalStatus"],
-        created=package["CreationTime"],
+        created=package["CreationTime"].astimezone(UTC),
         description=package.get("ModelPackageDescription", ""),
         reason=package.get("ApprovalDescription", ""),
         metadata=package.get("CustomerMetadataProperties") or {},

@@ -144,7 +144,7 @@ def read_execution(target: Target, arn: str, before: Execution | None = None) ->
     return Execution(
         arn=arn,
         status=described["status"],
-        started=described["startDate"],
+        started=described["startDate"].astimezone(UTC),
         seconds=_seconds(described["startDate"], described.get("stopDate", now)),
         states=tuple(states),
         processing=processing,

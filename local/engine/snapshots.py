@@ -6,6 +6,7 @@ is moved to it when it is complete, so that a kill at any moment leaves one whol
 
 import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -92,8 +93,8 @@ class Snapshots(threading.Thread):
 
     def _write(self, texts: Mapping[str, str]) -> None:
         """A new folder with what is saved now, and what services that are not loaded yet saved earlier; then the link to it."""
-        folder = self._link.with_name(f"{self._link.name}-{time.time_ns()}")
-        folder.mkdir(parents=True)
+        self._link.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{self._link.name}-", dir=self._link.parent))
         for earlier in self._link.glob("*.json"):
             if earlier.stem not in texts:
                 shutil.copy2(earlier, folder)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Certificate:
     """PEM files below `folder`: what the engine shows, the key for it, and the authority that its callers trust."""
 
     folder: Path
+    clock: Callable[[], float] = time.time
 
     @property
     def file(self) -> Path:
@@ -53,9 +55,9 @@ class Certificate:
                 shutil.move(Path(unfinished, name), self.folder / name)
 
     def is_fresh(self) -> bool:
-        """Whether all files are there, and valid for some weeks."""
+        """Whether all files are there, and valid now and for some weeks: the clock may also have been set back."""
         files = (self.file, self.key, self.authority)
-        return all(each.is_file() for each in files) and time.time() - self.file.stat().st_mtime < RENEWED_AFTER_S
+        return all(each.is_file() for each in files) and 0 <= self.clock() - self.file.stat().st_mtime < RENEWED_AFTER_S
 
 
 def _make(folder: Path) -> None:

@@ -43,11 +43,14 @@ INDEX = 200
 class StepFile:
     """Collects what is saved of one step; nothing is handed over before `close`."""
 
-    __slots__ = ("_folder", "_mode", "_mode_step", "_shapes", "_step", "_tensors", "_worker", "_write", "bytes")
+    __slots__ = ("_clock", "_folder", "_mode", "_mode_step", "_shapes", "_step", "_tensors", "_worker", "_write", "bytes")
 
-    def __init__(self, folder: str, step: int, worker: str, write: Callable[[Sequence[Step], int], None]) -> None:
+    def __init__(
+        self, folder: str, step: int, worker: str, write: Callable[[Sequence[Step], int], None], clock: Callable[[], float] = time.time
+    ) -> None:
         """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: takes it, and its size."""
         self._folder, self._step, self._worker, self._write = folder, step, worker, write
+        self._clock = clock
         self._tensors: list[Tensor] = []
         self._shapes: list[Shape] = []
         self.bytes = INDEX
@@ -60,13 +63,13 @@ class StepFile:
             KeyError: its numbers are of a type that smdebug does not know.
         """
         array = numbers_of(tdata)
-        self._tensors.append(Tensor(tname, kind_of(array.dtype), array.shape, array.tobytes(), timestamp or time.time()))
+        self._tensors.append(Tensor(tname, kind_of(array.dtype), array.shape, array.tobytes(), timestamp or self._clock()))
         self._mode, self._mode_step = mode, mode_step
         self.bytes += array.nbytes + size_beside(tname, array.ndim)
 
     def write_numbers(self, names: Sequence[str], numbers: Array, mode: Any, mode_step: int) -> None:
         """Add numbers [n], each a tensor of its own; a saved step of a head is a dozen of them, and they are made ready in one go."""
-        now = time.time()
+        now = self._clock()
         self._tensors += [Tensor(*each, now) for each in zip(names, *apart(numbers), strict=True)]
         self._mode, self._mode_step = mode, mode_step
         self.bytes += numbers.nbytes + sum(map(size_beside, names))

@@ -141,7 +141,14 @@ def stretched(interval: float, written: int) -> float:
     return interval * 2.0 ** (written // PART)
 
 
-def sample(folder: Path, node: str, interval: float, wait: Callable[[float], bool], machine: Machine | None = None) -> None:
+def sample(
+    folder: Path,
+    node: str,
+    interval: float,
+    wait: Callable[[float], bool],
+    machine: Machine | None = None,
+    clock: Callable[[], float] = time.time,
+) -> None:
     """Write a sample each interval, a longer one as samples add up, until `wait(seconds)` says that it is enough, and a last one then.
 
     Raises:
@@ -150,12 +157,12 @@ def sample(folder: Path, node: str, interval: float, wait: Callable[[float], boo
     machine, file = machine or Machine(Gpus()), MetricsFile(folder, node)
     due = time.monotonic() + interval
     while not wait(max(0.0, due - time.monotonic())):
-        file.write(machine.look(), time.time())
+        file.write(machine.look(), clock())
         due = max(
             due + stretched(interval, file.written), time.monotonic()
         )  # a machine that slept is not sampled once more for each moment that it missed
     if machine.age >= SHORTEST:
-        file.write(machine.look(), time.time())
+        file.write(machine.look(), clock())
     file.close()
     (folder / "system").mkdir(parents=True, exist_ok=True)
     (folder / "system" / "training_job_end.ts").touch()

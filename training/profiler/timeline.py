@@ -6,6 +6,7 @@ Runs in training jobs. Below the profiler's folder: framework/pevents/<YYYYMMDDH
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 SECONDS_A_FILE = 60
@@ -18,11 +19,11 @@ EVENTS_A_FILE = 4000
 class Timeline:
     """Events that are written a file at a time."""
 
-    def __init__(self, folder: Path, device: str, node: str = "algo-1") -> None:
+    def __init__(self, folder: Path, device: str, node: str = "algo-1", clock_ns: Callable[[], int] = time.time_ns) -> None:
         """`folder`: the profiler's. `device`: what the training computes on, "cpu" or "cuda". `node`: the host's name in the job."""
         self.folder, self.device, self.node = folder / "framework" / "pevents", device, node
-        self.started_us = time.time_ns() // 1000
-        self._offset_ns = time.time_ns() - time.perf_counter_ns()
+        self.started_us = clock_ns() // 1000
+        self._offset_ns = clock_ns() - time.perf_counter_ns()
         self._lines: list[tuple[str, int, int, int, str]] = []
         self._tracks: dict[str, int] = {}
         self._last_us = self._flushed_us = self.started_us

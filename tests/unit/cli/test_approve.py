@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from cli.account.model_versions import APPROVED, REJECTED, WAITING, model_versions
 from cli.account.target import Target
 from cli.approve import MOST_REASON, decide
 from cli.executions.execution import run_name
-from cli.main import app
 from cli.terminal.errors import RefusedError
-from tests.fixtures.cli.fakes import ARN, START, FakeMachine, client_error, target
+from tests.fixtures.cli.fakes import ARN, START, FakeMachine, client_error, invoke, target
 from tests.fixtures.lambdas.fake_registry import FakeRegistry
 
 RUN = run_name("whippet", ARN, START)
@@ -125,6 +123,6 @@ def test_a_stack_from_before_the_registry_has_no_versions_and_a_refusal_is_told(
 
 def test_the_verbs_are_there() -> None:
     for verb in ("approve", "reject"):
-        shown = CliRunner().invoke(app, [verb, "--help"])
+        shown = invoke(verb, "--help")
         assert shown.exit_code == 0
         assert "--reason" in shown.output

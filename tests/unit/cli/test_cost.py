@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from cli.cost import amount, endpoint_line, print_cost, read_cost
-from cli.main import app
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.executions import FakeServices, Moment
-from tests.fixtures.cli.fakes import ARN, FakeMachine, FakeS3, client_error, target
+from tests.fixtures.cli.fakes import ARN, FakeMachine, FakeS3, client_error, invoke, target
 
 RUN = "whippet-261122160000-73e7"
 KEY = f"executions/{RUN}/execution.json"
@@ -119,4 +117,4 @@ def test_small_amounts_do_not_become_nothing() -> None:
 
 
 def test_the_verb_is_there() -> None:
-    assert "what an execution cost" in CliRunner().invoke(app, ["cost", "--help"]).output
+    assert "what an execution cost" in invoke("cost", "--help").output

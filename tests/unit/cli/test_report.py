@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from cli.executions.execution import read_execution, run_name
 from cli.executions.rule_results import counts, print_verdicts, statuses_of
-from cli.main import app
 from cli.report import FETCHED, PROFILER_PAGE, fetch_report, print_report
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.executions import FINAL_JOB, KEPT_BACK, OUTPUT, OVERFIT, REASON, FakeServices, Moment
-from tests.fixtures.cli.fakes import ARN, START, FakeCloudFormation, FakeMachine, FakeS3, stack, target
+from tests.fixtures.cli.fakes import ARN, START, FakeCloudFormation, FakeMachine, FakeS3, invoke, stack, target
 
 FOLDER = f"executions/run/training/{FINAL_JOB}"
 PROFILER = f"{FOLDER}/rule-output/ProfilerReport-1764000000/profiler-output/profiler-report.html"
@@ -152,4 +150,4 @@ def test_the_reports_verdicts_go_before_the_executions() -> None:
 
 
 def test_the_verb_is_there() -> None:
-    assert "what happened, why it matters, what to change" in CliRunner().invoke(app, ["report", "--help"]).output
+    assert "what happened, why it matters, what to change" in invoke("report", "--help").output

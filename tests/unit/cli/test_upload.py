@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
-from cli.main import app
 from cli.photos.bucket import Uploaded
 from cli.terminal.errors import RefusedError
 from cli.upload import fetch_dogs, open_photos, say_uploaded, upload_photos, upload_weights
-from tests.fixtures.cli.fakes import FakeS3, target
+from tests.fixtures.cli.fakes import FakeS3, invoke, target
 
 
 def photos(folder: Path, *names: str) -> Path:
@@ -75,18 +73,18 @@ def test_two_data_sets_in_one_place_are_pointed_out() -> None:
 def test_the_dogs_are_133_breeds_in_three_splits(tmp_path: Path) -> None:
     breeds = [f"dogImages/{split}/{number:03d}.Breed/1.jpg" for split in ("train", "valid", "test") for number in range(133)]
     zipped(tmp_path / "dogImages.zip", *breeds)
-    found = fetch_dogs(Console(file=io.StringIO()), "http://127.0.0.1:1/dogImages.zip", tmp_path)
+    found = fetch_dogs(Console(file=io.StringIO(), width=200), "http://127.0.0.1:1/dogImages.zip", tmp_path)
     assert (len(found.classes), len(found.photos)) == (133, 399)
 
 
 def test_another_set_of_dogs_is_refused(tmp_path: Path) -> None:
     zipped(tmp_path / "dogImages.zip", "dogImages/a/1.jpg", "dogImages/b/1.jpg")
     with pytest.raises(RefusedError, match="holds 2 classes with the splits none; expected 133"):
-        fetch_dogs(Console(file=io.StringIO()), "http://127.0.0.1:1/dogImages.zip", tmp_path)
+        fetch_dogs(Console(file=io.StringIO(), width=200), "http://127.0.0.1:1/dogImages.zip", tmp_path)
 
 
 def test_nothing_to_upload_is_one_sentence_and_status_1() -> None:
-    result = CliRunner().invoke(app, ["upload"])
+    result = invoke("upload")
     assert result.exit_code == 1
     assert "Nothing to upload" in result.stderr
     assert "Traceback" not in result.output

@@ -80,7 +80,7 @@ def test_nothing_is_started_beside_a_running_execution() -> None:
 def test_photos_that_still_arrive_are_waited_for() -> None:
     account = Account()
     account.s3.modified_at["data/king/1.jpg"] = NOW - timedelta(minutes=29)
-    assert account.retrain()["reason"] == "the newest photo came at 17:31:00, less than 30 minutes ago"
+    assert account.retrain()["reason"] == "the newest photo came at 17:31:00 UTC, less than 30 minutes ago"
     account.s3.modified_at["data/king/1.jpg"] = NOW - timedelta(minutes=30)
     assert account.retrain()["started"] is True
 
