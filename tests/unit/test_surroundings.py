@@ -31,7 +31,7 @@ EDGES = {
     "lambdas/start_retraining.py handler": "as above",
     "lambdas/stop_idle_endpoint.py handler": "as above",
     "local/engine/adapter_services.py evaluate_own_metric": "compares with moments that the engine noted by this clock",
-    "training/debugger/hook.py keep_loss": "smdebug builds the hook; saved losses carry the moment at which they came",
+    "training/debugger/hook.py _keep_loss": "smdebug builds the hook; saved losses carry the moment at which they came",
     "training/rule_evaluation/evaluate.py __init__": "only to tell tensors of an earlier job from this one's, by the times in their files",
     "training/rule_evaluation/status.py utc_now": "itself the default of parameters",
 }
