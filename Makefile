@@ -1,4 +1,4 @@
-# What a contributor types. `make demo` and `make test` need Python 3.11+, a C compiler and nothing else set up beforehand.
+# What a contributor types. `make demo` and `make test` need Python 3.11+ and nothing else set up beforehand.
 #     make demo                          the main job on real photos, on this machine
 #     make demo DATA=path/to/photos      the same on your class folders or zip
 #     TORCH_INDEX=<url>                  take torch from that package index (a CPU build is a tenth of the size)
@@ -67,30 +67,25 @@ bench: .venv/developing node_modules/installed
 	$(BIN)/python -m benchmarks.accuracy
 	$(BIN)/python -m benchmarks.fresh_clone
 
-# The checks come first because what they find would otherwise appear as a page of compiler output.
 .venv/bin/python:
 	@command -v $(PYTHON) > /dev/null || { echo "Python is not installed. Install Python 3.11 or later, or name it: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.12"; exit 1; }
-	@command -v cc > /dev/null || command -v gcc > /dev/null || { \
-		echo "A C compiler is needed to build one dependency. Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install"; exit 1; }
-	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || { \
-		echo "Python.h is needed to build one dependency. Debian, Ubuntu: apt-get install python3-dev. Fedora: dnf install python3-devel"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-# pyinstrument_cext is published as source only. Left to itself pip builds it with the newest setuptools and wheel, past constraints.txt.
-.venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
+# The lock is complete but for NVIDIA's packages: the last step brings those along where torch is a build for CUDA.
+.venv/installed: requirements.txt lock.txt pyproject.toml stacks/smdebug_repairs.py | .venv/bin/python
 	@echo "Installing Python packages into .venv (minutes the first time)"
-	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) -c constraints.txt torch torchvision)
-	$(INSTALL) -c constraints.txt setuptools
-	$(INSTALL) -c constraints.txt --no-build-isolation pyinstrument_cext
-	$(INSTALL) -c constraints.txt -r requirements.txt
+	$(if $(TORCH_INDEX),$(INSTALL) --no-deps --index-url $(TORCH_INDEX) -c lock.txt torch torchvision)
+	$(INSTALL) --no-deps -r lock.txt
+	$(INSTALL) -c lock.txt torch torchvision
+	$(BIN)/python -m stacks.smdebug_repairs
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/developing: .venv/installed requirements-dev.txt
-	$(INSTALL) -c constraints.txt -r requirements-dev.txt
+.venv/developing: .venv/installed requirements-dev.txt lock-dev.txt
+	$(INSTALL) --no-deps -r lock-dev.txt
 	@touch $@
 
 node_modules/installed: package.json package-lock.json | .venv/installed

@@ -1,21 +1,46 @@
-"""Repairs of smdebug 1.0.34 in the source archive, so that a training script which only imports smdebug runs beside current packages.
+"""Repairs the files of smdebug 1.0.34, so that it runs beside current versions of numpy, protobuf and Python, and needs no compiler.
 
-Runs at synth, while the archive is made. The release predates numpy 2.3 (`tostring`) and protobuf 4 (its generated messages), and imports
-pyinstrument, which AWS's image lacks, for a profiler that is off. Our own job repairs the same at run time
-(training/job/smdebug_repairs.py);
-a script of somebody else's knows nothing of that. distutils, gone from Python 3.12, is there with the image's setuptools. Each changed
-file says that it was changed.
+Runs at synth, which packs the repaired package into the source archive of the jobs, and once after installing, for local mode and tests:
+
+    python -m stacks.smdebug_repairs
+
+The release predates numpy 2.3 (`tostring`), protobuf 4 (its generated messages) and Python 3.12 (`distutils`). It imports pyinstrument,
+which needs a compiler and which AWS's image lacks, for a profiler that is off; and torch, with its seconds and 200 MB, for readers that
+need nothing of it. Without the repairs of numpy and protobuf smdebug's hook records nothing, silently.
 """
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
 
-NOTICE = b"# Changed from smdebug 1.0.34, so that it runs beside current versions of numpy and protobuf.\n"
+VERSION = "1.0.34"
+NOTICE = b"# Changed from smdebug 1.0.34, so that it runs beside current versions of numpy, protobuf and Python.\n"
+"""First line of each changed file: the licence asks for it, and it says that the file needs no repair. Change it with the repairs."""
 MESSAGES = "smdebug/core/tfevent/proto/"
 
-# File -> (text that has to be there, what takes its place).
+STRTOBOOL = b"""
+def strtobool(value):
+    words = ("n", "no", "f", "false", "off", "0", "y", "yes", "t", "true", "on", "1")
+    return words.index(value.lower()) > 5
+"""
+DISTUTILS = (b"from distutils.util import strtobool\n", STRTOBOOL)
+
+# File -> (text that has to be there, its replacement).
 REPAIRS: Mapping[str, tuple[tuple[bytes, bytes], ...]] = {
     "smdebug/core/tfevent/util.py": ((b"nparray_data.tostring()", b"nparray_data.tobytes()"),),
+    "smdebug/core/config_validator.py": (DISTUTILS,),
+    # An escape that Python 3.12 warns of.
+    "smdebug/profiler/utils.py": (DISTUTILS, (b'compile(".+/system/', b'compile(r".+/system/')),
+    # A process that only reads tensors has not imported torch and need not.
+    "smdebug/core/utils.py": (
+        (b"    import torch.distributed as torch_dist\n\n    _torch_dist_imported = torch_dist\n", b"    _torch_dist_imported = None\n"),
+        (
+            b"    rank = None\n\n    if (\n        _torch_dist_imported\n",
+            b'    rank = None\n    _torch_dist_imported = __import__("sys").modules.get("torch.distributed")\n\n'
+            b"    if (\n        _torch_dist_imported\n",
+        ),
+    ),
     # Imported where it is used: by those who switch that profiler on and have installed it.
     "smdebug/profiler/python_profiler.py": (
         (b"from pyinstrument import Profiler as PyinstrumentProfiler\n", b""),
@@ -27,16 +52,46 @@ REPAIRS: Mapping[str, tuple[tuple[bytes, bytes], ...]] = {
 
 
 class RepairError(RuntimeError):
-    """A file of smdebug is not as the repairs know it."""
+    """A file of smdebug, or its version, is not what the repairs are made for."""
+
+
+def smdebug_files() -> Iterator[tuple[str, Path]]:
+    """Path in the source archive and file of the installed smdebug package and of its licence."""
+    package = metadata.distribution("smdebug")
+    if package.version != VERSION:
+        raise RepairError(
+            f"smdebug {package.version} is installed, and stacks/smdebug_repairs.py repairs {VERSION}; "
+            f"install that one: pip install --no-deps smdebug=={VERSION}"
+        )
+    for entry in package.files or []:
+        if entry.parts[0] == "smdebug" and entry.suffix != ".pyc" and "__pycache__" not in entry.parts:
+            yield entry.as_posix(), Path(str(entry.locate()))
+        elif entry.name.startswith(("LICENSE", "NOTICE")):
+            yield f"smdebug/{entry.name}", Path(str(entry.locate()))
+
+
+def repair_installed() -> None:
+    """Repair the installed package, unless it is repaired. Files are replaced, not written to: they may be hard links into a cache."""
+    for name, file in smdebug_files():
+        content = file.read_bytes()
+        if (whole := repaired(name, content)) != content:
+            unfinished = file.with_suffix(".repaired")
+            unfinished.write_bytes(whole)
+            unfinished.replace(file)
 
 
 def repaired(name: str, content: bytes) -> bytes:
-    """The content of smdebug's file `name` (its path in the archive) as a job gets it; raises RepairError where nothing is to repair."""
+    """The repaired content of smdebug's file `name` (its path in the archive); raises RepairError where the text to repair is missing."""
+    if content.startswith(NOTICE):
+        return content
     if name.startswith(MESSAGES) and name.endswith("_pb2.py"):
         return _built_messages(name, content)
     for broken, whole in REPAIRS.get(name, ()):
         if broken not in content:
-            raise RepairError(f"{name} does not hold {broken.decode()!r}: the repairs are made for smdebug 1.0.34, install that one")
+            raise RepairError(
+                f"{name} does not hold {broken.decode()!r}: the repairs are made for smdebug {VERSION} as published, "
+                f"install it again: pip install --no-deps --force-reinstall smdebug=={VERSION}"
+            )
         content = content.replace(broken, whole)
     return NOTICE + content if name in REPAIRS else content
 
@@ -52,7 +107,7 @@ def _built_messages(name: str, content: bytes) -> bytes:
         if keyword.arg == "serialized_pb" and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, bytes)
     ]
     if len(serialized) != 1:
-        raise RepairError(f"{name} holds {len(serialized)} descriptions of messages instead of one: install smdebug 1.0.34")
+        raise RepairError(f"{name} holds {len(serialized)} descriptions of messages instead of one: install smdebug {VERSION}")
     imports = [ast.unparse(node) for node in tree.body if isinstance(node, ast.ImportFrom) and str(node.module).startswith("smdebug.")]
     module = name.removesuffix(".py").replace("/", ".")
     lines = [
@@ -64,3 +119,7 @@ def _built_messages(name: str, content: bytes) -> bytes:
         f"builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, {module!r}, globals())",
     ]
     return NOTICE + "\n".join(lines).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    repair_installed()

@@ -1,7 +1,7 @@
 """The source archive: what processing and training jobs run, as one `.tar.gz` whose bytes depend on the sources alone.
 
 Runs at synth. It holds `training/` and the smdebug package, which AWS's image lacks, taken from the environment that synthesises: jobs
-have no network, so nothing can be installed there. smdebug is repaired on the way (`stacks.smdebug_repairs`). Same sources, same bytes,
+have no network, so nothing can be installed there. smdebug is packed as `stacks.smdebug_repairs` repairs it. Same sources, same bytes,
 same asset: a second synth deploys nothing.
 """
 
@@ -11,7 +11,6 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
-from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
 
@@ -19,14 +18,12 @@ from aws_cdk import Stage
 from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
-from stacks.smdebug_repairs import repaired
+from stacks.smdebug_repairs import repaired, smdebug_files
 from training import contract
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE_NAME = "sourcedir.tar.gz"
 SHIPPED_SUFFIXES = {".py", ".html", ".txt"}
-SMDEBUG_VERSION = "1.0.34"
-"""The release that stacks/smdebug_repairs.py and training/job/smdebug_repairs.py make run on current versions of numpy and protobuf."""
 
 
 class SourceArchive(Construct):
@@ -95,18 +92,3 @@ def training_files() -> Iterator[tuple[str, Path]]:
     for file in (REPOSITORY / "training").rglob("*"):
         if file.is_file() and file.suffix in SHIPPED_SUFFIXES:
             yield file.relative_to(REPOSITORY).as_posix(), file
-
-
-def smdebug_files() -> Iterator[tuple[str, Path]]:
-    """Name in the archive and file of the installed smdebug package and of its licence."""
-    package = metadata.distribution("smdebug")
-    if package.version != SMDEBUG_VERSION:
-        raise RuntimeError(
-            f"smdebug {package.version} is installed, and the repairs in stacks/smdebug_repairs.py are made for {SMDEBUG_VERSION}; "
-            f"install that one: pip install smdebug=={SMDEBUG_VERSION} -c constraints.txt"
-        )
-    for entry in package.files or []:
-        if entry.parts[0] == "smdebug" and entry.suffix != ".pyc" and "__pycache__" not in entry.parts:
-            yield entry.as_posix(), Path(str(entry.locate()))
-        elif entry.name.startswith(("LICENSE", "NOTICE")):
-            yield f"smdebug/{entry.name}", Path(str(entry.locate()))
