@@ -1,6 +1,10 @@
-"""How tests are spread over processes, and one machine-wide image environment. Run: `make test`."""
+"""How tests are spread over processes, one machine-wide image environment, and the smdebug that jobs get. Run: `make test`."""
 
 import pytest
+
+from stacks.smdebug_repairs import repair_installed
+
+repair_installed()  # as `make` does it after installing; nothing where that is done
 
 
 @pytest.hookimpl(tryfirst=True)

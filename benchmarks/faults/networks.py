@@ -11,6 +11,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import smdebug.pytorch as smdebug
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -28,7 +29,6 @@ from training.fit.examples import CachedFeatures
 from training.fit.head import head_training
 from training.fit.loop import Training
 from training.job.micro_batches import Parts
-from training.network.torchvision_repairs import import_smdebug
 from training.rule_evaluation.judge import judge
 from training.settings import Hyperparameters
 
@@ -137,7 +137,6 @@ def as_it_is(training: Training) -> Training:
 
 def saturated(place: Workplace, *, planted: bool = True) -> Judged:
     """Features a thousand times too large before a tanh; a script with smdebug's own hook records it."""
-    smdebug = import_smdebug()
     torch.manual_seed(0)
     dataset = place.datasets[CHESS]
     training = layers_training(dataset, network := Layers(len(dataset.classes), 2, "tanh"))

@@ -222,7 +222,6 @@ def training(longest: str, security: Security) -> Request:
         "InputDataConfig": jsonata(channels()),
         "ResourceConfig": machines("training", jsonata("$plan.training_instance_count"), security),
         "StoppingCondition": jsonata(stopping_condition(longest)),
-        "Environment": dict(contract.ENVIRONMENT),
         "EnableNetworkIsolation": True,
         "EnableInterContainerTrafficEncryption": True,
         "EnableManagedSpotTraining": jsonata("$plan.spot"),

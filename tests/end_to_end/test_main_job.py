@@ -57,7 +57,7 @@ def test_the_execution_went_by_the_verdicts_of_the_report(demo: Demo) -> None:
 def test_losses_of_both_modes_can_be_read_from_s3(demo: Demo) -> None:
     output = output_of(demo)
     program = (
-        "import json, sys; from training.network.torchvision_repairs import import_smdebug; import_smdebug();"
+        "import json, sys; "
         "from smdebug import modes; from smdebug.trials import create_trial; trial = create_trial(sys.argv[1]);"
         "loss = trial.tensor(next(name for name in trial.tensor_names(collection='losses')));"
         "values = lambda mode: [float(loss.value(step, mode=mode)) for step in loss.steps(mode=mode)];"

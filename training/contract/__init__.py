@@ -86,9 +86,6 @@ DEBUGGER_MODES = ("embedded", "managed", "off")
 """Of debugger and profiler. `embedded`: the job hooks itself, measures and judges its rules; `managed`: the service judges what the job
 saves, as the request says; `off`: nothing is saved."""
 
-ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
-"""Environment of training jobs, which alone use smdebug: its generated messages load under protobuf 4 and later only so."""
-
 METRIC_PREFIX = "[metric]"
 """What every metric line starts with."""
 

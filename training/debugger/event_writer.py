@@ -18,14 +18,10 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from smdebug.core.tfevent.proto.types_pb2 import DataType
+from smdebug.core.tfevent.util import _NP_DATATYPE_TO_PROTO_DATATYPE
 
 from training.debugger.event_file import END, Shape, Step, Tensor, pack
-from training.network.torchvision_repairs import import_smdebug
-
-import_smdebug()
-
-from smdebug.core.tfevent.proto.types_pb2 import DataType  # noqa: E402 - smdebug imports only after its repairs
-from smdebug.core.tfevent.util import _NP_DATATYPE_TO_PROTO_DATATYPE  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import smdebug.pytorch as smdebug
 import torch
+from smdebug import modes
+from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR
+from smdebug.core.reductions import get_reduction_tensor_name
 
 from training.contract import DEGRADED
 from training.debugger.configuration import ANSWERS
@@ -23,13 +27,6 @@ from training.debugger.event_writer import INDEX, EventWriter, StepFile, apart, 
 from training.debugger.intervals import BUDGET, LOSSES_IN_RUN
 from training.debugger.schedule import Schedule
 from training.job.micro_batches import is_shortage
-from training.network.torchvision_repairs import import_smdebug
-
-smdebug: Any = import_smdebug()
-modes: Any = smdebug.modes
-
-from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR  # noqa: E402 - smdebug imports only after its repairs
-from smdebug.core.reductions import get_reduction_tensor_name  # noqa: E402
 
 Reductions = tuple[tuple[str, bool], ...]
 """smdebug's names, and whether of the absolute values."""

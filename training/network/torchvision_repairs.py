@@ -1,4 +1,4 @@
-"""Makes torchvision work beside a torch that it was not built for; smdebug's repairs are in training.job.smdebug_repairs.
+"""Makes torchvision work beside a torch that it was not built for.
 
 Runs in the training and serving images and locally, wherever the model is imported; does nothing where nothing is broken. torchvision from
 PyPI is linked to CUDA; beside a CPU-only torch its two registered operators are missing and the import fails.
@@ -29,15 +29,6 @@ def import_torchvision() -> ModuleType:
     _forget("torchvision")
     _define_torchvision_operators()
     return importlib.import_module("torchvision.models")
-
-
-def import_smdebug() -> ModuleType:
-    """Return `smdebug.pytorch`, repaired, as training.job.smdebug_repairs does it.
-
-    That is found by its name: a data set does not become another one, to be prepared anew, where smdebug's repairs change.
-    """
-    module: ModuleType = importlib.import_module("training.job.smdebug_repairs").import_smdebug_hook()
-    return module
 
 
 def _forget(package: str) -> None:

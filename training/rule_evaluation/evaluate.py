@@ -18,14 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from smdebug.core.access_layer.utils import has_training_ended
+from smdebug.trials import create_trial
+
 from training.job.json_files import write_json
 from training.rule_evaluation.builtin import stops_training
 from training.rule_evaluation.judge import SAVE_MORE, Judging
 from training.rule_evaluation.status import RuleStatus, could_not_judge, utc_now
 from training.rules.saved_tensors import has_collections
-
-from smdebug.core.access_layer.utils import has_training_ended  # isort: skip - smdebug imports only after its repairs
-from smdebug.trials import create_trial  # isort: skip
 
 POLL_S = 1.0
 STEPS_AT_ONCE = 200

@@ -12,15 +12,15 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from smdebug.analysis.utils import no_refresh
+from smdebug.trials import create_trial
+
 from training.contract.rules import configurations as job_configurations
 from training.rule_evaluation.builtin import ConfigurationError, build_rule
 from training.rule_evaluation.status import LONGEST_DETAILS, RuleStatus, could_not_judge, utc_now
 from training.rules.saved_tensors import has_collections
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.tensor_rule import TensorRule
-
-from smdebug.analysis.utils import no_refresh  # isort: skip - smdebug imports only after its repairs
-from smdebug.trials import create_trial  # isort: skip
 
 SAVE_MORE = "Have the hook save what the rule compares, more often or for longer, and train again: what was not saved was not judged."
 MEND_PARAMETERS = "Correct the rule's parameters, and train again."

@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from training.job.smdebug_repairs import import_smdebug_reader
-
-modes: Any = import_smdebug_reader().modes
-
-from smdebug.exceptions import TensorUnavailable, TensorUnavailableForStep  # noqa: E402 - smdebug imports only after its repairs
+from smdebug.exceptions import TensorUnavailable, TensorUnavailableForStep
 
 Array = np.ndarray[Any, Any]
 

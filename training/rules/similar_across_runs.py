@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from smdebug.trials import create_trial
 
 from training.rules.saved_tensors import SavedStep, has_collections, listed
 from training.rules.tensor_rule import Finding, TensorRule, Watched
-
-from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
 
 
 class SimilarAcrossRuns(TensorRule):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from training.rules.saved_tensors import SavedStep, listed, saved_step
+from smdebug.rules.rule import Rule
 
-from smdebug.rules.rule import Rule  # isort: skip - smdebug imports only after its repairs
+from training.rules.saved_tensors import SavedStep, listed, saved_step
 
 
 @dataclass(frozen=True)

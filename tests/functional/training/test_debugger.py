@@ -26,7 +26,6 @@ from training.fit.finetune import FineTuned
 from training.fit.head import build_head
 from training.fit.loop import fit
 from training.job.micro_batches import Parts
-from training.network.torchvision_repairs import import_smdebug
 from training.rule_evaluation.status import RuleStatus
 from training.settings import Folders, Hyperparameters, Rules
 
@@ -88,7 +87,7 @@ def run(
 
 def opened(folder: Path) -> tuple[Any, Any]:
     """smdebug's own reader, and its modes."""
-    modes = import_smdebug().modes
+    from smdebug import modes
     from smdebug.trials import create_trial
 
     return create_trial(str(folder)), modes

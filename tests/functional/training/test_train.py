@@ -22,7 +22,6 @@ from training.data.preprocessing import read_photo
 from training.job.distributed import Processes
 from training.job.refusal import write_failure
 from training.network.resnet50 import load_backbone
-from training.network.torchvision_repairs import import_smdebug
 from training.report.write import Report
 from training.serving.artefact import load_artefact
 from training.serving.inference import model_fn
@@ -76,7 +75,7 @@ def test_the_served_model_says_of_the_test_photos_what_training_said(finished: J
 
 
 def test_train_and_eval_losses_are_read_back_by_smdebug(finished: Job) -> None:
-    modes = import_smdebug().modes
+    from smdebug import modes
     from smdebug.trials import create_trial
 
     trial = create_trial(str(finished.folders.debug_output))

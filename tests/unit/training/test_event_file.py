@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from smdebug.core import writer
+from smdebug.core.locations import IndexFileLocationUtils, TensorFileLocation
+from smdebug.core.modes import ModeKeys
+from smdebug.core.tfevent.proto.event_pb2 import Event
+from smdebug.core.tfevent.proto.summary_pb2 import Summary
+from smdebug.core.tfrecord.record_writer import masked_crc32c
 
 from training.debugger.event_file import (
     END,
@@ -22,13 +28,6 @@ from training.debugger.event_file import (
     write_steps,
 )
 from training.debugger.event_writer import StepFile, kind_of
-
-from smdebug.core import writer  # isort: skip - smdebug imports only after its repairs
-from smdebug.core.locations import IndexFileLocationUtils, TensorFileLocation  # isort: skip
-from smdebug.core.modes import ModeKeys  # isort: skip
-from smdebug.core.tfevent.proto.event_pb2 import Event  # isort: skip
-from smdebug.core.tfevent.proto.summary_pb2 import Summary  # isort: skip
-from smdebug.core.tfrecord.record_writer import masked_crc32c  # isort: skip
 
 ARRAYS: list[Any] = [
     np.asarray(np.float32(3.5)),

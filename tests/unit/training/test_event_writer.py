@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from smdebug.core.modes import ModeKeys
 
 from training.debugger.event_file import Step, Tensor
 from training.debugger.event_writer import MOST_WAITING, EventWriter, StepFile
-
-from smdebug.core.modes import ModeKeys  # isort: skip - smdebug imports only after its repairs
 
 
 @pytest.fixture

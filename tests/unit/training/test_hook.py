@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from smdebug.trials import create_trial
 
 from training.debugger.configuration import complete, own_configuration
 from training.debugger.event_file import Step
 from training.debugger.event_writer import WAIT_S, EventWriter
 from training.debugger.hook import USUAL, Hook, build_hook, forget_after, modes, saved_files, usual_reductions
 from training.debugger.intervals import Intervals, class_type
-
-from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
 
 LOSS = "CrossEntropyLoss_output_0"
 CLASSES = (256, 1000, 40_000)

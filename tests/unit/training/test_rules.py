@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+import smdebug.pytorch as smdebug
 import torch
 
-from training.network.torchvision_repairs import import_smdebug
 from training.rule_evaluation.judge import judge
 from training.rule_evaluation.status import EVERY_RULE, RuleStatus, could_not_judge, from_document
 
@@ -56,7 +55,6 @@ def record(
     weight: Values = falling,
 ) -> str:
     """Save a run of two training steps and one evaluation an epoch, with the values asked for; raw, or of all but losses reductions."""
-    smdebug: Any = import_smdebug()
     hook = smdebug.Hook(
         out_dir=str(folder), save_config=smdebug.SaveConfig(save_interval=1), include_collections=["losses", "weights", "gradients"]
     )

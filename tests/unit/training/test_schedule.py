@@ -6,17 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from smdebug import SaveConfig, SaveConfigMode, modes
 
 from training.debugger.intervals import NEVER
 from training.debugger.schedule import AHEAD, Schedule, next_saved
-from training.network.torchvision_repairs import import_smdebug
 
-smdebug: Any = import_smdebug()
-modes = smdebug.modes
 STEPS = 2 * AHEAD
 
 CONFIGURATIONS = st.builds(
-    smdebug.SaveConfigMode,
+    SaveConfigMode,
     save_interval=st.integers(1, 25),
     start_step=st.integers(0, 40),
     end_step=st.none() | st.integers(0, 50),
@@ -40,7 +38,7 @@ def test_the_next_saved_step_is_the_first_that_smdebug_would_save(configuration:
 
 @given(st.lists(CONFIGURATIONS, max_size=4), st.integers(0, STEPS))
 def test_each_step_takes_the_collections_that_smdebug_would_save(configurations: list[Any], first: int) -> None:
-    collections = [Collection(str(each), smdebug.SaveConfig(dict.fromkeys(modes, one))) for each, one in enumerate(configurations)]
+    collections = [Collection(str(each), SaveConfig(dict.fromkeys(modes, one))) for each, one in enumerate(configurations)]
     schedule = Schedule(collections, modes.TRAIN, first)
     for step in range(first, first + STEPS):
         expected = {each for each in collections if each.save_config.should_save_step(modes.TRAIN, step)}
@@ -51,7 +49,7 @@ def test_each_step_takes_the_collections_that_smdebug_would_save(configurations:
 
 @pytest.mark.parametrize("mode", [modes.TRAIN, modes.EVAL, modes.PREDICT, modes.GLOBAL], ids=str)
 def test_an_evaluation_saves_no_gradients(mode: Any) -> None:
-    always = smdebug.SaveConfig(dict.fromkeys(modes, smdebug.SaveConfigMode(save_interval=1)))
+    always = SaveConfig(dict.fromkeys(modes, SaveConfigMode(save_interval=1)))
     schedule = Schedule([Collection(name, always) for name in ("losses", "gradients", "optimizer_variables")], mode, 0)
     kept = {"losses"} if mode in (modes.EVAL, modes.PREDICT) else {"losses", "gradients", "optimizer_variables"}
     assert {each.name for each in schedule.take()} == kept

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tests.fixtures.training.profiler.planted import write_samples
-from training.network.torchvision_repairs import import_smdebug
 from training.profiler.metrics import read_metrics
 from training.profiler.profiler import start_profiler
 
@@ -18,7 +17,6 @@ from training.profiler.profiler import start_profiler
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that a job of a second filled."""
     os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")
-    import_smdebug()
     path = tmp_path_factory.mktemp("profiler")
     profiler = start_profiler("embedded", path, torch.device("cpu"))
     for _ in range(8):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from smdebug.trials import create_trial
 
 from tests.fixtures.training.rules.recorded import Step, as_json, record, rule
 from tests.fixtures.training.rules.steps import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
@@ -15,8 +16,6 @@ from training.rule_evaluation.builtin import RULES
 from training.rule_evaluation.judge import judge
 from training.rule_evaluation.status import RuleStatus
 from training.rules.loss_not_decreasing import LossNotDecreasing
-
-from smdebug.trials import create_trial  # isort: skip - smdebug imports only after its repairs
 
 ALL = ("min", "max", "mean", "std", "abs_mean", "l2_norm")
 

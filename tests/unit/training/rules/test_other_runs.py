@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from smdebug.exceptions import NoMoreData
+from smdebug.rules.rule_invoker import invoke_rule
+from smdebug.trials import create_trial
 
 from tests.fixtures.training.rules.recorded import record, rule
 from tests.fixtures.training.rules.steps import GRADIENT, LOSS, WEIGHT, falling, losses, tensors
@@ -14,10 +17,6 @@ from training.rule_evaluation.status import RuleStatus, utc_now
 from training.rules.overfit import Overfit
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.vanishing_gradient import VanishingGradient
-
-from smdebug.exceptions import NoMoreData  # isort: skip - smdebug imports only after its repairs
-from smdebug.rules.rule_invoker import invoke_rule  # isort: skip
-from smdebug.trials import create_trial  # isort: skip
 
 
 def one(folder: str, name: str, **parameters: object) -> RuleStatus:
