@@ -51,42 +51,6 @@ LIST_PRICES: Mapping[str, Decimal] = {
         "ml.c5.4xlarge": "0.816",
         "ml.c5.9xlarge": "1.836",
         "ml.c5.18xlarge": "3.672",
-        "ml.m6i.large": "0.1152",
-        "ml.m6i.xlarge": "0.2304",
-        "ml.m6i.2xlarge": "0.4608",
-        "ml.m6i.4xlarge": "0.9216",
-        "ml.m6i.8xlarge": "1.8432",
-        "ml.m6i.12xlarge": "2.7648",
-        "ml.m6i.16xlarge": "3.6864",
-        "ml.m6i.24xlarge": "5.5296",
-        "ml.m6i.32xlarge": "7.3728",
-        "ml.m7i.large": "0.12096",
-        "ml.m7i.xlarge": "0.24192",
-        "ml.m7i.2xlarge": "0.48384",
-        "ml.m7i.4xlarge": "0.96768",
-        "ml.m7i.8xlarge": "1.93536",
-        "ml.m7i.12xlarge": "2.90304",
-        "ml.m7i.16xlarge": "3.87072",
-        "ml.m7i.24xlarge": "5.80608",
-        "ml.m7i.48xlarge": "11.61216",
-        "ml.c6i.large": "0.102",
-        "ml.c6i.xlarge": "0.204",
-        "ml.c6i.2xlarge": "0.408",
-        "ml.c6i.4xlarge": "0.816",
-        "ml.c6i.8xlarge": "1.632",
-        "ml.c6i.12xlarge": "2.448",
-        "ml.c6i.16xlarge": "3.264",
-        "ml.c6i.24xlarge": "4.896",
-        "ml.c6i.32xlarge": "6.528",
-        "ml.c7i.large": "0.1071",
-        "ml.c7i.xlarge": "0.2142",
-        "ml.c7i.2xlarge": "0.4284",
-        "ml.c7i.4xlarge": "0.8568",
-        "ml.c7i.8xlarge": "1.7136",
-        "ml.c7i.12xlarge": "2.5704",
-        "ml.c7i.16xlarge": "3.4272",
-        "ml.c7i.24xlarge": "5.1408",
-        "ml.c7i.48xlarge": "10.2816",
         "ml.g4dn.xlarge": "0.7364",
         "ml.g4dn.2xlarge": "0.94",
         "ml.g4dn.4xlarge": "1.505",
@@ -117,8 +81,7 @@ LIST_PRICES: Mapping[str, Decimal] = {
 }
 """US dollars an hour of processing, training and hosting, on demand, in us-east-1, which asks the same for all three.
 
-Collected from published copies of AWS's price list. The rows of m6i, m7i, c6i and c7i follow from the prices of the same machines of EC2,
-by the fifth that SageMaker puts on those of m5 and c5. A price list changes: `prices.json` corrects it without a deployment.
+Collected from published copies of AWS's price list. A price list changes: `prices.json` corrects it, and adds to it, without a deployment.
 """
 
 

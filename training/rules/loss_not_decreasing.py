@@ -7,7 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from training.rules.saved_tensors import SavedStep, listed, modes
+from smdebug import modes
+
+from training.rules.saved_tensors import SavedStep, listed
 from training.rules.tensor_rule import Finding, TensorRule
 
 MODES = ("EVAL", "TRAIN", "GLOBAL")

@@ -14,8 +14,18 @@ from cli.account.target import REPOSITORY
 def checkout(tmp_path: Path) -> Path:
     """A folder with the Makefile and the files that it waits for."""
     (tmp_path / "Makefile").write_text((REPOSITORY / "Makefile").read_text())
-    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt", "pyproject.toml", "package.json", "package-lock.json"):
+    for name in (
+        "requirements.txt",
+        "requirements-dev.txt",
+        "lock.txt",
+        "lock-dev.txt",
+        "pyproject.toml",
+        "package.json",
+        "package-lock.json",
+    ):
         (tmp_path / name).touch()
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "smdebug_repairs.py").touch()
     return tmp_path
 
 
@@ -29,6 +39,12 @@ def python(folder: Path, script: str) -> str:
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)
     return f"PYTHON={file}"
+
+
+def installs(folder: Path, *variables: str) -> list[str]:
+    """What `make` would install, without the options that all of it has; `smdebug` where that is repaired."""
+    said = make(folder, "--dry-run", ".venv/developing", *variables).stdout.splitlines()
+    return [line.partition(" -qq ")[2].strip() or "smdebug" for line in said if " -qq " in line or "stacks.smdebug_repairs" in line]
 
 
 def test_help_is_the_default_and_names_every_target(checkout: Path) -> None:
@@ -46,18 +62,22 @@ def test_an_old_python_is_named(checkout: Path) -> None:
     assert not (checkout / ".venv").exists()
 
 
-def test_missing_python_headers_are_named(checkout: Path) -> None:
-    without = python(checkout, f'case "$2" in *Python.h*) exit 1;; *) exec {sys.executable} "$@";; esac')
-    done = make(checkout, ".venv/bin/python", without)
-    assert "apt-get install python3-dev" in done.stdout
-    assert not (checkout / ".venv").exists()
+def test_nothing_is_searched_for_or_built(checkout: Path) -> None:
+    """The lock goes without dependencies; then torch takes NVIDIA's packages along, and smdebug's files are repaired."""
+    product, development = ["--no-deps -r lock.txt", "-c lock.txt torch torchvision"], ["--no-deps -r lock-dev.txt"]
+    assert installs(checkout) == [*product, "smdebug", "--no-deps --no-build-isolation --editable .", *development]
+    first, *rest = installs(checkout, "TORCH_INDEX=https://example.com/cpu")
+    assert first == "--no-deps --index-url https://example.com/cpu -c lock.txt torch torchvision"
+    assert rest == installs(checkout)
 
 
-def test_what_is_built_from_source_is_built_with_the_locked_setuptools(checkout: Path) -> None:
-    said = make(checkout, "--dry-run", ".venv/installed").stdout.splitlines()
-    installs = [line.partition(" -qq ")[2] for line in said if " -qq " in line]
-    constrained = [line.removeprefix("-c constraints.txt ") for line in installs if line.startswith("-c constraints.txt ")]
-    assert constrained == ["setuptools", "--no-build-isolation pyinstrument_cext", "-r requirements.txt"]
+def test_a_machine_without_a_compiler_is_not_refused(checkout: Path) -> None:
+    (checkout / "bin").mkdir()
+    for program in ("make", "sh", "echo"):
+        (checkout / "bin" / program).symlink_to(f"/usr/bin/{program}")
+    done = make(checkout, ".venv/bin/python", f"PYTHON={sys.executable}", path=str(checkout / "bin"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (checkout / ".venv" / "bin" / "pip").exists()
 
 
 def test_the_demo_gets_the_data_that_is_named(checkout: Path) -> None:

@@ -3,9 +3,11 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
+import venv
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,9 +15,9 @@ import psutil
 import pytest
 
 from local.host.processes import ProcessBook
-from local.image_environment import LOCK, STAMP, ImageEnvironment, ImageEnvironmentError
+from local.image_environment import LOCK, STAMP, TOOLKITS, ImageEnvironment, ImageEnvironmentError
 from local.mode import ACCESS_KEY, LocalMode, free_port
-from tests.fixtures.local.running import Local, lives, wait_until
+from tests.fixtures.local.running import Local, archive, lives, wait_until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 STARTS_ANOTHER = """
@@ -98,11 +100,42 @@ def test_the_image_environment_is_whole_only_with_the_stamp_of_its_lock(tmp_path
 
 def test_torch_comes_from_the_index_that_make_is_given(tmp_path: Path) -> None:
     environment = ImageEnvironment(tmp_path / "image")
-    (everything,) = environment.commands({"TORCH_INDEX": ""})
-    assert everything[-2:] == ["-r", str(LOCK)] and "--index-url" not in everything
-    torch, rest = environment.commands({"TORCH_INDEX": "https://example.com/cpu"})
-    assert torch[-6:] == ["--index-url", "https://example.com/cpu", "-c", str(LOCK), "torch", "torchvision"]
-    assert rest == everything
+    everything, torch, toolkits = environment.commands({"TORCH_INDEX": ""})
+    assert "--no-deps" in everything and "--index-url" not in everything
+    assert torch[-4:] == ["-c", str(LOCK), "torch", "torchvision"] and "--no-deps" not in torch
+    first, *rest = environment.commands({"TORCH_INDEX": "https://example.com/cpu"})
+    assert first[-7:] == ["--no-deps", "--index-url", "https://example.com/cpu", *torch[-4:]]
+    assert rest == [everything, torch, toolkits]
+
+
+def test_the_toolkits_are_downloaded_by_hash_and_not_installed_by_pip(tmp_path: Path) -> None:
+    everything, _torch, toolkits = ImageEnvironment(tmp_path / "image").commands({})
+    assert {"download", "--require-hashes", "--no-build-isolation"} <= set(toolkits)
+    assert {each.partition("==")[0] for each in everything}.isdisjoint(TOOLKITS) and "scipy==1.17.1" in everything
+
+
+def test_a_toolkit_is_unpacked_with_its_metadata_and_its_program(tmp_path: Path) -> None:
+    """The archive is of the toolkits' form; the program runs in a folder whose name a shell would split."""
+    environment = ImageEnvironment(tmp_path / "my image")
+    venv.create(environment.folder, with_pip=False, symlinks=True)
+    sources = environment.folder / "toolkits"
+    sources.mkdir()
+    root = "sagemaker_training-5.1.1"
+    files = {
+        "src/sagemaker_training/__init__.py": "",
+        "src/sagemaker_training/cli/__init__.py": "",
+        "src/sagemaker_training/cli/train.py": "import sys, gethostname\ndef main() -> None:\n    print(sys.argv[1:], sys.prefix)",
+        "src/sagemaker_training/c/gethostname.c": "int main() {}",
+        "sagemaker_training.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: sagemaker_training\nVersion: 5.1.1\n",
+        "setup.py": "raise SystemExit('this is not run')",
+    }
+    (sources / f"{root}.tar.gz").write_bytes(archive({f"{root}/{name}": text for name, text in files.items()}))
+    environment._unpack_toolkits()
+    printed = subprocess.run([environment.train, "a b"], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == f"['a b'] {environment.folder}"
+    version = "from importlib import metadata; print(metadata.version('sagemaker-training'))"
+    assert subprocess.run([environment.python, "-c", version], capture_output=True, text=True, check=True).stdout.strip() == "5.1.1"
+    assert not sources.exists()
 
 
 def test_every_line_of_the_lock_pins_one_version_and_smdebug_is_not_there() -> None:
