@@ -1,6 +1,6 @@
 """How long a new user waits: a fresh clone with empty caches runs `make demo`, and then once more.
 
-Runs on any machine with git, Python and a C compiler; takes about a quarter of an hour, and needs local mode's ports free:
+Runs on any machine with git and Python; takes about a quarter of an hour, and needs local mode's ports free:
 
     python -m benchmarks.fresh_clone
 """

@@ -31,7 +31,6 @@ from local.api.rehearsal import VARIABLE, Rehearsal
 from local.api.shapes import ServiceError, service_model, shaped, validate, without_nulls
 from local.host.processes import ProcessBook
 from local.host.request_guard import Application, for_own_machine
-from local.host.short_links import drop_links
 from local.hosting.deployments import Alarms
 from local.hosting.endpoint_metrics import EndpointMetrics
 from local.hosting.endpoints import Endpoints
@@ -93,7 +92,6 @@ class Plane:
         for prefix in ("job-", "server-"):
             processes.stop_all(prefix, grace_s=2.0)
         _drop_left_over(folder)
-        drop_links(tools.links, folder)
         store = Store(folder / "state")
         tags, metrics = Tags(store), EndpointMetrics(cloudwatch)
         changes = StateChanges(events, tags.of)

@@ -13,7 +13,6 @@ from typing import Any
 
 from local.api.rehearsal import Rehearsal
 from local.host.processes import ProcessBook
-from local.host.short_links import link_folder
 from local.image_environment import ImageEnvironment
 from local.mode import REPOSITORY
 from local.storage.objects import ChannelCache
@@ -61,7 +60,6 @@ class JobTools:
     processes: ProcessBook
     aws: Mapping[str, str]
     clock: Callable[[], float] = time.time
-    links: Path = field(default_factory=link_folder)
     programs: Path = REPOSITORY
     """Where the programs that run beside a training job, such as training.rule_evaluation.evaluate, are imported from."""
     rehearsal: Rehearsal = field(default_factory=Rehearsal)

@@ -40,7 +40,7 @@ class ProcessingJobRun(JobRun):
         if reason := self._tools.rehearsal.failure(self._job["ProcessingResources"]["ClusterConfig"]["InstanceType"]):
             return self._failed(reason, log)
         self.base.mkdir(parents=True)
-        with shell_safe(self.base, self._tools.links) as self.base:
+        with shell_safe(self.base) as self.base:
             self._make_folders()
             for each in self._job.get("ProcessingInputs", ()):
                 source = each["S3Input"]

@@ -1,4 +1,4 @@
-"""The locks are complete: `pip install --no-deps` needs every package with every package that it asks for, on each platform. Run: `make test`."""
+"""The locks are complete, on each platform: `pip install --no-deps` has every package that another asks for. Run: `make test`."""
 
 from collections.abc import Iterator
 from importlib import metadata

@@ -4,9 +4,11 @@ Runs beside training jobs, started by training.debugger.event_writer with the st
 
     python -IS training/debugger/event_file.py < steps
 
-smdebug's own writer hands each record to a thread; where the disk is full that thread dies and the training waits for it for ever, and
-while it works it holds the lock that the training's Python needs. This process has both files written at once, when the step is over, and
-says what failed. It puts the records together itself: through protobuf's Python code the reductions of a ResNet50 take a second.
+smdebug's own writer hands each record to a thread. When the disk is full that thread dies and the training waits for it for ever; while it
+works it holds the lock that the training's Python needs. This process writes both files at once, when the step is over, and reports what
+failed. It encodes the records itself, with the standard library. That is as fast as protobuf in C (the 1,932 reductions of a ResNet50's
+weights and gradients: 13.9 and 13.3 ms) and 20 times as fast as protobuf in Python. Without smdebug and protobuf the process starts in
+0.04 instead of 0.45 seconds of processor time and takes 14 instead of 42 MB.
 """
 
 import json

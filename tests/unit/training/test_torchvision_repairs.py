@@ -42,7 +42,9 @@ print(before, get_distributed_worker())"""
 
 
 def test_python_profiling_asks_for_pyinstrument_where_it_is_used() -> None:
-    program = """from smdebug.profiler.python_profiler import PyinstrumentPythonProfiler
+    program = """import sys
+sys.modules["pyinstrument"] = None
+from smdebug.profiler.python_profiler import PyinstrumentPythonProfiler
 try:
     PyinstrumentPythonProfiler("folder", "pytorch")._enable_profiler()
 except ModuleNotFoundError as error:
