@@ -94,6 +94,8 @@ class ImageEnvironment:
             shutil.rmtree(self.folder)
 
     def _install(self, progress: Progress, log: Path, environment: Mapping[str, str]) -> None:
+        # PIP_CONSTRAINT also reaches the isolated environment in which pip packs inotify_simple, which is published as source: pure Python.
+        pip_environment = {**environment, "PIP_CONSTRAINT": str(self.lock), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         log.parent.mkdir(parents=True, exist_ok=True)
         self._sources.mkdir()
         self._hashes.write_text(
@@ -102,7 +104,7 @@ class ImageEnvironment:
         code = 0
         with log.open("w", encoding="utf-8") as record:
             for command in self.commands(environment):
-                if code := run_pip(command, {**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}, record, progress):
+                if code := run_pip(command, pip_environment, record, progress):
                     break
         if code != 0:
             raise ImageEnvironmentError(
