@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests import REPOSITORY
+
 NOT_LOCKED = {"pyinstrument"}
 """The repaired smdebug does not import it."""
 OTHER_VERSION = {("smdebug", "protobuf")}
