@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from smdebug import modes
 from smdebug.trials import create_trial
 
 from training.debugger.configuration import complete, own_configuration
 from training.debugger.event_file import Step
 from training.debugger.event_writer import WAIT_S, EventWriter
-from training.debugger.hook import USUAL, Hook, build_hook, forget_after, modes, saved_files, usual_reductions
+from training.debugger.hook import USUAL, Hook, build_hook, forget_after, saved_files, usual_reductions
 from training.debugger.intervals import Intervals, class_type
 
 LOSS = "CrossEntropyLoss_output_0"
