@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from smdebug import modes
 
 from tests.fixtures.training.rules.recorded import configuration, rule
 from tests.fixtures.training.rules.steps import LOSS, WEIGHT
