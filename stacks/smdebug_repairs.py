@@ -10,6 +10,7 @@ need nothing of it. Without the repairs of numpy and protobuf smdebug's hook rec
 """
 
 import ast
+import os
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -75,7 +76,7 @@ def repair_installed() -> None:
     for name, file in smdebug_files():
         content = file.read_bytes()
         if (whole := repaired(name, content)) != content:
-            unfinished = file.with_suffix(".repaired")
+            unfinished = file.with_suffix(f".{os.getpid()}")
             unfinished.write_bytes(whole)
             unfinished.replace(file)
 
