@@ -1,6 +1,6 @@
-"""ApiAuthorization: how callers of the API prove who they are - signed requests, an API key, a user pool, or not at all.
+"""ApiAuthorization: how the API authorises callers - signed requests, an API key, a user pool, or not at all.
 
-Runs at synth, inside InferenceApi. Every method takes the same proof; the page too, because its photos go to the same place.
+Runs at synth, inside InferenceApi. All methods use the same authorisation, the page too, because it posts its photos to the same API.
 """
 
 from typing import Any
@@ -14,41 +14,41 @@ from stacks.configuration import Config
 from stacks.permissions import acknowledge
 
 DAILY_REQUESTS = 100_000
-"""Of one API key: a day of slightly more than one photo a second."""
+"""Per API key: slightly more than one photo per second for a day."""
 
-PROGRAMS = "Callers sign with IAM; a user pool is for people, and these callers are programs."
-KEYS = "The configuration asks for API keys, which API Gateway checks before it calls anything: they tell callers apart and limit each."
-OPEN = "The configuration opens the API to everybody."
+PROGRAMS = "Callers are programs that sign with IAM; a user pool is for people."
+KEYS = "The configuration selects API keys. API Gateway checks the key first; keys identify callers and limit each of them."
+OPEN = "The configuration opens the API to all callers."
 
 
 class ApiAuthorization(Construct):
-    """`options` are the methods' own; what else the kind needs - key and plan, or user pool - stands here."""
+    """`options` are passed to each method; this construct holds the other resources: key and plan, or user pool."""
 
     def __init__(self, scope: Construct, id: str, *, config: Config, api: apigateway.RestApi) -> None:  # noqa: A002 - CDK's own name for it
-        """Adds what the configuration's kind needs."""
+        """Adds the resources of the configured kind."""
         super().__init__(scope, id)
         self.config, self.api = config, api
-        kinds = {"iam": self.signed, "api_key": self.keyed, "cognito": self.pooled, "none": self.open}
+        kinds = {"iam": self.require_signature, "api_key": self.require_key, "cognito": self.require_user, "none": self.require_nothing}
         self.options: dict[str, Any] = kinds[config.api_authorization]()
 
     def explain(self, method: apigateway.Method) -> None:
-        """Why a method has no user pool, and in some kinds no authorizer at all."""
+        """Acknowledges that a method has no user pool, and for some kinds no authorizer."""
         kind = self.config.api_authorization
         if kind != "cognito":
             acknowledge(method, "AwsSolutions-COG4", {"iam": PROGRAMS, "api_key": KEYS, "none": OPEN}[kind])
         if kind in ("api_key", "none"):
             acknowledge(method, "AwsSolutions-APIG4", KEYS if kind == "api_key" else OPEN)
 
-    def signed(self) -> dict[str, Any]:
-        """AWS's own signature; who may call is a matter of IAM: execute-api:Invoke."""
+    def require_signature(self) -> dict[str, Any]:
+        """AWS Signature Version 4; IAM policies with execute-api:Invoke decide who may call."""
         return {"authorization_type": apigateway.AuthorizationType.IAM}
 
-    def open(self) -> dict[str, Any]:
-        """No proof."""
+    def require_nothing(self) -> dict[str, Any]:
+        """No authorisation."""
         return {"authorization_type": apigateway.AuthorizationType.NONE}
 
-    def keyed(self) -> dict[str, Any]:
-        """A key in the header x-api-key, of a plan with a limit for each key."""
+    def require_key(self) -> dict[str, Any]:
+        """A key in the header x-api-key; the usage plan limits each key."""
         name = self.config.project
         key = apigateway.ApiKey(self, "Key", api_key_name=name, description=f"POST /predict of {name}")
         plan = apigateway.UsagePlan(
@@ -60,11 +60,11 @@ class ApiAuthorization(Construct):
             quota=apigateway.QuotaSettings(limit=DAILY_REQUESTS, period=apigateway.Period.DAY),
         )
         plan.add_api_key(key)
-        output(self, "ApiKeyId", key.key_id, "Its value: aws apigateway get-api-key --include-value --api-key …")
+        add_output(self, "ApiKeyId", key.key_id, "Read its value with: aws apigateway get-api-key --include-value --api-key …")
         return {"authorization_type": apigateway.AuthorizationType.NONE, "api_key_required": True}
 
-    def pooled(self) -> dict[str, Any]:
-        """People whom an administrator has invited; a caller sends the id token of a sign-in in the header Authorization."""
+    def require_user(self) -> dict[str, Any]:
+        """Users that an administrator invites; a caller sends the id token of a sign-in in the header Authorization."""
         pool = self.add_user_pool()
         client = pool.add_client(
             "Client",
@@ -77,13 +77,13 @@ class ApiAuthorization(Construct):
             access_token_validity=Duration.hours(1),
             refresh_token_validity=Duration.days(1),
         )
-        output(self, "UserPoolId", pool.user_pool_id, "Invite people here")
-        output(self, "UserPoolClientId", client.user_pool_client_id, "People sign in through it")
+        add_output(self, "UserPoolId", pool.user_pool_id, "Invite users here")
+        add_output(self, "UserPoolClientId", client.user_pool_client_id, "Users sign in with this client")
         authorizer = apigateway.CognitoUserPoolsAuthorizer(self, "Authorizer", cognito_user_pools=[pool])
         return {"authorization_type": apigateway.AuthorizationType.COGNITO, "authorizer": authorizer}
 
     def add_user_pool(self) -> cognito.UserPool:
-        """Long passwords, a second factor, and Cognito's own watch for stolen ones; kept when the stack goes, as people are in it."""
+        """Long passwords, a second factor and Cognito's threat protection; retained when the stack is deleted, because it holds users."""
         return cognito.UserPool(
             self,
             "UserPool",
@@ -103,6 +103,6 @@ class ApiAuthorization(Construct):
         )
 
 
-def output(construct: Construct, name: str, value: str, description: str) -> None:
-    """An output of the stack under exactly this name."""
+def add_output(construct: Construct, name: str, value: str, description: str) -> None:
+    """Adds an output of the stack with exactly this name."""
     CfnOutput(construct, name, value=value, description=description).override_logical_id(name)

@@ -1,4 +1,4 @@
-"""A Lambda function of the `lambdas/` room: Python without packages of its own, so no Docker and nothing to install.
+"""A Lambda function of the `lambdas/` room: plain Python without third-party packages, so no Docker and no install step.
 
 Runs at synth. The handler of file `lambdas/prepare_execution.py` is `lambdas.prepare_execution.handler`; each function has its own role.
 """
@@ -14,7 +14,7 @@ from constructs import Construct
 
 from stacks.configuration import Config
 from stacks.encryption import Encryption
-from stacks.permissions import acknowledge, allow, explain, single
+from stacks.permissions import acknowledge, acknowledge_inline_policy, allow, explain
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -24,24 +24,24 @@ NOT_SHIPPED = [
     *("!training", "!training/__init__.py", "!training/contract", "!training/contract/*.py"),
     "__pycache__",
 ]
-"""Everything but the Lambda functions and the contract that they share with the jobs, as lines of a .gitignore."""
+"""Everything except the Lambda functions and the contract that they share with the jobs, as .gitignore lines."""
 
 TRACE = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
 
-ANSWERED = "Whoever calls it waits for the answer and sees its errors; dead letters are kept of calls that nobody waits for."
+ANSWERED = "Its caller waits for the response and sees its errors; a dead-letter queue is only for asynchronous calls."
 NO_SHARE = (
-    "A share of its own would be taken from the account's other functions, and a new account has ten at once in all;"
-    " the API's stage limits what callers can ask for, and executions call one after another."
+    "Reserved concurrency would be taken from the account's other functions, and a new account has ten concurrent executions in total;"
+    " the API's stage limits callers, and an execution calls its functions one after another."
 )
 NO_NETWORK = (
-    "Nothing that it needs is in a VPC: it speaks to AWS's services by its role - PrepareExecution also to where weights are published -"
-    " over TLS, and nothing can reach it but a call that IAM allows."
+    "It needs nothing in a VPC: it calls AWS services with its role over TLS - PrepareExecution also downloads published weights -"
+    " and it can be reached only by calls that IAM allows."
 )
-NO_SECRETS = "Its variables are names of things of this deployment and no secrets; Lambda encrypts them with a key of its own."
+NO_SECRETS = "Its variables are names of this deployment's resources, not secrets; Lambda encrypts them with its own key."
 
 
 class Function(Construct):
-    """One function, its log group, and a role that may write that log and nothing else until it is granted more."""
+    """One function, its log group, and a role that may only write that log until it is granted more."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Function(Construct):
         environment: dict[str, str],
         dead_letters: sqs.IQueue | None = None,
     ) -> None:
-        """`module` is the file's name in `lambdas/`, which the function's name is made of too.
+        """`module` is the file's name in `lambdas/` and part of the function's name.
 
-        `dead_letters` is where a call that nobody waits for goes when it has failed three times.
+        `dead_letters` receives asynchronous calls that failed three times.
         """
         super().__init__(scope, id)
         name = f"{config.project}-{module.replace('_', '-')}"
         self.log_group = add_log_group(self, "Logs", f"/aws/lambda/{name}", config=config, encryption=encryption)
-        self.role = single(iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")))
+        self.role = acknowledge_inline_policy(iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")))
         writing = ["logs:CreateLogStream", "logs:PutLogEvents"]
         allow(self.role, writing, self.log_group.log_group_arn, why="It writes its log.")
         self.function = lambda_.Function(
@@ -82,13 +82,13 @@ class Function(Construct):
             tracing=lambda_.Tracing.ACTIVE,
             dead_letter_queue=dead_letters,
         )
-        explain(self.role, TRACE, "*", why="It is traced.", why_wildcard="X-Ray takes traces without naming a resource.")
+        explain(self.role, TRACE, "*", why="It writes traces.", why_wildcard="X-Ray has no resource-level permissions for traces.")
         if dead_letters:
-            explain(self.role, ["sqs:SendMessage"], dead_letters.queue_arn, why="Lambda keeps what failed three times, in its name.")
-        self.acknowledge_what_is_meant(waited_for=dead_letters is None)
+            explain(self.role, ["sqs:SendMessage"], dead_letters.queue_arn, why="Lambda sends it events that failed three times.")
+        self.acknowledge_findings(waited_for=dead_letters is None)
 
-    def acknowledge_what_is_meant(self, *, waited_for: bool) -> None:
-        """The checks ask of every function what fits some."""
+    def acknowledge_findings(self, *, waited_for: bool) -> None:
+        """Acknowledges checks that do not fit this function."""
         if waited_for:
             acknowledge(self.function, "Serverless-LambdaDLQ", ANSWERED)
             acknowledge(self.function, "NIST.800.53.R5-LambdaDLQ", ANSWERED)
@@ -105,7 +105,7 @@ def add_log_group(
     config: Config,
     encryption: Encryption,
 ) -> logs.LogGroup:
-    """A log group that goes with the stack and keeps what is written for as long as the configuration says."""
+    """Adds a log group that is deleted with the stack and keeps events for the configured number of days."""
     group = logs.LogGroup(
         scope,
         id,
@@ -115,6 +115,6 @@ def add_log_group(
         encryption_key=encryption.key,
     )
     if not encryption.key:
-        own_keys = "CloudWatch encrypts with keys of its own; the knob `encryption=kms` gives the logs a key of the account."
+        own_keys = "CloudWatch encrypts with its own keys; the knob `encryption=kms` encrypts the logs with a key of the account."
         acknowledge(group, "NIST.800.53.R5-CloudWatchLogGroupEncrypted", own_keys)
     return group

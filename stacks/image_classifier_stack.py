@@ -1,6 +1,6 @@
-"""The one stack: photos in a bucket, a state machine that makes a classifier of them, an API that asks it.
+"""The one stack: a bucket for photos, a state machine that trains a classifier from them, an API that serves it.
 
-Runs at synth, from app.py; it needs no account and no network. What it makes is named by its outputs.
+Runs at synth, from app.py; it needs no account and no network. Its outputs name the resources that tools need.
 """
 
 from aws_cdk import CfnOutput, Stack, Tags
@@ -18,10 +18,10 @@ from stacks.workflow import Workflow
 
 
 class ImageClassifierStack(Stack):
-    """Storage, Workflow and InferenceApi. Models and endpoints are made by executions, not by this stack, and outlive it."""
+    """Storage, Workflow, InferenceApi and what they need. Executions create models and endpoints, which outlive the stack."""
 
     def __init__(self, scope: Construct, id: str, *, config: Config) -> None:  # noqa: A002 - CDK's own name for it
-        """Adds the three, and the outputs that tools find them by."""
+        """Adds the constructs, and the outputs by which tools find them."""
         super().__init__(scope, id, description="Whippet: a tuned, trained and deployed image classifier")
         encryption = Encryption(self, "Encryption", config=config)
         network = Network(self, "Network", config=config)
@@ -55,10 +55,10 @@ class ImageClassifierStack(Stack):
             api=api,
             notifications=notifications,
         )
-        CfnOutput(self, "BucketName", value=storage.bucket.bucket_name, description="Photos, weights, and what executions leave")
-        CfnOutput(self, "StateMachineArn", value=workflow.state_machine.state_machine_arn, description="Start an execution of it with {}")
+        CfnOutput(self, "BucketName", value=storage.bucket.bucket_name, description="Photos, weights and outputs of executions")
+        CfnOutput(self, "StateMachineArn", value=workflow.state_machine.state_machine_arn, description="Start an execution with {}")
         CfnOutput(self, "ApiUrl", value=api.url, description="Post a photo here")
-        CfnOutput(self, "PageUrl", value=api.page_url, description="The same for a browser, where the API is open to one")
-        CfnOutput(self, "EndpointName", value=config.project, description="The SageMaker endpoint, once an execution has made it")
-        CfnOutput(self, "SourceArchiveUri", value=workflow.source_archive_uri, description="What the training jobs run")
+        CfnOutput(self, "PageUrl", value=api.page_url, description="The page for browsers, if api_authorization is none")
+        CfnOutput(self, "EndpointName", value=config.project, description="The SageMaker endpoint, after an execution has created it")
+        CfnOutput(self, "SourceArchiveUri", value=workflow.source_archive_uri, description="Code of the processing and training jobs")
         Tags.of(self).add("project", config.project)

@@ -1,7 +1,7 @@
-"""AWS's own container images: which accounts publish them, region by region, and what they are called.
+"""AWS's container images: the publishing account in each region, the repositories and the tags.
 
-Runs at synth. The table becomes a CloudFormation mapping, so that one template serves every region without asking anybody; a test holds
-it against the tables inside the SageMaker SDK.
+Runs at synth. The table becomes a CloudFormation mapping, so that one template works in every region without a lookup; a test compares it
+with the tables in the SageMaker SDK.
 """
 
 from aws_cdk import Aws, CfnMapping
@@ -62,11 +62,11 @@ ACCOUNTS = {
     "us-west-1": "763104351884",
     "us-west-2": "763104351884",
 }
-"""Region -> account that publishes the images there; the same one for both repositories."""
+"""Region -> account that publishes the images there, for both repositories."""
 
 
 class Images(Construct):
-    """The four images of a deployment, AWS's own unless the configuration names others; each is an address, a string at deploy time."""
+    """The four images of a deployment: AWS's own unless the configuration names others. Each is an address, resolved at deploy time."""
 
     def __init__(self, scope: Construct, id: str, *, config: Config) -> None:  # noqa: A002 - CDK's own name for it
         """Adds the mapping from region to account."""
@@ -74,19 +74,19 @@ class Images(Construct):
         self.accounts = CfnMapping(
             self, "Accounts", lazy=True, mapping={region: {"account": account} for region, account in ACCOUNTS.items()}
         )
-        self.training_cpu = config.training_image_cpu or self.published(TRAINING_REPOSITORY, TRAINING_TAGS["cpu"])
-        self.training_gpu = config.training_image_gpu or self.published(TRAINING_REPOSITORY, TRAINING_TAGS["gpu"])
-        self.serving_cpu = config.serving_image_cpu or self.published(SERVING_REPOSITORY, SERVING_TAGS["cpu"])
-        self.serving_gpu = config.serving_image_gpu or self.published(SERVING_REPOSITORY, SERVING_TAGS["gpu"])
-        self.training_repositories = self.repositories(TRAINING_REPOSITORY, config.training_image_cpu, config.training_image_gpu)
-        self.serving_repositories = self.repositories(SERVING_REPOSITORY, config.serving_image_cpu, config.serving_image_gpu)
+        self.training_cpu = config.training_image_cpu or self.name_published_image(TRAINING_REPOSITORY, TRAINING_TAGS["cpu"])
+        self.training_gpu = config.training_image_gpu or self.name_published_image(TRAINING_REPOSITORY, TRAINING_TAGS["gpu"])
+        self.serving_cpu = config.serving_image_cpu or self.name_published_image(SERVING_REPOSITORY, SERVING_TAGS["cpu"])
+        self.serving_gpu = config.serving_image_gpu or self.name_published_image(SERVING_REPOSITORY, SERVING_TAGS["gpu"])
+        self.training_repositories = self.list_repositories(TRAINING_REPOSITORY, config.training_image_cpu, config.training_image_gpu)
+        self.serving_repositories = self.list_repositories(SERVING_REPOSITORY, config.serving_image_cpu, config.serving_image_gpu)
 
-    def published(self, repository: str, tag: str) -> str:
+    def name_published_image(self, repository: str, tag: str) -> str:
         """Address of an image that AWS publishes in the stack's region."""
         return f"{self.account}.dkr.ecr.{Aws.REGION}.{Aws.URL_SUFFIX}/{repository}:{tag}"
 
-    def repositories(self, published: str, *images: str) -> list[str]:
-        """ARNs of the repositories that a role must be able to pull from; a public image needs no permission."""
+    def list_repositories(self, published: str, *images: str) -> list[str]:
+        """ARNs of the repositories that a role must pull from; public images need no permission."""
         arns = {f"arn:{Aws.PARTITION}:ecr:{Aws.REGION}:{self.account}:repository/{published}"} if "" in images else set()
         for match in filter(None, map(PRIVATE_IMAGE.fullmatch, images)):
             arns.add(f"arn:{Aws.PARTITION}:ecr:{match['region']}:{match['account']}:repository/{match['repository']}")

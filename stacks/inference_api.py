@@ -1,7 +1,7 @@
 """InferenceApi: POST /predict for photos and GET / for the page, on API Gateway.
 
-Runs at synth. Regional, signed requests by default, throttled, logged and traced; photos pass as bytes. What the gateway itself refuses is
-answered in the words of the product too: {"error": "<one sentence>"}.
+Runs at synth. Regional, signed requests by default, throttled, logged and traced; photos pass as bytes. Requests that the gateway itself
+rejects get the same form of response: {"error": "<one sentence>"}.
 """
 
 from aws_cdk import CfnResource, Duration, RemovalPolicy
@@ -14,8 +14,8 @@ from stacks.api_authorization import ApiAuthorization
 from stacks.configuration import Config
 from stacks.encryption import Encryption
 from stacks.function import Function, add_log_group
-from stacks.permissions import acknowledge, allow, explain, resource_arn, single
-from stacks.tidying import NEW_NAMES, allow_looking_at_deployments
+from stacks.permissions import acknowledge, acknowledge_inline_policy, allow, explain, resource_arn
+from stacks.tidying import NEW_NAMES, allow_reading_deployments
 from stacks.web_acl import WebAcl
 
 STAGE = "v1"
@@ -28,19 +28,17 @@ GATEWAY_SENTENCES = {
     apigateway.ResponseType.THROTTLED: '"too many requests; try again in a moment"',
 }
 
-NO_WEB_ACL = (
-    "The stage limits what all callers together can ask for; the knob `web_acl=true` puts a firewall before it, at a monthly price."
-)
+NO_WEB_ACL = "The stage limits the requests of all callers together; the knob `web_acl=true` adds a firewall, at a monthly price."
 STAGE_FINDINGS = {
-    "NIST.800.53.R5-APIGWCacheEnabledAndEncrypted": "Every photo is another one: no answer could be given twice, and none is kept.",
-    "NIST.800.53.R5-APIGWSSLEnabled": "Behind the stage are Lambda functions, which API Gateway calls by its own signature; no HTTP server"
-    " is there that a certificate could be shown to.",
+    "NIST.800.53.R5-APIGWCacheEnabledAndEncrypted": "Each request has a different photo, so cached responses would never be reused.",
+    "NIST.800.53.R5-APIGWSSLEnabled": "API Gateway calls Lambda functions with its own signature, and no HTTP server behind the"
+    " stage would check a client certificate.",
 }
-"""Finding of the checks -> why the stage is meant to be so."""
+"""Finding of the checks -> why it is accepted for the stage."""
 
 
 class InferenceApi(Construct):
-    """The route to the endpoint. It stands before there is an endpoint, and then answers 503."""
+    """The route to the endpoint. It exists before the endpoint does, and then responds with 503."""
 
     def __init__(self, scope: Construct, id: str, *, config: Config, encryption: Encryption) -> None:  # noqa: A002 - CDK's own name for it
         """Adds the API, its two functions and its logs."""
@@ -53,16 +51,16 @@ class InferenceApi(Construct):
 
     @property
     def url(self) -> str:
-        """Where photos are posted to."""
+        """URL for POST requests with a photo."""
         return self.api.url_for_path("/predict")
 
     @property
     def page_url(self) -> str:
-        """Where the page is."""
+        """URL of the page."""
         return self.api.url_for_path("/")
 
     def add_invoke_endpoint(self) -> Function:
-        """Asks the project's endpoint and no other; where it was removed because nobody asked, it is made again as it was."""
+        """Invokes the project's endpoint only; recreates it if it was deleted after `endpoint_idle_hours` without requests."""
         project = self.config.project
         function = Function(
             self,
@@ -75,24 +73,24 @@ class InferenceApi(Construct):
             environment={"ENDPOINT_NAME": project, **({"MODEL_PACKAGE_GROUP": project} if self.config.endpoint_idle_hours else {})},
         )
         endpoint = resource_arn(self, "sagemaker", f"endpoint/{project}")
-        allow(function.role, ["sagemaker:InvokeEndpoint"], endpoint, why="It hands photos to the endpoint.")
+        allow(function.role, ["sagemaker:InvokeEndpoint"], endpoint, why="It sends photos to the endpoint.")
         if self.config.endpoint_idle_hours:
             self.allow_waking(function.role)
         return function
 
     def allow_waking(self, role: iam.Role) -> None:
-        """Only where endpoints are removed that nobody asks."""
+        """Needed only if idle endpoints are deleted."""
         project = self.config.project
         endpoint = resource_arn(self, "sagemaker", f"endpoint/{project}")
         configs = resource_arn(self, "sagemaker", f"endpoint-config/{project}-*")
-        why = "A request wakes an endpoint that was removed because nobody asked."
+        why = "A request recreates an endpoint that was deleted while idle."
         allow(role, ["sagemaker:CreateEndpoint"], endpoint, configs, why=why, why_wildcard=NEW_NAMES)
-        allow(role, ["sagemaker:AddTags"], endpoint, why="The woken endpoint is tagged as the first one was.")
-        allow_looking_at_deployments(role, project, why="It wakes the endpoint with the newest deployed model.")
+        allow(role, ["sagemaker:AddTags"], endpoint, why="The recreated endpoint gets the tags of the first one.")
+        allow_reading_deployments(role, project, why="It recreates the endpoint with the newest deployed model.")
         self.encryption.allow_storage(role)
 
     def add_show_page(self) -> Function:
-        """Answers with one file."""
+        """Responds with one HTML file."""
         return Function(
             self,
             "ShowPage",
@@ -120,7 +118,7 @@ class InferenceApi(Construct):
             cloud_watch_role=False,
             deploy_options=self.stage_options(log_group),
         )
-        api.node.try_remove_child("Endpoint")  # an output of CDK's own; the stack has its own outputs
+        api.node.try_remove_child("Endpoint")  # CDK's own output; the stack defines its outputs itself
         for response_type, sentence in GATEWAY_SENTENCES.items():
             api.add_gateway_response(
                 response_type.response_type,
@@ -129,14 +127,14 @@ class InferenceApi(Construct):
                 response_headers={"X-Content-Type-Options": "'nosniff'"},
             )
         api.deployment_stage.node.add_dependency(account)
-        acknowledge(api, "AwsSolutions-APIG2", "The body is a photo, for which no schema exists; invoke_endpoint checks type and size.")
+        acknowledge(api, "AwsSolutions-APIG2", "The body is a photo, which has no JSON schema; invoke_endpoint checks type and size.")
         for finding, reason in STAGE_FINDINGS.items():
             acknowledge(api.deployment_stage, finding, reason)
-        self.guard(api)
+        self.add_firewall(api)
         return api
 
-    def guard(self, api: apigateway.RestApi) -> None:
-        """The firewall, where the configuration asks for one."""
+    def add_firewall(self, api: apigateway.RestApi) -> None:
+        """Adds the firewall if the configuration enables it."""
         if self.config.web_acl:
             WebAcl(self, "WebAcl", config=self.config, encryption=self.encryption, stage=api.deployment_stage)
             return
@@ -144,7 +142,7 @@ class InferenceApi(Construct):
             acknowledge(api.deployment_stage, finding, NO_WEB_ACL)
 
     def stage_options(self, log_group: logs.LogGroup) -> apigateway.StageOptions:
-        """One access log line a request; bodies are never logged."""
+        """One access log line per request; bodies are never logged."""
         return apigateway.StageOptions(
             stage_name=STAGE,
             access_log_destination=apigateway.LogGroupLogDestination(log_group),
@@ -168,16 +166,16 @@ class InferenceApi(Construct):
         )
 
     def add_log_permission(self) -> CfnResource:
-        """API Gateway has one log role for the whole account and region, so it stays when this stack goes."""
+        """API Gateway has one log role per account and region, so it is retained when this stack is deleted."""
         reads = ["logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents"]
         actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", *reads]
         every_group = resource_arn(self, "logs", "*")
-        # Within the role: a policy beside it would go with the stack, and every API of the account would stop logging.
+        # An inline policy: a separate one would be deleted with the stack, and every API of the account would stop logging.
         document = iam.PolicyDocument(statements=[iam.PolicyStatement(actions=actions, resources=[every_group])])
-        role = single(
+        role = acknowledge_inline_policy(
             iam.Role(self, "LogRole", assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"), inline_policies={"WriteLogs": document})
         )
-        why = "API Gateway writes the logs of all APIs of the account in this role's name."
+        why = "API Gateway writes the logs of all APIs of the account with this role."
         explain(role, actions, every_group, why=why, why_wildcard="API Gateway names the log groups, and this role serves all APIs.")
         account = apigateway.CfnAccount(self, "Account", cloud_watch_role_arn=role.role_arn)
         account.node.add_dependency(role)

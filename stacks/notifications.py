@@ -1,6 +1,6 @@
-"""Notifications: the topic that tells people, and the queue that keeps what no function could deal with.
+"""Notifications: the topic for people, and the dead-letter queue of the functions.
 
-Runs at synth. Executions, alarms and the budget publish to the topic; who subscribes hears all of them.
+Runs at synth. Executions, alarms and the budget publish to the topic; subscribers receive all messages.
 """
 
 from aws_cdk import Duration, Stack
@@ -20,7 +20,7 @@ FORECAST_PERCENT = 100
 
 
 class Notifications(Construct):
-    """The topic, its subscription where there is an address, the budget where there is a sum, and the queue of undelivered events."""
+    """The topic, its subscription if an address is set, the budget if an amount is set, and the queue of undelivered events."""
 
     def __init__(self, scope: Construct, id: str, *, config: Config, encryption: Encryption) -> None:  # noqa: A002 - CDK's own name for it
         """Adds them."""
@@ -34,7 +34,7 @@ class Notifications(Construct):
             self.add_budget()
 
     def add_topic(self) -> sns.Topic:
-        """Published to over TLS only, by this account's roles, alarms and budgets."""
+        """Accepts messages over TLS only, from this account's roles, alarms and budgets."""
         topic = sns.Topic(self, "Topic", topic_name=self.config.project, master_key=self.encryption.key, enforce_ssl=True)
         here = {"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
         publishers = [iam.ServicePrincipal(f"{each}.amazonaws.com") for each in ("cloudwatch", "budgets")]
@@ -49,14 +49,14 @@ class Notifications(Construct):
         )
         if not self.encryption.key:
             own_disks = (
-                "SNS keeps messages on encrypted disks. Its key for topics, aws/sns, is closed to alarms, whose messages would be lost;"
-                " the knob `encryption=kms` gives the topic a key of the account that lets them."
+                "SNS stores messages on encrypted disks. Alarms cannot use its key for topics, aws/sns, so their messages would be lost;"
+                " the knob `encryption=kms` gives the topic a key of the account that alarms can use."
             )
             acknowledge(topic, "NIST.800.53.R5-SNSEncryptedKMS", own_disks)
         return topic
 
     def add_queue(self) -> sqs.Queue:
-        """Two weeks to look at an event after the alarm; what lies here was tried several times and is not tried again by itself."""
+        """Keeps events for two weeks after the alarm; they failed several times and are not retried automatically."""
         queue = sqs.Queue(
             self,
             "Undelivered",
@@ -65,14 +65,14 @@ class Notifications(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        last = "It is itself where failed events end; an alarm tells that something lies here."
+        last = "It is itself the dead-letter queue; an alarm reports events in it."
         for finding in ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"):
             acknowledge(queue, finding, last)
-        acknowledge(queue, "CKV_AWS_27", "It is encrypted, with SQS's own key, which the check takes for none.")
+        acknowledge(queue, "CKV_AWS_27", "It is encrypted with SQS's own key, which the check does not recognise.")
         return queue
 
     def add_budget(self) -> None:
-        """A budget of the whole account cannot be filtered by stack, only by a tag; AWS must be told once that the tag counts costs."""
+        """A budget can be filtered by a tag, not by a stack; the tag must be activated once as a cost allocation tag."""
         topic = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=self.topic.topic_arn)
         budget = budgets.CfnBudget(
             self,
@@ -85,15 +85,15 @@ class Notifications(Construct):
                 cost_filters={"TagKeyValue": [f"user:project${self.config.project}"]},
             ),
             notifications_with_subscribers=[
-                budgets.CfnBudget.NotificationWithSubscribersProperty(notification=each, subscribers=[topic]) for each in thresholds()
+                budgets.CfnBudget.NotificationWithSubscribersProperty(notification=each, subscribers=[topic]) for each in write_thresholds()
             ],
         )
         assert self.topic.node.try_find_child("Policy") is not None
         budget.node.add_dependency(self.topic.node.find_child("Policy"))
 
 
-def thresholds() -> list[budgets.CfnBudget.NotificationProperty]:
-    """Told before the sum is spent, and as soon as it is foreseen."""
+def write_thresholds() -> list[budgets.CfnBudget.NotificationProperty]:
+    """A notification before the amount is spent, and one as soon as the forecast exceeds it."""
     return [
         budgets.CfnBudget.NotificationProperty(
             notification_type=kind, comparison_operator="GREATER_THAN", threshold=percent, threshold_type="PERCENTAGE"

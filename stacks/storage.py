@@ -1,4 +1,4 @@
-"""Storage: the one bucket that holds the photos, the weights and what every execution leaves, and the list of the models made of them.
+"""Storage: the bucket for photos, weights and the files of every execution, and the model package group.
 
 Runs at synth. The bucket's folders: `data/` (photos), `weights/`, `prepared-data-sets/<key>/<job>/`, `executions/<run>/` (artefacts,
 tensors, reports).
@@ -14,27 +14,27 @@ from stacks.encryption import Encryption
 from stacks.permissions import acknowledge
 
 PREPARED_DAYS = 100
-"""How long a prepared data set is kept: an execution that needs it later makes it again, and none begins with one that is near its end."""
+"""Lifetime of a prepared data set: a later execution prepares it again, and no execution starts with one that is about to expire."""
 
-NO_ACCESS_LOGS = "Server access logs would need a second bucket; who wants a trail turns on CloudTrail data events."
+NO_ACCESS_LOGS = "Server access logs would need a second bucket; CloudTrail data events give an audit trail if one is needed."
 NO_REPLICA = (
-    "The photos are the user's copy of theirs and all else is made of them; versions outlast a mistake, and a replica would cost as much"
-    " again."
+    "The photos are copies of the user's own and everything else is derived from them; versions protect against mistakes, and a replica"
+    " would double the cost."
 )
 
 
 class Storage(Construct):
-    """The bucket: encrypted, over TLS only, closed to the public, versioned. It and the list are kept when the stack goes."""
+    """The bucket: encrypted, TLS only, not public, versioned. It and the group are retained when the stack is deleted."""
 
     def __init__(self, scope: Construct, id: str, *, config: Config, encryption: Encryption) -> None:  # noqa: A002 - CDK's own name for it
-        """Adds the bucket, and the model package group unless an earlier deployment has left it."""
+        """Adds the bucket, and the model package group unless an earlier deployment left one."""
         super().__init__(scope, id)
         self.bucket = self.add_bucket(encryption)
         if config.model_package_group == "new":
             self.add_model_package_group(config.project)
 
     def add_bucket(self, encryption: Encryption) -> s3.Bucket:
-        """One key's worth of requests to KMS a day, not one for each photo: that is what `bucket_key_enabled` does."""
+        """`bucket_key_enabled` avoids a request to KMS for each photo."""
         bucket = s3.Bucket(
             self,
             "Bucket",
@@ -57,21 +57,21 @@ class Storage(Construct):
                 s3.LifecycleRule(id="ForgetPreparedDataSets", prefix="prepared-data-sets/", expiration=Duration.days(PREPARED_DAYS)),
             ],
         )
-        assert bucket.policy is not None, "enforce_ssl makes one"
-        bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN)  # the bucket that is kept stays over TLS only
+        assert bucket.policy is not None, "enforce_ssl adds one"
+        bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN)  # the retained bucket must stay TLS only
         acknowledge(bucket, "AwsSolutions-S1", NO_ACCESS_LOGS)
         acknowledge(bucket, "NIST.800.53.R5-S3BucketLoggingEnabled", NO_ACCESS_LOGS)
         acknowledge(bucket, "NIST.800.53.R5-S3BucketReplicationEnabled", NO_REPLICA)
         if not encryption.key:
-            s3_keys = "S3 encrypts with keys of its own; the knob `encryption=kms` gives the bucket a key of the account."
+            s3_keys = "S3 encrypts with its own keys; the knob `encryption=kms` encrypts the bucket with a key of the account."
             acknowledge(bucket, "NIST.800.53.R5-S3DefaultEncryptionKMS", s3_keys)
         return bucket
 
     def add_model_package_group(self, project: str) -> None:
-        """Kept when the stack goes: SageMaker deletes no group that holds versions, and they say where the models in the bucket are from.
+        """Retained when the stack is deleted: SageMaker does not delete a group that holds versions, which record the origin of the models.
 
-        Its name is fixed and it is identified by its ARN, so no later deployment can make it again, nor take it over by itself as
-        CloudFormation takes over things that are identified by their names: the next one must be told `model_package_group=existing`.
+        Its name is fixed, and CloudFormation identifies it by its ARN. A later deployment can neither create it again nor import it by its
+        name, so it needs `model_package_group=existing`. CloudFormation replaces a group whose description changes: never reword it.
         """
         group = sagemaker.CfnModelPackageGroup(
             self,

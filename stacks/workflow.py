@@ -1,6 +1,6 @@
 """Workflow: the state machine with its functions, and the roles of its jobs and models.
 
-Runs at synth. Each role holds the few things that its bearer does: no managed policy, no `*` where a name can stand.
+Runs at synth. Each role has only the permissions that it needs: no managed policy, and no `*` where a name is possible.
 """
 
 import json
@@ -39,7 +39,7 @@ class Workflow(Construct):
         network: Network,
         notifications: Notifications,
     ) -> None:
-        """Adds the state machine and all it needs."""
+        """Adds the state machine and what it needs."""
         super().__init__(scope, id)
         self.config, self.encryption, self.network, self.topic = config, encryption, network, notifications.topic
         images = Images(self, "Images", config=config)
@@ -74,7 +74,7 @@ class Workflow(Construct):
         return f"s3://{asset.s3_bucket_name}/{asset.s3_object_key}"
 
     def add_state_machine(self) -> stepfunctions.StateMachine:
-        """The machine, with all its events logged and traced."""
+        """Adds the state machine, with all events logged and traced."""
         name = f"/aws/vendedlogs/states/{self.config.project}"
         log_group = add_log_group(self, "Logs", name, config=self.config, encryption=self.encryption)
         written = json.dumps(definition(self.security()))
@@ -88,23 +88,23 @@ class Workflow(Construct):
             logs=stepfunctions.LogOptions(destination=log_group, level=stepfunctions.LogLevel.ALL, include_execution_data=True),
             tracing_enabled=True,
         )
-        # cfn-lint takes no ARN but arn:aws:…, and this one is filled in at deploy time; the tests lint the definition with it filled in.
+        # cfn-lint accepts only ARNs that begin with arn:aws:, and these are filled in at deploy time; the tests lint the result.
         resource = state_machine.node.default_child
         assert isinstance(resource, CfnResource)
         resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["E3601"]}})
         return state_machine
 
     def security(self) -> Security:
-        """Which key and network the requests name."""
+        """The key and the network that the requests name."""
         return Security(kms=self.encryption.key is not None, vpc=bool(self.network.subnets), subnets=len(self.network.subnets))
 
     def substitutions(self, written: str) -> dict[str, str]:
-        """What CloudFormation writes in the place of each `${…}` of the definition; KeyError if one is not known here."""
+        """The value that CloudFormation inserts for each `${…}` of the definition; KeyError if one is unknown."""
         known = {**self.names(), **self.role_arns(), **self.function_arns(), **self.security_ids()}
         return {name: known[name] for name in sorted(set(re.findall(r"\$\{(\w+)\}", written)))}
 
     def names(self) -> dict[str, str]:
-        """What stands in the definition besides ARNs of roles and functions."""
+        """Values other than ARNs of roles and functions."""
         return {
             "Partition": Aws.PARTITION,
             "Project": self.config.project,
@@ -114,7 +114,7 @@ class Workflow(Construct):
         }
 
     def role_arns(self) -> dict[str, str]:
-        """The roles that jobs and endpoints bear."""
+        """The roles of jobs and endpoints."""
         roles = self.job_roles
         return {
             "PreparationRoleArn": roles.preparation.role_arn,
@@ -124,13 +124,13 @@ class Workflow(Construct):
         }
 
     def function_arns(self) -> dict[str, str]:
-        """Each function by its state, with the log group that a failure points to."""
+        """Each function by its state, with the log group that a failure message names."""
         functions = self.functions.by_state.items()
         arns = {f"{state}Arn": each.function.function_arn for state, each in functions}
         return arns | {f"{state}LogGroup": each.log_group.log_group_name for state, each in functions}
 
     def security_ids(self) -> dict[str, str]:
-        """The key, the subnets and the security group, where there are any."""
+        """The key, the subnets and the security group, if there are any."""
         subnets = {f"SubnetId{number}": subnet for number, subnet in enumerate(self.network.subnets)}
         key = {"KmsKeyArn": self.encryption.key.key_arn} if self.encryption.key else {}
         group = {"SecurityGroupId": self.network.security_group_id} if self.network.subnets else {}

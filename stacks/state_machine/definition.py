@@ -1,10 +1,9 @@
-"""The state machine in the Amazon States Language, with JSONata: one function a state, in the order in which they run.
+"""The state machine in the Amazon States Language, with JSONata: one function per state, in the order in which they run.
 
-Runs at synth; standard library only. `definition(security)` is the whole machine; the states around the final training job are in
-training_states.py, between two tries of a job in job_states.py, around the model registry in registry_states.py, around the endpoint in
-endpoint_states.py and undo_states.py, after a failure in failure_states.py.
-Whatever fails puts a `$failure` together - which state, which job, why, where its log is - and ends in ExecutionFailed, whose Cause is
-that as one sentence.
+Runs at synth; standard library only. `definition(security)` is the whole machine. The other files of this package hold the states of the
+final training job (training.py), of a job's retries (jobs.py), of the model registry (registry.py), of the endpoint (endpoint.py, undo.py)
+and of failures (failure.py). A failure assigns `$failure` - the state, the job, the reason, the log's location - and the execution ends in
+ExecutionFailed, whose Cause states it in one sentence. `python -m stacks.state_machine.picture` draws the groups of states.
 
     PrepareExecution → IsDatasetPrepared → PrepareDataset → TuneHyperparameters → HasBestTrainingJob → IsDebuggerManaged
       → TrainModel, or TrainModelManaged → IsTrainingStarted → WaitForTraining ⇄ DescribeTraining ⇄ WaitForRules
@@ -19,7 +18,7 @@ that as one sentence.
 from stacks.state_machine import hosting_requests as hosting
 from stacks.state_machine import requests as requests
 from stacks.state_machine.endpoint import endpoint_states
-from stacks.state_machine.failure import failure_states, fresh_counters
+from stacks.state_machine.failure import failure_states, reset_counters
 from stacks.state_machine.jobs import job_states
 from stacks.state_machine.language import (
     LAMBDA_TRANSIENT,
@@ -27,15 +26,15 @@ from stacks.state_machine.language import (
     TRAINING_LOGS,
     State,
     api_call,
+    call_before_end,
     catch,
     choice,
-    failure,
-    found_failure,
+    describe_failure,
     function_call,
     job,
-    last_act,
     log_streams,
-    without_stop,
+    report_failure,
+    strip_full_stop,
 )
 from stacks.state_machine.registry import closing_states, registry_states
 from stacks.state_machine.requests import Security, jsonata
@@ -44,10 +43,10 @@ from stacks.state_machine.undo import undo_states
 from training import contract
 
 PREPARATION_SECONDS = requests.LONGEST_PREPARATION_SECONDS + 6 * 3600
-"""The job's own limit, and six hours of waiting for a machine."""
+"""The job's own limit, and six hours of waiting for an instance."""
 TUNING_SECONDS = 7 * 24 * 3600
 READING_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + RULES_SECONDS + 24 * 3600
-"""As long as an execution may need its prepared data set; the last day is for what the jobs' limits leave out."""
+"""How long an execution may need its prepared data set; the last day is a margin."""
 APPROVAL_SECONDS = 7 * 24 * 3600
 EXECUTION_SECONDS = READING_SECONDS + APPROVAL_SECONDS
 
@@ -55,7 +54,7 @@ PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 
 
 def definition(security: Security = requests.OPEN) -> State:
-    """The state machine, whose jobs and models run as `security` says."""
+    """The state machine; `security` sets the key and the network of its jobs and models."""
     return {
         "Comment": "Photos in class folders become a tuned, trained and deployed image classifier",
         "QueryLanguage": "JSONata",
@@ -83,7 +82,7 @@ def definition(security: Security = requests.OPEN) -> State:
 
 
 def prepare_execution() -> State:
-    """Checks the input and the bucket before anything that costs is started."""
+    """Validates the input and the bucket before anything is billed."""
     return function_call(
         "PrepareExecution",
         {
@@ -100,21 +99,21 @@ def prepare_execution() -> State:
             "warnings": [],
             "deployed": False,
             "endpoint_served": "nothing",
-            **fresh_counters(),
+            **reset_counters(),
         },
         to="IsDatasetPrepared",
     )
 
 
 def is_dataset_prepared() -> State:
-    """The same photos, weights, code, seed and image give the same data set, so an earlier execution's will do."""
+    """The same photos, weights, code, seed and image give the same data set, so an earlier execution's is reused."""
     return choice(("$plan.prepared != ''", "TuneHyperparameters"), default="PrepareDataset")
 
 
 def prepare_dataset(security: Security) -> State:
-    """Reads every photo once: checks it, splits them, computes the features that the training jobs learn from."""
+    """Reads every photo once: checks it, splits the photos, computes the features for the training jobs."""
     name = requests.PROCESSING_JOB_NAME
-    failed = failure("PrepareDataset", kind="processing job", job=name, log=log_streams(PROCESSING_LOGS, name))
+    failed = describe_failure("PrepareDataset", kind="processing job", job=name, log=log_streams(PROCESSING_LOGS, name))
     return job(
         "createProcessingJob",
         requests.create_processing_job(security),
@@ -129,21 +128,21 @@ def prepare_dataset(security: Security) -> State:
 
 FAILED_PART = (
     "($counts := $states.result.TrainingJobStatusCounters; $failed := $sum([$counts.NonRetryableError, $counts.RetryableError]);"
-    " $failed > 0 ? [$string($failed) & ' training jobs of the tuning job failed, and the best of the others was taken: '"
+    " $failed > 0 ? [$string($failed) & ' training jobs of the tuning job failed; the best of the others was used: '"
     " & $states.result.HyperParameterTuningJobName] : [])"
 )
-"""Expression: a warning where only a part of the tuning went well."""
+"""Expression: a warning if some training jobs of the tuning job failed."""
 
 
 def tune_hyperparameters(security: Security) -> State:
     """Searches the learning rate and the batch size."""
     name = requests.TUNING_JOB_NAME
-    failed = failure("TuneHyperparameters", kind="tuning job", job=name, log=log_streams(TRAINING_LOGS, name))
+    failed = describe_failure("TuneHyperparameters", kind="tuning job", job=name, log=log_streams(TRAINING_LOGS, name))
     values = [f"'{each}': $replace($string($job.TunedHyperParameters.{each}), '\"', '')" for each in contract.TUNED_HYPERPARAMETERS]
     best = ", ".join([*values, "'objective': $job.FinalHyperParameterTuningJobObjectiveMetric.Value"])
     return job(
         "createHyperParameterTuningJob",
-        requests.with_extra(requests.create_tuning_job(security), "$plan.tuning_extra"),
+        requests.merge_request(requests.create_tuning_job(security), "$plan.tuning_extra"),
         seconds=TUNING_SECONDS,
         failed=failed,
         caught="FindFailedTrainingJob",
@@ -158,24 +157,28 @@ def tune_hyperparameters(security: Security) -> State:
 
 
 def has_best_training_job() -> State:
-    """A tuning job may end well although none of its training jobs reported the objective."""
+    """A tuning job can complete although none of its training jobs reported the objective."""
     return choice(("$exists($best.objective)", "IsDebuggerManaged"), default="NoBestTrainingJob")
 
 
 def no_best_training_job() -> State:
-    """The tuning job ended well, and yet there is nothing to go on with."""
-    found = failure("TuneHyperparameters", kind="tuning job", job="$tuning_job", log=log_streams(TRAINING_LOGS, "$tuning_job"))
+    """The tuning job completed without a best training job."""
+    found = describe_failure("TuneHyperparameters", kind="tuning job", job="$tuning_job", log=log_streams(TRAINING_LOGS, "$tuning_job"))
     reason = f"'it completed, but none of its training jobs printed the objective {contract.OBJECTIVE_METRIC}'"
-    return {"Type": "Pass", "Assign": {"failure": found_failure(found, "NoBestTrainingJob", reason)}, "Next": "FindFailedTrainingJob"}
+    return {
+        "Type": "Pass",
+        "Assign": {"failure": report_failure(found, "NoBestTrainingJob", reason)},
+        "Next": "FindFailedTrainingJob",
+    }
 
 
 def find_failed_training_job() -> State:
-    """A tuning job says only that its training jobs failed; one of them says why."""
+    """A tuning job reports only that its training jobs failed; this reads the reason from one of them."""
     reason = (
-        f"{without_stop('$failure.reason')} & '; training job ' & $job.TrainingJobName & ': '"
+        f"{strip_full_stop('$failure.reason')} & '; training job ' & $job.TrainingJobName & ': '"
         " & ($exists($job.FailureReason) ? $job.FailureReason : 'no reason was given')"
     )
-    return last_act(
+    return call_before_end(
         "listTrainingJobsForHyperParameterTuningJob",
         {"HyperParameterTuningJobName": jsonata("$failure.job"), "StatusEquals": "Failed", "MaxResults": 1},
         to="IsMachineMissing",
@@ -188,11 +191,11 @@ def find_failed_training_job() -> State:
 
 
 def create_model(security: Security) -> State:
-    """Names the artefact as a model."""
+    """Creates a model from the artefact."""
     return api_call(
         "createModel",
         hosting.create_model(security),
-        caught=catch(failure("CreateModel")),
+        caught=catch(describe_failure("CreateModel")),
         to="CreateEndpointConfig",
         retried=SDK_UNNAMED,
         assign={"model": jsonata("$split($states.result.ModelArn, '/')[-1]")},
@@ -200,11 +203,11 @@ def create_model(security: Security) -> State:
 
 
 def create_endpoint_config(security: Security) -> State:
-    """Says on which machines the model answers."""
+    """Creates the endpoint config: the model's instances or serverless settings."""
     return api_call(
         "createEndpointConfig",
         hosting.create_endpoint_config(security),
-        caught=catch(failure("CreateEndpointConfig")),
+        caught=catch(describe_failure("CreateEndpointConfig")),
         to="DescribeEndpoint",
         retried=SDK_UNNAMED,
         assign={"endpoint_config": jsonata("$split($states.result.EndpointConfigArn, '/')[-1]")},

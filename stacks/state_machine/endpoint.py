@@ -1,8 +1,8 @@
-"""The states that bring the endpoint to the new model: one function a state, in the order in which they run.
+"""The states that deploy the new model to the endpoint: one function per state, in the order in which they run.
 
-Runs at synth; standard library only. The endpoint bears the project's name and outlives executions, so it may be absent, in service,
-failed, or being moved by another execution. `$endpoint_served` is what it served before this execution touched it, in an earlier
-attempt too; a deployment that fails goes to undo_states.py, which brings that back.
+Runs at synth; standard library only. The endpoint has the project's name and outlives executions, so it may be absent, in service, failed,
+or being updated by another execution. `$endpoint_served` is the config that it served before this execution, including earlier attempts,
+changed it; after a failed deployment the states of undo.py restore it.
 """
 
 from stacks.state_machine import hosting_requests as requests
@@ -13,11 +13,11 @@ from stacks.state_machine.language import (
     api_call,
     catch,
     choice,
-    endpoint_failure,
-    found_failure,
+    describe_endpoint_failure,
     function_call,
+    name_sdk,
+    report_failure,
     retry,
-    sdk,
     task,
 )
 from stacks.state_machine.requests import Request, jsonata
@@ -26,8 +26,8 @@ from training import contract
 CHECK_SECONDS, LATER_CHECK_SECONDS = 5, 30
 SHORT_CHECKS = 60
 MOST_CHECKS = 360
-"""Looks at the endpoint before giving up: every 5 seconds for 5 minutes, then twice a minute, for 2 hours and a half. SageMaker gives a
-container up to an hour, after it has fetched the model; a guarded update moves the traffic step by step and watches after that."""
+"""Checks of the endpoint before giving up: every 5 seconds for 5 minutes, then twice a minute, for 2.5 hours. SageMaker gives a container
+up to an hour after it has downloaded the model; a guarded update then moves the traffic step by step and monitors it."""
 
 SERVED = "$exists($states.result.EndpointConfigName) ? $states.result.EndpointConfigName : 'nothing'"
 ONE_MORE_CHECK = {"checks": jsonata("$checks + 1")}
@@ -40,7 +40,7 @@ SCALING_TRANSIENT = [
 
 
 def endpoint_states() -> dict[str, State]:
-    """From an endpoint config to an endpoint in service that answers as it should; goes on to RecordDeployment or LookBeforeUndo."""
+    """From an endpoint config to a verified endpoint in service; continues with RecordDeployment or LookBeforeUndo."""
     return {
         "DescribeEndpoint": describe_endpoint(),
         "IsEndpointAbsent": is_endpoint_absent(),
@@ -66,13 +66,13 @@ def endpoint_states() -> dict[str, State]:
 
 
 def describe_endpoint() -> State:
-    """Looks whether the project has an endpoint, what it serves, and how it is."""
+    """Reads whether the project has an endpoint, what it serves, and its status."""
     variant = "$states.result.ProductionVariants[0]"
     absent = {"endpoint_served": jsonata("$contains($states.errorOutput.Cause, 'Could not find') ? 'nothing' : $endpoint_served")}
     return api_call(
         "describeEndpoint",
         requests.endpoint(),
-        caught=catch(endpoint_failure("DescribeEndpoint"), to="IsEndpointAbsent", assign={**ONE_MORE_CHECK, **absent}),
+        caught=catch(describe_endpoint_failure("DescribeEndpoint"), to="IsEndpointAbsent", assign={**ONE_MORE_CHECK, **absent}),
         to="ChooseEndpointAction",
         assign={
             "endpoint_status": jsonata("$states.result.EndpointStatus"),
@@ -86,7 +86,7 @@ def describe_endpoint() -> State:
 
 
 def is_endpoint_absent() -> State:
-    """The service says "no such endpoint" and "too many requests" by the same error name; only the text tells them apart."""
+    """SageMaker uses the same error name for "no such endpoint" and "too many requests"; only the text differs."""
     busy = "$contains($failure.reason, 'Rate exceeded') or $contains($failure.reason, 'in-progress')"
     return choice(
         ("$contains($failure.reason, 'Could not find')", "CreateEndpoint"),
@@ -96,9 +96,9 @@ def is_endpoint_absent() -> State:
 
 
 def choose_endpoint_action() -> State:
-    """A sound endpoint is updated, a failed one can only be removed, and one in transition is left to the execution that moves it.
+    """A healthy endpoint is updated, a failed one can only be deleted, and one in transition is left to the execution that changes it.
 
-    One that has this execution's config was moved by a call whose answer was lost.
+    One that already has this execution's config was changed by a call whose response was lost.
     """
     return choice(
         ("$endpoint_serves = $endpoint_config", "WaitForEndpoint"),
@@ -112,44 +112,44 @@ def choose_endpoint_action() -> State:
 
 
 def remove_failed_endpoint() -> State:
-    """Makes room for a new endpoint; another execution may have been quicker."""
+    """Deletes a failed endpoint, so that a new one can be created; another execution may have done so already."""
     return api_call(
         "deleteEndpoint",
         requests.endpoint(),
-        caught=catch(endpoint_failure("RemoveFailedEndpoint"), to="IsEndpointAbsent", assign={"endpoint_served": "nothing"}),
+        caught=catch(describe_endpoint_failure("RemoveFailedEndpoint"), to="IsEndpointAbsent", assign={"endpoint_served": "nothing"}),
         to="WaitForTurn",
     )
 
 
 def wait_for_checks(to: str) -> State:
-    """Until the next look: soon at first, since an endpoint that is at rest is not waited for long."""
+    """Until the next check: short waits at first, because most endpoints are ready soon."""
     seconds = f"$checks < {SHORT_CHECKS} ? {CHECK_SECONDS} : {LATER_CHECK_SECONDS}"
     return {"Type": "Wait", "Seconds": jsonata(seconds), "Next": to}
 
 
 def endpoint_stays_busy() -> State:
-    """Another execution, or somebody by hand, has kept the endpoint in transition all the time."""
-    reason = "'it has been ' & $endpoint_status & ' at each of ' & $string($checks) & ' looks'"
-    failed = found_failure(endpoint_failure("DescribeEndpoint"), "EndpointBusy", reason)
+    """Another execution or a user has kept the endpoint in transition the whole time."""
+    reason = "'it was ' & $endpoint_status & ' at each of ' & $string($checks) & ' checks'"
+    failed = report_failure(describe_endpoint_failure("DescribeEndpoint"), "EndpointBusy", reason)
     return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "WasEndpointAsked"}
 
 
 def endpoint_not_serverless() -> State:
-    """SageMaker turns no endpoint on instances into a serverless one; the other way round it does."""
+    """SageMaker cannot turn an endpoint on instances into a serverless one, only the reverse."""
     reason = (
-        "'it runs on instances, and SageMaker makes no serverless endpoint of it: delete it, or ask for deployment.kind instance; '"
+        "'it runs on instances, and SageMaker cannot make it serverless: delete it, or set deployment.kind to instance; '"
         " & 'the new model is registered as ' & $package"
     )
-    failed = found_failure(endpoint_failure("UpdateServerlessEndpoint"), "EndpointNotServerless", reason)
+    failed = report_failure(describe_endpoint_failure("UpdateServerlessEndpoint"), "EndpointNotServerless", reason)
     return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "CleanUp"}
 
 
 def create_endpoint() -> State:
-    """Starts the project's endpoint; should it not come into service, it is removed again."""
+    """Creates the project's endpoint; if it does not come into service, it is deleted again."""
     return api_call(
         "createEndpoint",
         requests.create_endpoint(),
-        caught=catch(endpoint_failure("CreateEndpoint"), to="IsEndpointTaken", assign={**ONE_MORE_CHECK, "endpoint_asked": True}),
+        caught=catch(describe_endpoint_failure("CreateEndpoint"), to="IsEndpointTaken", assign={**ONE_MORE_CHECK, "endpoint_asked": True}),
         to="WaitForEndpoint",
         retried=SDK_UNNAMED,
         assign={"checks": 0},
@@ -157,11 +157,11 @@ def create_endpoint() -> State:
 
 
 def update_endpoint(state: str, request: Request) -> State:
-    """Moves the project's endpoint to the new model, watched by alarms where it runs on instances."""
+    """Updates the project's endpoint to the new model; on instances, alarms monitor the update."""
     return api_call(
         "updateEndpoint",
         request,
-        caught=catch(endpoint_failure(state), to="IsEndpointTaken", assign={**ONE_MORE_CHECK, "endpoint_asked": True}),
+        caught=catch(describe_endpoint_failure(state), to="IsEndpointTaken", assign={**ONE_MORE_CHECK, "endpoint_asked": True}),
         to="WaitForEndpoint",
         retried=SDK_UNNAMED,
         assign={"checks": 0},
@@ -169,9 +169,10 @@ def update_endpoint(state: str, request: Request) -> State:
 
 
 def is_endpoint_taken() -> State:
-    """Another execution created or moved the endpoint between our look and our call, or removed it: wait for it, then look again.
+    """Another execution created, changed or deleted the endpoint between our check and our call: wait, then check again.
 
-    Autoscaling lets a variant change its model, not its instance type; released, it is registered anew once the endpoint is in service.
+    Autoscaling allows a variant to change its model, not its instance type; after its release the variant is registered again once the
+    endpoint is in service.
     """
     taken = " or ".join(
         f"$contains($failure.reason, '{said}')" for said in ("already existing", "in-progress", 'Could not find endpoint "')
@@ -184,14 +185,14 @@ def is_endpoint_taken() -> State:
 
 
 def was_endpoint_asked() -> State:
-    """A call that was refused in the end may have been carried out in an earlier try, whose answer was lost."""
+    """A call whose last attempt was rejected may have succeeded in an earlier attempt, whose response was lost."""
     return choice(("$endpoint_asked", "LookBeforeUndo"), default="CleanUp")
 
 
 def release_scaling(caught: list[State], to: str = "WaitForTurn") -> State:
-    """Takes the variant out of autoscaling, before it is tried again."""
+    """Deregisters the variant from autoscaling before the next attempt."""
     return task(
-        sdk("deregisterScalableTarget", service="applicationautoscaling"),
+        name_sdk("deregisterScalableTarget", service="applicationautoscaling"),
         requests.scalable_target(),
         seconds=API_CALL_SECONDS,
         retried=[retry(SCALING_TRANSIENT)],
@@ -201,17 +202,17 @@ def release_scaling(caught: list[State], to: str = "WaitForTurn") -> State:
 
 
 def release_scaling_to_update() -> State:
-    """Where nothing is registered, there is nothing to be done."""
+    """Does nothing if the variant is not registered."""
     gone = {"ErrorEquals": ["ApplicationAutoScaling.ObjectNotFoundException"], "Output": {}, "Next": "WaitForTurn"}
-    return release_scaling([gone, catch(endpoint_failure("ReleaseScaling"), to="WasEndpointAsked")])
+    return release_scaling([gone, catch(describe_endpoint_failure("ReleaseScaling"), to="WasEndpointAsked")])
 
 
 def check_endpoint() -> State:
-    """Looks how the endpoint comes along; by now it exists, so an error without a better name is worth another try."""
+    """Checks the endpoint; it exists by now, so an error without a specific name is worth a retry."""
     return api_call(
         "describeEndpoint",
         requests.endpoint(),
-        caught=catch(endpoint_failure("CheckEndpoint"), to="LookBeforeUndo"),
+        caught=catch(describe_endpoint_failure("CheckEndpoint"), to="LookBeforeUndo"),
         to="IsEndpointInService",
         assign={
             "endpoint_status": jsonata("$states.result.EndpointStatus"),
@@ -224,7 +225,7 @@ def check_endpoint() -> State:
 
 
 def is_endpoint_in_service() -> State:
-    """In service with another configuration than ours means that the update was rolled back or overtaken."""
+    """In service with another config means that the update was rolled back or overtaken."""
     return choice(
         ("$endpoint_status = 'InService' and $endpoint_serves = $endpoint_config", "VerifyEndpoint"),
         (f"$endpoint_status in ['Creating', 'Updating', 'SystemUpdating', 'RollingBack'] and $checks < {MOST_CHECKS}", "WaitForEndpoint"),
@@ -233,21 +234,21 @@ def is_endpoint_in_service() -> State:
 
 
 def endpoint_not_in_service() -> State:
-    """The endpoint failed, was rolled back, was taken over by another execution, or took too long."""
+    """The endpoint failed, was rolled back, was changed by another execution, or took too long."""
     reason = (
         "$endpoint_status = 'Failed' ? $endpoint_reason"
         " : $endpoint_status = 'InService' and $endpoint_serves = $endpoint_served"
         " ? 'the update to ' & $endpoint_config & ' was rolled back to ' & $endpoint_serves & ': ' & $endpoint_reason"
         " : $endpoint_status = 'InService'"
         " ? 'another execution replaced ' & $endpoint_config & ' by ' & $endpoint_serves & ' while this one waited'"
-        " : 'it is still ' & $endpoint_status & ' after ' & $string($checks) & ' looks'"
+        " : 'it is still ' & $endpoint_status & ' after ' & $string($checks) & ' checks'"
     )
-    failed = found_failure(endpoint_failure("WaitForEndpoint"), "EndpointNotInService", reason)
+    failed = report_failure(describe_endpoint_failure("WaitForEndpoint"), "EndpointNotInService", reason)
     return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "LookBeforeUndo"}
 
 
 def verify_endpoint() -> State:
-    """Sends the training job's own check photos; an endpoint that cannot be asked is not left to others either."""
+    """Sends the training job's own check photos; an endpoint that cannot be invoked is reverted too."""
     return function_call(
         "VerifyEndpoint",
         {
@@ -255,7 +256,7 @@ def verify_endpoint() -> State:
             "endpoint_config": jsonata("$endpoint_config"),
             "report": jsonata(f"$training.folder & '/{contract.REPORT}/'"),
         },
-        caught=catch(failure_of_function(), to="LookBeforeUndo"),
+        caught=catch(describe_verification_failure(), to="LookBeforeUndo"),
         assign={
             "verification": jsonata("$states.result.Payload"),
             "warnings": jsonata("[$append($warnings, $states.result.Payload.verified ? $states.result.Payload.reasons : [])]"),
@@ -264,12 +265,12 @@ def verify_endpoint() -> State:
     )
 
 
-def failure_of_function() -> State:
-    """A failure to verify, whose log is the function's."""
-    return {**endpoint_failure("VerifyEndpoint"), "log": "${VerifyEndpointLogGroup}"}
+def describe_verification_failure() -> State:
+    """A failed verification; its log is the function's."""
+    return {**describe_endpoint_failure("VerifyEndpoint"), "log": "${VerifyEndpointLogGroup}"}
 
 
 def endpoint_not_verified() -> State:
-    """The endpoint answers, and not as the training job promised."""
-    failed = found_failure(endpoint_failure("VerifyEndpoint"), "EndpointNotVerified", "$join($verification.reasons, '; ')")
+    """The endpoint responds with other probabilities than the training job recorded."""
+    failed = report_failure(describe_endpoint_failure("VerifyEndpoint"), "EndpointNotVerified", "$join($verification.reasons, '; ')")
     return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "LookBeforeUndo"}

@@ -1,7 +1,7 @@
-"""The states after a failure: what still runs is stopped, what it cost is billed, somebody is told, and one sentence ends the execution.
+"""The states after a failure: stop running jobs, write the bill, notify the topic, and end the execution with one sentence.
 
-Runs at synth; standard library only. Each of them comes after `$failure` was put together and never hides it: what goes wrong here is
-added to the sentence, or left out. A redriven execution goes on from here: see docs/decisions/0001.
+Runs at synth; standard library only. They run after `$failure` was assigned and never hide it: errors in these states are added to the
+sentence, or left out. A redriven execution resumes from here: see docs/decisions/0001.
 """
 
 from stacks.state_machine.language import (
@@ -9,25 +9,25 @@ from stacks.state_machine.language import (
     REASON,
     State,
     choice,
+    extend_reason,
     function_call,
     message,
+    name_sdk,
     retry,
-    sdk,
+    strip_full_stop,
     task,
-    with_more,
-    without_stop,
 )
 from stacks.state_machine.requests import jsonata
 
 SENTENCE = (
     "$failure.state & ' failed' & ($failure.job = '' ? '' : ' (' & $failure.kind & ' ' & $failure.job & ')') & ': '"
-    f" & {without_stop('$failure.reason')} & '.'"
+    f" & {strip_full_stop('$failure.reason')} & '.'"
     " & ($failure.log = '' or $contains($failure.error, 'SageMaker.') ? '' : ' Log: CloudWatch log group ' & $failure.log & '.')"
 )
-"""Expression: which state, which job, why, where the log is; a request that SageMaker refused has left no log."""
+"""Expression: the state, the job, the reason, the log's location; a request that SageMaker rejected has no log."""
 
 REDRIVEN = "Redriven"
-"""The error by which ExecutionFailed says that it was entered again."""
+"""The error with which ExecutionFailed reports a redrive."""
 
 CALLBACK_ERRORS = [
     "Sfn.AccessDeniedException",
@@ -42,11 +42,11 @@ CALLBACK_ERRORS = [
     "States.Permissions",
     "States.Timeout",
 ]
-"""What keeps ExecutionFailed from failing as it means to: then the execution ends in FailedForGood, which no redrive brings back."""
+"""Errors that prevent ExecutionFailed from failing as intended: the execution then ends in FailedForGood and cannot be redriven."""
 
 
 def failure_states() -> dict[str, State]:
-    """From `$failure` to the end of the execution, and from there to where a redrive goes on."""
+    """From `$failure` to the end of the execution, and from there to the state at which a redrive resumes."""
     return {
         "CleanUp": clean_up(),
         "IsAnythingSpent": is_anything_spent(),
@@ -60,9 +60,9 @@ def failure_states() -> dict[str, State]:
 
 
 def clean_up() -> State:
-    """Stops whatever the execution still runs, and removes the models and endpoint configs that it made and no endpoint serves."""
+    """Stops the execution's jobs, and deletes its models and endpoint configs that no endpoint serves."""
     left = "$states.result.Payload.left"
-    lost = with_more(f"'; what it still runs could not be looked for (' & {without_stop(REASON)} & '): stop it by hand'")
+    lost = extend_reason(f"'; its running jobs could not be listed (' & {strip_full_stop(REASON)} & '): stop them by hand'")
     return function_call(
         "CleanUp",
         {
@@ -71,18 +71,18 @@ def clean_up() -> State:
             "reason": jsonata(SENTENCE),
         },
         caught={"ErrorEquals": ["States.ALL"], "Assign": {**lost, "spent": 0}, "Output": {}, "Next": "IsAnythingSpent"},
-        assign={**with_more(f"($count({left}) = 0 ? '' : '; ' & $join([{left}], '; '))"), "spent": 0},
+        assign={**extend_reason(f"($count({left}) = 0 ? '' : '; ' & $join([{left}], '; '))"), "spent": 0},
         to="IsAnythingSpent",
     )
 
 
 def is_anything_spent() -> State:
-    """Before there is a plan nothing was started."""
+    """Nothing was started before there was a plan."""
     return choice(("$failure.state = 'PrepareExecution'", "NotifyFailed"), default="PublishFailure")
 
 
 def publish_failure() -> State:
-    """What it cost until it failed, written where an execution that succeeds writes its own; a failure here is left out."""
+    """Writes the costs up to the failure to the same file as a successful execution; an error here is ignored."""
     outcome = f"{{'run': $plan.run, 'deployed': false, 'error': $failure.error, 'reason': {SENTENCE}}}"
     asked = {
         "run": jsonata("$plan.run"),
@@ -100,18 +100,18 @@ def publish_failure() -> State:
 
 
 def notify_failed() -> State:
-    """Tells whoever subscribed to the topic."""
+    """Notifies the topic's subscribers."""
     lines = [SENTENCE, "'Execution: ' & $states.context.Execution.Id", "'Started: ' & $states.context.Execution.StartTime"]
-    spent = "$spent > 0 ? '\\nIts jobs have cost ' & $string($spent) & ' USD so far; whippet cost lists them.' : ''"
+    spent = "$spent > 0 ? '\\nIts jobs have cost ' & $string($spent) & ' USD so far; run whippet cost for details.' : ''"
     body = f"$join([{', '.join(lines)}], '\\n') & ({spent})"
     return message("'${Project}: an execution failed in ' & $failure.state", body, to="ExecutionFailed")
 
 
 def execution_failed() -> State:
-    """Fails itself, by its own task token, with the state's error and the sentence as the cause.
+    """Fails with its own task token, with the state's error and the sentence as the cause.
 
-    A Fail state would say the same, but a redrive enters the state that failed, and a Fail state fails again. This one notices by the
-    redrive's number that the failure is an old one, and says so by an error which is caught.
+    A Fail state would report the same, but a redrive enters the state that failed, and a Fail state would fail again. This state compares
+    the number of redrives, and reports an old failure by an error that is caught.
     """
     redriven = "$states.context.Execution.RedriveCount > $failure.redrives"
     arguments = {
@@ -120,7 +120,7 @@ def execution_failed() -> State:
         "Cause": jsonata(SENTENCE),
     }
     return task(
-        sdk("sendTaskFailure.waitForTaskToken", service="sfn"),
+        name_sdk("sendTaskFailure.waitForTaskToken", service="sfn"),
         arguments,
         seconds=API_CALL_SECONDS,
         retried=[retry(["Sfn.SdkClientException", "Sfn.ThrottlingException"])],
@@ -133,24 +133,24 @@ def execution_failed() -> State:
 
 
 def failed_for_good() -> State:
-    """The same sentence, where ExecutionFailed could not say it."""
+    """The same sentence, if ExecutionFailed could not report it."""
     return {"Type": "Fail", "Error": jsonata("$failure.error"), "Cause": jsonata(SENTENCE)}
 
 
 def resume_execution() -> State:
-    """All counting starts afresh, and the first instance type is asked for again."""
-    return {"Type": "Pass", "Assign": fresh_counters(), "Next": "WhereToResume"}
+    """Resets the counters; the first instance type is requested again."""
+    return {"Type": "Pass", "Assign": reset_counters(), "Next": "WhereToResume"}
 
 
-def fresh_counters() -> State:
-    """What is counted, and what this attempt knows of the endpoint: nothing."""
+def reset_counters() -> State:
+    """The initial values of the counters and of what an attempt knows about the endpoint."""
     counters = ("prepare_choice", "training_choice", "lost_jobs", "looks", "rule_looks", "approval_looks", "checks", "undos")
     unknown = ("training_status", "endpoint_config", "undo_refused", "undo_error")
     return {**dict.fromkeys(counters, 0), **dict.fromkeys(unknown, "nothing"), "endpoint_asked": False}
 
 
 def where_to_resume() -> State:
-    """What was done is not done again. The model and its endpoint config are made anew: CleanUp has removed those that were not served."""
+    """Finished work is not repeated. The model and its endpoint config are created again, because CleanUp deleted unserved ones."""
     again = ("PrepareExecution", "PrepareDataset", "TuneHyperparameters", "AssessModel", "RegisterModel", "DescribeModelPackage")
     return choice(
         *((f"$failure.state = '{state}'", state) for state in again),

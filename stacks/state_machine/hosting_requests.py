@@ -1,6 +1,6 @@
-"""The bodies of the requests around a trained model: its registration, the model, its endpoint config, the endpoint.
+"""The bodies of the requests for a trained model: its registration, the model, its endpoint config, the endpoint.
 
-Runs at synth; standard library only. Written as those in sagemaker_requests.py are.
+Runs at synth; standard library only. In the form of those in requests.py.
 """
 
 from stacks.state_machine.requests import (
@@ -13,20 +13,20 @@ from stacks.state_machine.requests import (
     Security,
     attempt,
     jsonata,
+    merge_request,
+    render_jsonata,
     tags,
-    with_extra,
-    written,
 )
 
 PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
-"""What a model takes; it answers JSON."""
+"""Content types that a model accepts; it responds with JSON."""
 
 
 def create_model_package() -> Request:
-    """CreateModelPackage: the next version of the project's group, with what was measured of it and what it was made from.
+    """CreateModelPackage: the next version of the project's group, with its metrics and origin.
 
-    The token is the same in every try, so that one whose answer was lost is not registered twice; SageMaker takes 36 characters, and a run
-    has up to 28. Versions of a group take no tags.
+    The token is the same in every attempt, so that a model is not registered twice if a response is lost; SageMaker allows 36 characters,
+    and a run has up to 28. Versions of a group cannot be tagged.
     """
     container = {"Image": jsonata("$plan.serving_image"), "ModelDataUrl": jsonata("$training.model_artifact")}
     return {
@@ -45,7 +45,7 @@ def create_model_package() -> Request:
 
 
 def record_deployment() -> Request:
-    """UpdateModelPackage: approved, what the endpoint was given and when; these properties are added to those of the registration."""
+    """UpdateModelPackage: approved, with the endpoint config and the time; these properties are added to those of the registration."""
     deployed = {"endpoint_config": "$endpoint_config", "model": "$model", "deployed_at": "$states.context.State.EnteredTime"}
     return {
         "ModelPackageArn": jsonata("$package"),
@@ -55,7 +55,7 @@ def record_deployment() -> Request:
 
 
 def create_model(security: Security = OPEN) -> Request | str:
-    """CreateModel: the artefact in the serving image; SageMaker puts a serverless endpoint's model into no network of ours."""
+    """CreateModel: the artefact in the serving image; SageMaker does not support a VPC for the model of a serverless endpoint."""
     name = f"$plan.run & '-' & {ATTEMPT}"
     request = {
         "ModelName": jsonata(name),
@@ -68,11 +68,15 @@ def create_model(security: Security = OPEN) -> Request | str:
         "EnableNetworkIsolation": jsonata("$plan.network_isolation"),
         "Tags": tags(),
     }
-    return with_extra(request, f"$plan.deployment_kind = 'serverless' ? {{}} : {written(security.network)}") if security.vpc else request
+    return (
+        merge_request(request, f"$plan.deployment_kind = 'serverless' ? {{}} : {render_jsonata(security.network)}")
+        if security.vpc
+        else request
+    )
 
 
 def create_endpoint_config(security: Security = OPEN) -> Request | str:
-    """CreateEndpointConfig: all traffic to the new model; the tag is what scaling reads once the endpoint is in service."""
+    """CreateEndpointConfig: all traffic to the new model; ScaleEndpoint reads the tag once the endpoint is in service."""
     variant = f"{{'VariantName': '{VARIANT}', 'ModelName': $model, 'InitialVariantWeight': 1}}"
     request = {
         "EndpointConfigName": jsonata(f"$plan.run & '-' & {ATTEMPT}"),
@@ -80,7 +84,7 @@ def create_endpoint_config(security: Security = OPEN) -> Request | str:
         "Tags": [*tags(), {"Key": "max_instance_count", "Value": jsonata("$string($plan.max_instance_count)")}],
     }
     unkeyed = f"$plan.deployment_kind = 'serverless' or $contains($plan.variant.InstanceType, {LOCAL_DISKS})"
-    return with_extra(request, f"({unkeyed}) ? {{}} : {{'KmsKeyId': '{KEY}'}}") if security.kms else request
+    return merge_request(request, f"({unkeyed}) ? {{}} : {{'KmsKeyId': '{KEY}'}}") if security.kms else request
 
 
 def endpoint() -> Request:
@@ -89,12 +93,12 @@ def endpoint() -> Request:
 
 
 def create_endpoint() -> Request:
-    """CreateEndpoint: the project's first, or its first after the last was removed."""
+    """CreateEndpoint: the project's first endpoint, or a new one after the old one was deleted."""
     return {**update_serverless_endpoint(), "Tags": tags()}
 
 
 def update_endpoint() -> Request:
-    """UpdateEndpoint: the old model answers until the new one does, watched by alarms; as many machines as autoscaling has now."""
+    """UpdateEndpoint: the old model serves until the new one does, monitored by alarms; keeps the instance count that autoscaling set."""
     scaled_out = "$endpoint_instances > $plan.variant.InitialInstanceCount and $endpoint_instances <= $plan.max_instance_count"
     return {
         **update_serverless_endpoint(),
@@ -104,18 +108,17 @@ def update_endpoint() -> Request:
 
 
 def update_serverless_endpoint() -> Request:
-    """UpdateEndpoint: the old model answers until the new one does; there are no machines that one could move the traffic over step by
-    step."""
+    """UpdateEndpoint: the old model serves until the new one does; without instances, traffic cannot be moved step by step."""
     return {**endpoint(), "EndpointConfigName": jsonata("$endpoint_config")}
 
 
 def restore_endpoint() -> Request:
-    """UpdateEndpoint: back to what the endpoint served before."""
+    """UpdateEndpoint: back to the config that the endpoint served before."""
     return {**endpoint(), "EndpointConfigName": jsonata("$endpoint_served")}
 
 
 def scalable_target() -> Request:
-    """DeregisterScalableTarget: the endpoint's one variant, as autoscaling names it."""
+    """DeregisterScalableTarget: the endpoint's one variant."""
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": jsonata(f"'endpoint/' & $plan.endpoint & '/variant/{VARIANT}'"),

@@ -1,24 +1,24 @@
-"""The states between two tries of a job: one whose start nobody answered, one for which there was no machine, one of an earlier attempt.
+"""The states between two attempts of a job: after a start without a response, after missing capacity, and after a redrive.
 
-Runs at synth; standard library only. A try that SageMaker refused for another reason, or a job that failed by itself, is not tried again.
+Runs at synth; standard library only. A request that SageMaker rejects for another reason, or a job that fails by itself, is not retried.
 """
 
-from stacks.state_machine.language import ON_FAILURE, REASON, State, choice, function_call, warned, without_stop
+from stacks.state_machine.language import ON_FAILURE, REASON, State, add_warning, choice, function_call, strip_full_stop
 from stacks.state_machine.requests import jsonata
 
 MOST_LOST_JOBS = 3
-"""Starts without an answer, of all jobs of an execution together, before it is given up."""
+"""Starts without a response, of all jobs of an execution together, before it fails."""
 
 MACHINE_MISSING = (
     "(($contains($failure.error, 'ResourceLimitExceeded') or $contains($failure.reason, /capacity|ResourceLimitExceeded|service limit/i))"
     " and $not($contains($failure.reason, 'AlgorithmError')))"
 )
-"""Whether `$failure` says that there was no machine: none was free in the zone, or the account's quota of the type is used up. What the
-program itself says may hold the same words."""
+"""Whether `$failure` reports missing capacity: in the zone, or of the account's quota for the type. The program's own message may contain
+the same words."""
 
 
 def job_states() -> dict[str, State]:
-    """Where a job's state goes on to when the job was not to be had; goes back to that state, or on to ON_FAILURE."""
+    """From a job that could not be started back to its state, or on to ON_FAILURE."""
     return {
         "IsMachineMissing": is_machine_missing(),
         "TakeNextPreparationType": take_next_type("prepare"),
@@ -34,7 +34,7 @@ def job_states() -> dict[str, State]:
 
 
 def is_machine_missing() -> State:
-    """The next instance type that the execution input allows, as long as there is one."""
+    """Chooses the next instance type that the execution input allows, if there is one."""
 
     def left(kind: str) -> str:
         return f"{MACHINE_MISSING} and ${kind}_choice + 1 < $count($plan.{kind}_instance_types)"
@@ -47,48 +47,53 @@ def is_machine_missing() -> State:
 
 
 def take_next_type(kind: str) -> State:
-    """The job again, under a new name and on another type; those after it stay on that type. The execution's output tells."""
+    """The job again, with a new name and on another type, which later jobs use too. A warning in the execution's output reports it."""
     types = f"$plan.{kind}_instance_types"
     told = (
-        f"$failure.state & ' got no ' & {types}[${kind}_choice] & ' and went on with ' & {types}[${kind}_choice + 1]"
-        f" & ': ' & {without_stop('$failure.reason')}"
+        f"$failure.state & ' got no ' & {types}[${kind}_choice] & ' and continued with ' & {types}[${kind}_choice + 1]"
+        f" & ': ' & {strip_full_stop('$failure.reason')}"
     )
-    assigned = {f"{kind}_choice": jsonata(f"${kind}_choice + 1"), **warned(told)}
+    assigned = {f"{kind}_choice": jsonata(f"${kind}_choice + 1"), **add_warning(told)}
     return {"Type": "Pass", "Assign": assigned, "Next": "StartJobAgain"}
 
 
 def may_job_be_lost() -> State:
-    """Whether one more try is made after a start that nobody answered."""
+    """Decides whether to retry after a start without a response."""
     return choice((f"$lost_jobs < {MOST_LOST_JOBS}", "StopLostJob"), default=ON_FAILURE)
 
 
 def stop_lost_job() -> State:
-    """A job that nobody waits for would go on, and be paid for, beside the one that is asked for next."""
+    """Stops a job that may have started: it would run, and be billed, beside the next one."""
     caught = {"ErrorEquals": ["States.ALL"], "Output": {}, "Next": ON_FAILURE}
     assign = {"lost_jobs": jsonata("$lost_jobs + 1"), "left": jsonata("$count($states.result.Payload.left)")}
     return function_call(
-        "StopLostJob", cleaning(jsonata("$failure.reason")), function="CleanUp", caught=caught, assign=assign, to="IsLostJobStopped"
+        "StopLostJob",
+        clean_up_input(jsonata("$failure.reason")),
+        function="CleanUp",
+        caught=caught,
+        assign=assign,
+        to="IsLostJobStopped",
     )
 
 
-def cleaning(reason: str) -> State:
-    """What CleanUp is told."""
+def clean_up_input(reason: str) -> State:
+    """The input of CleanUp."""
     context = "$states.context.Execution"
     return {"execution_arn": jsonata(f"{context}.Id"), "start_time": jsonata(f"{context}.StartTime"), "reason": reason}
 
 
 def is_lost_job_stopped() -> State:
-    """Where nobody knows whether it still runs, none is started beside it."""
+    """Starts no other job if the old one may still be running."""
     return choice(("$left = 0", "WaitAfterLostJob"), default=ON_FAILURE)
 
 
 def wait_after_lost_job() -> State:
-    """Longer each time, and not at the same moment as everybody else: whoever could not answer needs a rest."""
+    """Exponential backoff with jitter, so that a throttled service can recover."""
     return {"Type": "Wait", "Seconds": jsonata("$ceil(10 * $power(3, $lost_jobs) * (0.5 + $random() / 2))"), "Next": "StartJobAgain"}
 
 
 def start_job_again() -> State:
-    """The state whose job it was; entered again, it has another name for it."""
+    """Returns to the job's state, which gives the job a new name."""
     return choice(
         ("$failure.state = 'PrepareDataset'", "PrepareDataset"),
         ("$failure.state = 'TuneHyperparameters'", "TuneHyperparameters"),
@@ -97,11 +102,11 @@ def start_job_again() -> State:
 
 
 def stop_old_jobs() -> State:
-    """An execution that was aborted may be redriven before ReapExecution has stopped its job, which then goes on beside the new one.
+    """An aborted execution may be redriven before ReapExecution has stopped its job, which would then run beside the new one.
 
-    All that this execution asked for has ended here, so whatever still runs is of an earlier attempt.
+    All jobs of this attempt have ended here, so a job that still runs belongs to an earlier attempt.
     """
-    told = f"'jobs of an earlier attempt could not be looked for: ' & {without_stop(REASON)}"
-    caught = {"ErrorEquals": ["States.ALL"], "Assign": warned(told), "Output": {}, "Next": "AssessModel"}
+    told = f"'jobs of an earlier attempt could not be listed: ' & {strip_full_stop(REASON)}"
+    caught = {"ErrorEquals": ["States.ALL"], "Assign": add_warning(told), "Output": {}, "Next": "AssessModel"}
     left = {"warnings": jsonata("[$append($warnings, $states.result.Payload.left)]")}
-    return function_call("StopOldJobs", cleaning("redriven"), function="CleanUp", caught=caught, assign=left, to="AssessModel")
+    return function_call("StopOldJobs", clean_up_input("redriven"), function="CleanUp", caught=caught, assign=left, to="AssessModel")

@@ -1,4 +1,4 @@
-"""What the states are made of: tasks with their retries and catches, choices, and the `$failure` that a catch puts together.
+"""The parts of states: tasks with their retries and catches, choices, and the `$failure` that a catch assigns.
 
 Runs at synth; standard library only. Everything here returns plain Amazon States Language.
 """
@@ -11,10 +11,10 @@ State = dict[str, Any]
 
 API_CALL_SECONDS = 60
 LAMBDA_SECONDS = 16 * 60
-"""A little more than the longest run of a Lambda function."""
+"""Slightly more than the longest run of a Lambda function."""
 
 ON_FAILURE = "CleanUp"
-"""The state after any failure: what the execution still runs is stopped before anybody is told."""
+"""The state after any failure: running jobs are stopped before the topic is notified."""
 
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
@@ -34,11 +34,11 @@ SDK_TRANSIENT = [
     "SageMaker.SdkClientException",
 ]
 SDK_UNNAMED = ["SageMaker.SageMakerException", *SDK_TRANSIENT]
-"""The SDK integration calls a throttled request and a wrong one alike, so both are tried again, a few times and quickly."""
+"""The SDK integration reports throttled and invalid requests with the same error name, so both are retried, a few times and quickly."""
 INTEGRATION_REFUSED = ["SageMaker.AmazonSageMakerException", "SageMaker.ThrottlingException"]
-"""A job's request that SageMaker answered, and refused: nothing was started. Here too, throttled and wrong ones bear the same name."""
+"""A job's request that SageMaker rejected: nothing was started. Here too, throttled and invalid requests have the same error name."""
 INTEGRATION_LOST = [each for each in SDK_TRANSIENT if each not in INTEGRATION_REFUSED]
-"""A job's request whose answer is missing: the job may have been started, and is stopped before another is asked for."""
+"""A job's request without a response: the job may have started, and is stopped before the next attempt."""
 SNS_TRANSIENT = ["SNS.InternalErrorException", "SNS.ThrottledException", "SNS.AmazonSNSException", "SNS.SdkClientException"]
 
 SAID = (
@@ -49,39 +49,39 @@ SAID = (
     " : $told.FailureReason ? $told.FailureReason : $told.errorMessage ? $told.errorMessage"
     " : $status ? 'it ended as ' & $status & ($told.SecondaryStatus ? ' (' & $told.SecondaryStatus & ')' : '')"
     " & ($issues ? ', and these rules found an issue: ' & $join($issues, ', ') : '')"
-    " & ($told.ProcessingJobStatus = 'Stopped' ? ', by its time limit or by somebody' : '')"
+    " & ($told.ProcessingJobStatus = 'Stopped' ? ', by its time limit or by a user' : '')"
     " : $cause != '' ? $cause : 'no reason was given';"
     " $substring($reason, 0, 1500)"
 )
-"""Why something failed, by `$told`, which is the description of a job or a Lambda function's error, or by the text `$cause`."""
+"""The reason of a failure: from `$told`, which is a job's description or a Lambda function's error, or from the text `$cause`."""
 
 REASON = (
     "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
     " $told := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}' ? $parse($cause) : {};"
-    " $cause := $cause = '' and $states.errorOutput.Error = 'States.Timeout' ? 'it took longer than it may' : $cause;"
+    " $cause := $cause = '' and $states.errorOutput.Error = 'States.Timeout' ? 'it exceeded its time limit' : $cause;"
     f" {SAID})"
 )
-"""Why a task failed: what the program said at its end, the reason inside a job's description, a Lambda function's message, or the
-error's own text. A processing job that reaches its time limit is described as one that somebody stopped."""
+"""The reason why a task failed: the program's exit message, the reason in a job's description, a Lambda function's message, or the error's
+own text. SageMaker describes a processing job that reached its time limit in the same way as one that a user stopped."""
 
 
 REDRIVES = "($exists($states.context.Execution.RedriveCount) ? $states.context.Execution.RedriveCount : 0)"
-"""How often the execution was redriven. AWS's examples of the context always hold it; should it be missing before the first redrive, a
-catch that asked for it would fail itself, and no failure would be dealt with."""
+"""How often the execution was redriven. AWS's examples of the context always contain it; if it were missing before the first redrive, a
+catch that reads it would fail itself, and the failure would not be handled."""
 
 
-def optimised(action: str) -> str:
-    """Step Functions' own integration with SageMaker; only it can wait for a job. It knows fewer fields than the API."""
+def name_optimised(action: str) -> str:
+    """ARN of Step Functions' optimised integration, the only one that can wait for a job. It supports fewer fields than the API."""
     return f"arn:${{Partition}}:states:::sagemaker:{action}"
 
 
-def sdk(action: str, service: str = "sagemaker") -> str:
-    """The AWS SDK integration, which takes every action with every field that the API takes."""
+def name_sdk(action: str, service: str = "sagemaker") -> str:
+    """ARN of the AWS SDK integration, which supports every action and field of the API."""
     return f"arn:${{Partition}}:states:::aws-sdk:{service}:{action}"
 
 
 def task(resource: str, arguments: Request | str, *, seconds: int, retried: list[State], caught: list[State], to: str) -> State:
-    """A Task; whatever it answers is given on by variables alone, so that no output grows from state to state."""
+    """A Task; its result is passed on only in variables, so that outputs do not grow from state to state."""
     return {
         "Type": "Task",
         "Resource": resource,
@@ -104,12 +104,12 @@ def api_call(
     retried: list[str] = SDK_TRANSIENT,
     patient: bool = False,
 ) -> State:
-    """A Task that SageMaker answers at once; `retried` are the errors after which it is tried again, `patient`: for minutes.
+    """A Task with an immediate response; `retried` are the errors that are retried, `patient` retries for minutes.
 
-    So it is after no answer: what it makes has another name in each try, or is found by the next one.
+    A missing response is retried too: what the call creates has a new name in each attempt, or the next attempt finds it.
     """
     tries = [patient_retry(retried) if patient else retry([*retried, "States.Timeout"])]
-    state = task(sdk(action), arguments, seconds=API_CALL_SECONDS, retried=tries, caught=[caught], to=to)
+    state = task(name_sdk(action), arguments, seconds=API_CALL_SECONDS, retried=tries, caught=[caught], to=to)
     return {**state, **({"Assign": assign} if assign else {})}
 
 
@@ -123,9 +123,9 @@ def function_call(
     function: str = "",
     caught: State | None = None,
 ) -> State:
-    """A Task that is the Lambda function of the state's name, or `function`."""
+    """A Task that invokes the Lambda function with the state's name, or `function`."""
     called = {"FunctionName": f"${{{function or state}Arn}}", "Payload": payload}
-    failed = caught or catch(failure(state, log=f"'${{{function or state}LogGroup}}'"))
+    failed = caught or catch(describe_failure(state, log=f"'${{{function or state}LogGroup}}'"))
     resource = "arn:${Partition}:states:::lambda:invoke"
     return {**task(resource, called, seconds=LAMBDA_SECONDS, retried=[retry(retried)], caught=[failed], to=to), "Assign": assign}
 
@@ -133,38 +133,38 @@ def function_call(
 def job(
     action: str, arguments: Request | str, *, seconds: int, failed: State, to: str, assign: State, caught: str, lost: str = "StopLostJob"
 ) -> State:
-    """A Task that starts a job and waits for its end; `lost` is next if nobody knows whether it was started, `caught` if it failed, and
+    """A Task that starts a job and waits for its end. Next is `lost` if the job may or may not have started, `caught` if it failed, and
     ON_FAILURE if it took too long."""
     catches = [
         catch(failed, errors=("States.Timeout",)),
         catch(failed, errors=tuple(INTEGRATION_LOST), to=lost),
         catch(failed, to=caught),
     ]
-    resource = optimised(f"{action}.sync")
+    resource = name_optimised(f"{action}.sync")
     started = task(resource, arguments, seconds=seconds, retried=[retry(INTEGRATION_REFUSED)], caught=catches, to=to)
     return {**started, "Assign": assign}
 
 
 def message(subject: str, body: str, *, to: str) -> State:
-    """A Task that tells the project's topic; both are expressions. Nobody being told keeps nothing from going on."""
+    """A Task that notifies the project's topic; both are expressions. A failed notification does not fail the execution."""
     arguments = {"TopicArn": "${TopicArn}", "Subject": jsonata(subject), "Message": jsonata(body)}
-    untold = {"ErrorEquals": ["States.ALL"], "Output": {}, "Next": to}
+    ignored = {"ErrorEquals": ["States.ALL"], "Output": {}, "Next": to}
     resource = "arn:${Partition}:states:::sns:publish"
-    return task(resource, arguments, seconds=API_CALL_SECONDS, retried=[retry(SNS_TRANSIENT)], caught=[untold], to=to)
+    return task(resource, arguments, seconds=API_CALL_SECONDS, retried=[retry(SNS_TRANSIENT)], caught=[ignored], to=to)
 
 
-def last_act(action: str, arguments: Request, *, to: str, assign: State) -> State:
-    """A Task on the way to the end of a failed execution, which it never keeps from saying what went wrong first."""
+def call_before_end(action: str, arguments: Request, *, to: str, assign: State) -> State:
+    """A Task between a failure and the end of the execution; its own errors are ignored, so that the first failure is reported."""
     return api_call(action, arguments, caught={"ErrorEquals": ["States.ALL"], "Output": {}, "Next": to}, to=to, assign=assign)
 
 
 def choice(*rules: tuple[str, str], default: str) -> State:
-    """The state after the first condition that holds."""
+    """A Choice: the state of the first condition that is true."""
     return {"Type": "Choice", "Choices": [{"Condition": jsonata(condition), "Next": to} for condition, to in rules], "Default": default}
 
 
 def retry(errors: list[str]) -> State:
-    """Tries again up to three times, later each time, and not at the same moment as everybody else."""
+    """Up to three retries, with exponential backoff and jitter."""
     return {
         "ErrorEquals": errors,
         "IntervalSeconds": 2,
@@ -176,17 +176,17 @@ def retry(errors: list[str]) -> State:
 
 
 def patient_retry(errors: list[str]) -> State:
-    """Tries again for some minutes, half an hour at most, also where no answer comes: what hangs on the answer has cost more than that."""
+    """Retries for minutes, half an hour at most, also without a response: losing the result would cost more than the wait."""
     return {**retry([*errors, "States.Timeout"]), "MaxAttempts": 10, "MaxDelaySeconds": 300}
 
 
 def catch(failed: State, *, errors: tuple[str, ...] = ("States.ALL",), to: str = ON_FAILURE, assign: State | None = None) -> State:
-    """Remembers what failed and goes on to the state that deals with it."""
+    """Assigns `$failure` and continues with the state that handles it."""
     return {"ErrorEquals": list(errors), "Assign": {"failure": failed, **(assign or {})}, "Output": {}, "Next": to}
 
 
-def failure(state: str, *, kind: str = "", job: str = "''", log: str = "''") -> State:
-    """What ExecutionFailed needs to know; `job` and `log` are expressions. Holds in a Catch, where `$states.errorOutput` is."""
+def describe_failure(state: str, *, kind: str = "", job: str = "''", log: str = "''") -> State:
+    """The value of `$failure`; `job` and `log` are expressions. Valid in a Catch, where `$states.errorOutput` exists."""
     return {
         "state": state,
         "error": jsonata(f"$replace($states.errorOutput.Error, 'States.', '{state}.')"),
@@ -198,32 +198,32 @@ def failure(state: str, *, kind: str = "", job: str = "''", log: str = "''") -> 
     }
 
 
-def endpoint_failure(state: str) -> State:
+def describe_endpoint_failure(state: str) -> State:
     """A failure of the project's endpoint."""
-    return failure(state, kind="endpoint", job="$plan.endpoint", log=f"'{ENDPOINT_LOGS}/' & $plan.endpoint")
+    return describe_failure(state, kind="endpoint", job="$plan.endpoint", log=f"'{ENDPOINT_LOGS}/' & $plan.endpoint")
 
 
-def found_failure(found: State, error: str, reason: str) -> State:
-    """A failure that no task raised but a look at what it left; `reason` is an expression."""
+def report_failure(found: State, error: str, reason: str) -> State:
+    """A failure that a check found, not a task's error; `reason` is an expression."""
     return {**found, "error": f"{found['state']}.{error}", "reason": jsonata(reason)}
 
 
-def warned(sentence: str) -> State:
-    """One warning more, of what keeps nothing back; `sentence` is an expression."""
+def add_warning(sentence: str) -> State:
+    """Appends a warning; `sentence` is an expression."""
     return {"warnings": jsonata(f"[$append($warnings, [{sentence}])]")}
 
 
-def with_more(told: str) -> State:
-    """The same failure with more said about it; `told` is an expression."""
-    reason = f"{without_stop('$failure.reason')} & {told}"
+def extend_reason(told: str) -> State:
+    """Appends to the failure's reason; `told` is an expression."""
+    reason = f"{strip_full_stop('$failure.reason')} & {told}"
     return {"failure": jsonata(f"$merge([$failure, {{'reason': {reason}}}])")}
 
 
-def without_stop(sentence: str) -> str:
-    """Expression for a sentence that another text follows."""
+def strip_full_stop(sentence: str) -> str:
+    """Expression for a sentence without its full stop, to be continued."""
     return f"$replace({sentence}, /[.\\s]+$/, '')"
 
 
 def log_streams(log_group: str, name: str) -> str:
-    """Expression for the log streams that start with a job's name."""
+    """Expression for the log streams whose names start with a job's name."""
     return f"'{log_group}, log streams ' & {name} & '*'"

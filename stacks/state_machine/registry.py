@@ -1,7 +1,7 @@
-"""The states of the model registry, and those that end an execution which did its work: one function a state, in the order they run in.
+"""The states of the model registry, and those at the end of a successful execution: one function per state, in the order in which they run.
 
-Runs at synth; standard library only. Every assessed model becomes a version in the project's group. What is deployed, and what the next
-model is compared with, is told by RecordDeployment alone, once the endpoint has answered as the training job promised.
+Runs at synth; standard library only. Every assessed model becomes a version in the project's group. Only RecordDeployment, after the
+endpoint is verified, marks a version as deployed, which the next model is compared with.
 """
 
 from stacks.state_machine import hosting_requests as requests
@@ -9,42 +9,42 @@ from stacks.state_machine.language import (
     REASON,
     SDK_UNNAMED,
     State,
+    add_warning,
     api_call,
     catch,
     choice,
-    failure,
+    describe_failure,
     function_call,
     message,
-    warned,
-    without_stop,
+    strip_full_stop,
 )
-from stacks.state_machine.requests import jsonata, written
+from stacks.state_machine.requests import jsonata, render_jsonata
 from training import contract
 
 APPROVAL_SECONDS, LATER_APPROVAL_SECONDS = 30, 1800
 SHORT_APPROVAL_LOOKS = 20
 MOST_APPROVAL_LOOKS = SHORT_APPROVAL_LOOKS + (7 * 24 * 3600 - SHORT_APPROVAL_LOOKS * APPROVAL_SECONDS) // LATER_APPROVAL_SECONDS
-"""Looks whether somebody has decided: every half a minute in the first ten, then twice an hour, for seven days."""
+"""Checks for a decision: every 30 seconds in the first 10 minutes, then twice an hour, for seven days."""
 
 REGISTRY_TRANSIENT = [*SDK_UNNAMED, "SageMaker.ConflictException"]
 
 
 def registry_states() -> dict[str, State]:
-    """From an assessed model to one that may be deployed; goes on to CreateModel, SumUp or the states after a failure."""
+    """From an assessed model to one that may be deployed; continues with CreateModel, SumUp or the states after a failure."""
     return {
         "RegisterModel": register_model(),
         "ChooseDeployment": choose_deployment(),
-        "DeploymentNotAsked": not_deployed_because("'deployment.kind is none, so the model was registered and not deployed'"),
+        "DeploymentNotAsked": skip_deployment("'deployment.kind is none, so the model was registered and not deployed'"),
         "AskForApproval": ask_for_approval(),
         "WaitForApproval": wait_for_approval(),
         "DescribeModelPackage": describe_model_package(),
         "IsModelApproved": is_model_approved(),
-        "NotApproved": not_deployed_because(NOT_APPROVED),
+        "NotApproved": skip_deployment(NOT_APPROVED),
     }
 
 
 def closing_states() -> dict[str, State]:
-    """From an endpoint that is verified, or a model that is kept back, to the execution's end."""
+    """From a verified endpoint, or a model that is not deployed, to the execution's end."""
     return {
         "RecordDeployment": record_deployment(),
         "PruneModels": prune_models(),
@@ -60,16 +60,16 @@ def closing_states() -> dict[str, State]:
 NOT_APPROVED = (
     "$approval_status = 'Rejected'"
     " ? 'its model package was rejected' & ($approval_reason = '' ? '' : ': ' & $approval_reason)"
-    " : 'nobody approved its model package within 7 days: ' & $package"
+    " : 'its model package was not approved within 7 days: ' & $package"
 )
 
 
 def register_model() -> State:
-    """A version of the project's model package group, with its metrics and where it comes from; a token keeps two tries one version."""
+    """Registers a version with its metrics and origin; a token prevents a second version in a retry."""
     return api_call(
         "createModelPackage",
         requests.create_model_package(),
-        caught=catch(failure("RegisterModel", kind="model package group", job="$plan.model_package_group")),
+        caught=catch(describe_failure("RegisterModel", kind="model package group", job="$plan.model_package_group")),
         to="ChooseDeployment",
         retried=REGISTRY_TRANSIENT,
         assign={"package": jsonata("$states.result.ModelPackageArn")},
@@ -77,7 +77,7 @@ def register_model() -> State:
 
 
 def choose_deployment() -> State:
-    """Whether the model goes to the endpoint at once, after somebody approved it, or not at all."""
+    """Decides whether the model is deployed at once, after an approval, or not at all."""
     return choice(
         ("$not($assessment.deploy)", "SumUp"),
         ("$plan.deployment_kind = 'none'", "DeploymentNotAsked"),
@@ -86,13 +86,13 @@ def choose_deployment() -> State:
     )
 
 
-def not_deployed_because(reason: str) -> State:
-    """The execution did its work, and its model stays where it is; `reason` is an expression."""
+def skip_deployment(reason: str) -> State:
+    """The execution succeeds without a deployment; `reason` is an expression."""
     return {"Type": "Pass", "Assign": {"reasons": [jsonata(reason)]}, "Next": "SumUp"}
 
 
 def ask_for_approval() -> State:
-    """Tells whoever subscribed that somebody has to decide, and on what."""
+    """Notifies the topic's subscribers that a model waits for approval."""
     lines = [
         "$assessment.description",
         "'Model package: ' & $package",
@@ -103,31 +103,31 @@ def ask_for_approval() -> State:
 
 
 def wait_for_approval() -> State:
-    """Until the next look: whoever waits at the screen is served soon, whoever comes on Monday too."""
+    """Until the next check: short waits at first, long ones later."""
     seconds = f"$approval_looks < {SHORT_APPROVAL_LOOKS} ? {APPROVAL_SECONDS} : {LATER_APPROVAL_SECONDS}"
     return {"Type": "Wait", "Seconds": jsonata(seconds), "Next": "DescribeModelPackage"}
 
 
 def describe_model_package() -> State:
-    """Looks what somebody has decided."""
-    said = "$states.result.ApprovalDescription"
+    """Reads the approval status."""
+    description = "$states.result.ApprovalDescription"
     return api_call(
         "describeModelPackage",
         {"ModelPackageName": jsonata("$package")},
-        caught=catch(failure("DescribeModelPackage", kind="model package", job="$package")),
+        caught=catch(describe_failure("DescribeModelPackage", kind="model package", job="$package")),
         to="IsModelApproved",
         retried=REGISTRY_TRANSIENT,
         patient=True,
         assign={
             "approval_status": jsonata("$states.result.ModelApprovalStatus"),
-            "approval_reason": jsonata(f"$exists({said}) ? {said} : ''"),
+            "approval_reason": jsonata(f"$exists({description}) ? {description} : ''"),
             "approval_looks": jsonata("$approval_looks + 1"),
         },
     )
 
 
 def is_model_approved() -> State:
-    """Rejected, and never decided, come to the same: the endpoint stays as it is."""
+    """Without an approval, rejected or undecided, the endpoint stays as it is."""
     return choice(
         ("$approval_status = 'Approved'", "CreateModel"),
         ("$approval_status = 'Rejected'", "NotApproved"),
@@ -137,11 +137,11 @@ def is_model_approved() -> State:
 
 
 def record_deployment() -> State:
-    """From here on this is the model that others are compared with; a deployment that cannot be recorded is undone."""
+    """From here on this is the champion; a deployment that cannot be recorded is reverted."""
     return api_call(
         "updateModelPackage",
         requests.record_deployment(),
-        caught=catch(failure("RecordDeployment", kind="model package", job="$package"), to="LookBeforeUndo"),
+        caught=catch(describe_failure("RecordDeployment", kind="model package", job="$package"), to="LookBeforeUndo"),
         to="PruneModels",
         retried=REGISTRY_TRANSIENT,
         patient=True,
@@ -150,23 +150,23 @@ def record_deployment() -> State:
 
 
 def prune_models() -> State:
-    """Old models and endpoint configs cost nothing but the sight of them, so a failure here is a warning."""
-    told = f"'older models were not removed: ' & {without_stop(REASON)}"
-    caught = {"ErrorEquals": ["States.ALL"], "Assign": warned(told), "Output": {}, "Next": "SumUp"}
+    """Old models and endpoint configs cost nothing, so a failure here is a warning."""
+    told = f"'older models were not deleted: ' & {strip_full_stop(REASON)}"
+    caught = {"ErrorEquals": ["States.ALL"], "Assign": add_warning(told), "Output": {}, "Next": "SumUp"}
     asked = {"keep": jsonata("$plan.keep_versions"), "project": "${Project}", "run": jsonata("$plan.run")}
     left = {"warnings": jsonata("[$append($warnings, $states.result.Payload.left)]")}
     return function_call("PruneModels", asked, caught=caught, assign=left, to="SumUp")
 
 
 def sum_up() -> State:
-    """What the execution made and where, whether it was deployed or not."""
+    """The execution's results and their locations, deployed or not."""
     deployed = {"model": jsonata("$model"), "endpoint": jsonata("$plan.endpoint"), "endpoint_config": jsonata("$endpoint_config")}
-    together = f"$merge([{written(outcome())}, $deployed ? {written(deployed)} : {{}}])"
+    together = f"$merge([{render_jsonata(outcome())}, $deployed ? {render_jsonata(deployed)} : {{}}])"
     return {"Type": "Pass", "Assign": {"outcome": jsonata(together)}, "Next": "PublishReport"}
 
 
 def outcome() -> State:
-    """What is known of the model, deployed or not."""
+    """The members of the outcome for any model, deployed or not."""
     return {
         "run": jsonata("$plan.run"),
         "deployed": jsonata("$deployed"),
@@ -197,8 +197,8 @@ def outcome() -> State:
 
 
 def publish_report() -> State:
-    """What it cost, written beside what it made; a failure here is a warning, for the model is where it belongs."""
-    told = f"'the bill could not be made: ' & {without_stop(REASON)}"
+    """Writes the bill beside the execution's other files; a failure here is a warning, because the model is already deployed."""
+    told = f"'the bill could not be written: ' & {strip_full_stop(REASON)}"
     told_too = f"$merge([$outcome, {{'warnings': [$append($outcome.warnings, [{told}])]}}])"
     caught = {"ErrorEquals": ["States.ALL"], "Assign": {"outcome": jsonata(told_too)}, "Output": {}, "Next": "NotifyDone"}
     asked = {
@@ -212,8 +212,8 @@ def publish_report() -> State:
 
 
 def notify_done() -> State:
-    """Tells whoever subscribed to the topic."""
-    subject = "'${Project}: ' & ($deployed ? 'a new model answers' : 'the new model was not deployed')"
+    """Notifies the topic's subscribers."""
+    subject = "'${Project}: ' & ($deployed ? 'a new model is deployed' : 'the new model was not deployed')"
     lines = [
         "$assessment.description",
         "$deployed ? 'Endpoint: ' & $plan.endpoint & ', endpoint config ' & $endpoint_config : 'Not deployed: ' & $join($reasons, '; ')",
@@ -224,5 +224,5 @@ def notify_done() -> State:
 
 
 def end() -> State:
-    """NotDeployed is a success too: the execution did what it was asked to, and whatever answered before still does."""
+    """NotDeployed is a success too: the execution did its work, and the endpoint serves what it served before."""
     return {"Type": "Pass", "Output": jsonata("$outcome"), "End": True}

@@ -1,7 +1,7 @@
-"""The bodies of the requests that start jobs, and what all requests are made of: AWS's field names, JSONata for what is known only later.
+"""The bodies of the requests that start jobs, and the parts of all requests: AWS's field names, with JSONata for values known at run time.
 
-Runs at synth; standard library only. A value `{% … %}` is a JSONata expression: `$plan` is what PrepareExecution answered, the other
-variables are assigned by the states in state_machine.py. `${Name}` is filled in by CloudFormation when the stack is deployed.
+Runs at synth; standard library only. A value `{% … %}` is a JSONata expression: `$plan` is the result of PrepareExecution, the other
+variables are assigned by the states. CloudFormation fills in `${Name}` when the stack is deployed.
 """
 
 import json
@@ -15,81 +15,81 @@ Request = dict[str, Any]
 
 @dataclass(frozen=True)
 class Security:
-    """What a deployment adds to every job, model and endpoint config beside isolation and encryption in transit, which all have."""
+    """What a deployment adds to every job, model and endpoint config; all have isolation and encryption in transit."""
 
     kms: bool = False
-    """Whether all that is stored is encrypted with the deployment's own key, `${KmsKeyArn}`."""
+    """Whether stored data is encrypted with the deployment's own key, `${KmsKeyArn}`."""
     vpc: bool = False
     """Whether jobs and models run in the deployment's subnets, `${SubnetId0}` and so on, with `${SecurityGroupId}`."""
     subnets: int = 0
-    """How many of them."""
+    """Number of subnets."""
 
     @property
     def output_key(self) -> Request:
-        """Of what is written to S3."""
+        """The key for output in S3."""
         return {"KmsKeyId": KEY} if self.kms else {}
 
     @property
     def network(self) -> Request:
-        """VpcConfig, where there is one."""
+        """VpcConfig, if there is a VPC."""
         subnets = [f"${{SubnetId{each}}}" for each in range(self.subnets)]
         return {"VpcConfig": {"Subnets": subnets, "SecurityGroupIds": ["${SecurityGroupId}"]}} if self.vpc else {}
 
 
 OPEN = Security()
-"""AWS's own keys and network."""
+"""The defaults: AWS's own keys and network."""
 
 KEY = "${KmsKeyArn}"
 
 LOCAL_DISKS = r"/^ml\.([a-z]+[0-9]+[a-z]*d[a-z]*|g[5-9][a-z]*|p[4-6][a-z0-9-]*|trn[0-9]+[a-z]*)\./"
-"""Instance types with disks of their own, which hardware encrypts: SageMaker refuses a key for their volumes. A list of families, kept by
-hand: AWS publishes none that a program could read."""
+"""Instance types with local disks, which the hardware encrypts: SageMaker rejects a key for their volumes. The families are maintained by
+hand, because AWS publishes no machine-readable list."""
 
 
 def attempt(*, retries: bool) -> str:
-    """Expression for 8 hex digits, other ones for each time that a state is entered, and where `retries` for each try of it too."""
+    """Expression for 8 hex digits that differ each time a state is entered and, with `retries`, for each retry."""
     tried = " & $states.context.State.RetryCount" if retries else ""
     context = f"$states.context.Execution.Id & $states.context.State.EnteredTime{tried} & $states.context.Execution.RedriveCount"
     return f"$substring($hash({context}, 'SHA-256'), 0, 8)"
 
 
 ATTEMPT = attempt(retries=True)
-"""A name that SageMaker has seen once can never be used again, not even by a retry."""
+"""SageMaker never accepts a job's name twice, not even in a retry."""
 
 PROCESSING_JOB_NAME = f"$plan.run & '-prepare-' & {ATTEMPT}"
 TUNING_JOB_NAME = f"$plan.tuning_job_prefix & {ATTEMPT}"
 TRAINING_JOB_NAME = f"$plan.run & '-train-' & {ATTEMPT}"
 MANAGED_TRAINING_JOB_NAME = f"$plan.run & '-train-' & {attempt(retries=False)}"
-"""The same in every try: where the answer was lost, the next one finds the job that the last one started, and never a second one runs."""
+"""The same in every attempt: after a lost response the next attempt finds the job, and a second one never runs."""
 TRAINING_OUTPUT = "$plan.output & '/training'"
 
 LONGEST_PREPARATION_SECONDS = 24 * 3600
 LONGEST_TRAINING_SECONDS = 24 * 3600
 LONGEST_SPOT_SECONDS = LONGEST_TRAINING_SECONDS + 6 * 3600
-"""Training and waiting for spare machines together."""
+"""Training and waiting for spot capacity together."""
 VARIANT = "AllTraffic"
 """The endpoint's one production variant."""
 
 PROCESSING = "/opt/ml/processing"
-"""Where a processing job's inputs and outputs lie in the container."""
+"""Folder of a processing job's inputs and outputs in the container."""
 EXIT_MESSAGE = "/opt/ml/output/message"
 """The file whose first 1,024 characters become a processing job's ExitMessage."""
 REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
-"""What is kept of each weight and gradient."""
+"""The statistics that are saved for each weight and gradient."""
 PROFILING_MILLISECONDS = 500
-"""Between two samples of the machine; the rules' patience counts them."""
+"""Interval between two samples of the machine; the rules' patience is counted in samples."""
 UNUSED_FOLDER = "/opt/ml/unused"
-"""Nothing is ever written there, so mirroring it costs nothing. To leave CheckpointConfig out where no job needs it, all that stands around
-it would have to be one expression: only a whole object can be computed, and no check of the requests reads into an expression."""
+"""Nothing is written there, so mirroring it costs nothing. To omit CheckpointConfig, the whole object around it would have to be one
+expression, because JSONata computes only whole values, and the checks of the requests do not read into expressions."""
 
 
 def jsonata(expression: str) -> str:
-    """The expression as the Amazon States Language marks it."""
+    """Marks an expression for the Amazon States Language."""
     return f"{{% {expression} %}}"
 
 
 def create_processing_job(security: Security = OPEN) -> Request:
-    """CreateProcessingJob: every photo read once, checked, split, and put through the backbone."""
+    """CreateProcessingJob: reads every photo once, checks it, splits the photos, computes the backbone's features."""
     return {
         "ProcessingJobName": jsonata(PROCESSING_JOB_NAME),
         "AppSpecification": {
@@ -118,7 +118,7 @@ def create_processing_job(security: Security = OPEN) -> Request:
 
 
 def start_script() -> str:
-    """Unpacks the source archive and starts its program; SageMaker takes no more than 256 characters."""
+    """Unpacks the source archive and starts its program; SageMaker allows 256 characters."""
     code = f"{PROCESSING}/code"
     archive = f"{PROCESSING}/input/code/${{SourceArchiveName}}"
     return f'mkdir -p {code} && tar -xzf {archive} -C {code} && exec python3 {code}/{contract.PREPARE_PROGRAM} "$@"'
@@ -133,20 +133,20 @@ def prepare_arguments() -> list[str]:
 
 
 def processing_input(name: str, uri: str) -> Request:
-    """An input that is downloaded whole before the program starts."""
+    """An input that is fully downloaded before the program starts."""
     source = {"S3Uri": uri, "LocalPath": f"{PROCESSING}/input/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File"}
     return {"InputName": name, "S3Input": source}
 
 
 def processing_output(name: str, uri: str, upload: str) -> Request:
-    """A folder that is uploaded when the program ends well, or all the time."""
+    """A folder that is uploaded when the program succeeds (EndOfJob), or all the time (Continuous)."""
     return {"OutputName": name, "S3Output": {"S3Uri": uri, "LocalPath": f"{PROCESSING}/output/{name}", "S3UploadMode": upload}}
 
 
 def create_tuning_job(security: Security = OPEN) -> Request:
-    """CreateHyperParameterTuningJob: several training jobs that differ in learning rate and batch size, judged on the validation photos."""
+    """CreateHyperParameterTuningJob: training jobs with different learning rates and batch sizes, compared on the validation photos."""
     objective = {"Type": contract.OBJECTIVE_TYPE, "MetricName": contract.OBJECTIVE_METRIC}
-    judged = written({"HyperParameterTuningJobObjective": objective})
+    judged = render_jsonata({"HyperParameterTuningJobObjective": objective})
     return {
         "HyperParameterTuningJobName": jsonata(TUNING_JOB_NAME),
         "HyperParameterTuningJobConfig": jsonata(f"$merge([$plan.tuning_config, {judged}])"),
@@ -161,7 +161,7 @@ def create_tuning_job(security: Security = OPEN) -> Request:
 
 
 def create_training_job(security: Security = OPEN, name: str = TRAINING_JOB_NAME) -> Request:
-    """CreateTrainingJob: the best values once more, now with the debugger, the test photos and the report; `name` is an expression."""
+    """CreateTrainingJob: the best values again, with the debugger, the test photos and the report; `name` is an expression."""
     return {
         "TrainingJobName": jsonata(name),
         "HyperParameters": hyperparameters(
@@ -183,7 +183,7 @@ def create_training_job(security: Security = OPEN, name: str = TRAINING_JOB_NAME
 
 
 def create_managed_training_job(security: Security = OPEN) -> Request:
-    """CreateTrainingJob: the same, where AWS's Debugger judges what the job saves and samples its machine, into the job's folder."""
+    """CreateTrainingJob: the same with AWS's Debugger, which evaluates the saved tensors and samples the machine."""
     return {
         **create_training_job(security, MANAGED_TRAINING_JOB_NAME),
         "RoleArn": "${ManagedTrainingRoleArn}",
@@ -195,7 +195,7 @@ def create_managed_training_job(security: Security = OPEN) -> Request:
 
 
 def collections() -> list[Request]:
-    """What the rules read. No save intervals: the job derives them from its number of steps, which the batch size decides."""
+    """The tensors that the rules read. The job derives the save intervals from its number of steps, which depends on the batch size."""
     reduced = {name: {"reductions": REDUCTIONS} for name in ("weights", "gradients")}
     matched = {name: {"include_regex": f".*{name}"} for name in ("relu_input", "relu_output", "labels", "predictions", "images")}
     saved = [{"CollectionName": name, "CollectionParameters": parameters} for name, parameters in {**reduced, **matched}.items()]
@@ -203,7 +203,7 @@ def collections() -> list[Request]:
 
 
 def tuning_checkpoints() -> Request:
-    """One folder for all, in which each job keeps its own; only jobs on spare machines are ever interrupted and need it."""
+    """One folder for all jobs, with a subfolder for each; only spot jobs can be interrupted and need it."""
     return {
         "S3Uri": jsonata("$plan.output & '/tuning-checkpoints'"),
         "LocalPath": jsonata(f"$plan.spot ? '{contract.CHECKPOINTS_FOLDER}' : '{UNUSED_FOLDER}'"),
@@ -211,7 +211,7 @@ def tuning_checkpoints() -> Request:
 
 
 def training(longest: str, security: Security) -> Request:
-    """What every training job has in common, whoever starts it; `longest` is an expression for the seconds that it may run."""
+    """The members that all training jobs share; `longest` is an expression for the maximum run time in seconds."""
     return {
         "AlgorithmSpecification": {
             "TrainingImage": jsonata("$plan.training_image"),
@@ -230,7 +230,7 @@ def training(longest: str, security: Security) -> Request:
 
 
 def machines(kind: str, count: str | int, security: Security) -> Request | str:
-    """The instance type that is tried now, and its volume, with a key where the deployment has one and the type takes one."""
+    """The current instance type and its volume, with a key if the deployment has one and the type supports it."""
     instance_type = f"$plan.{kind}_instance_types[${kind}_choice]"
     plain: Request = {
         "InstanceType": jsonata(instance_type),
@@ -238,11 +238,11 @@ def machines(kind: str, count: str | int, security: Security) -> Request | str:
         "VolumeSizeInGB": jsonata(f"$plan.{kind}_volume_gb"),
     }
     keyed = f"$contains({instance_type}, {LOCAL_DISKS}) ? {{}} : {{'VolumeKmsKeyId': '{KEY}'}}"
-    return jsonata(f"$merge([{written(plain)}, {keyed}])") if security.kms else plain
+    return jsonata(f"$merge([{render_jsonata(plain)}, {keyed}])") if security.kms else plain
 
 
 def hyperparameters(**values: str) -> dict[str, str]:
-    """The program's own hyperparameters, and those that tell the training toolkit which program that is."""
+    """The program's own hyperparameters, and those by which the training toolkit finds the program."""
     return {
         **values,
         "seed": jsonata("$plan.seed"),
@@ -255,45 +255,45 @@ def hyperparameters(**values: str) -> dict[str, str]:
 
 
 def channels() -> str:
-    """Expression for the channels; the photos themselves are needed only where the backbone is trained."""
+    """Expression for the channels; the photos are needed only if the backbone is trained."""
     always = [
         channel(contract.CHANNEL_DATASET, jsonata("$dataset & '/'")),
         channel(contract.CHANNEL_WEIGHTS, jsonata("$plan.weights")),
         channel(contract.CHANNEL_CODE, "${SourceArchiveUri}"),
     ]
     photos = channel(contract.CHANNEL_PHOTOS, jsonata("$plan.photos"), mode=jsonata("$plan.input_mode"))
-    return f"$append({written(always)}, $plan.trainable = 'head' ? [] : {written([photos])})"
+    return f"$append({render_jsonata(always)}, $plan.trainable = 'head' ? [] : {render_jsonata([photos])})"
 
 
 def channel(name: str, uri: str, mode: str = "File") -> Request:
-    """A channel that is downloaded whole before the job starts (`File`), or read as the job goes (`FastFile`)."""
+    """A channel that is downloaded before the job starts (`File`), or streamed while it runs (`FastFile`)."""
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": mode}
 
 
 def stopping_condition(longest: str) -> str:
-    """Expression for the longest run; only jobs on spare machines may have a longest wait."""
+    """Expression for the time limits; only spot jobs may have a maximum wait."""
     waiting = "$plan.spot ? {'MaxWaitTimeInSeconds': $plan.max_wait_seconds} : {}"
     return f"$merge([{{'MaxRuntimeInSeconds': {longest}}}, {waiting}])"
 
 
-def written(value: Any) -> str:
-    """A part of a request as the inside of an expression, where its own expressions stand without their marks."""
+def render_jsonata(value: Any) -> str:
+    """Renders a part of a request as the inside of an expression; its own expressions lose their marks."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"'{key}': {written(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"'{key}': {render_jsonata(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(written, value)) + "]"
+        return "[" + ", ".join(map(render_jsonata, value)) + "]"
     if isinstance(value, bool | int):
         return json.dumps(value)
     text = str(value)
     return text[2:-2].strip() if text.startswith("{%") else "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def with_extra(request: Request, extra: str) -> str:
-    """The request with members that only some executions have; `extra` is an expression for an object."""
-    return jsonata(f"$merge([{written(request)}, {extra}])")
+def merge_request(request: Request, extra: str) -> str:
+    """Merges members into the request that only some executions have; `extra` is an expression for an object."""
+    return jsonata(f"$merge([{render_jsonata(request)}, {extra}])")
 
 
 def tags() -> list[dict[str, str]]:
-    """Whose it is and which execution made it."""
+    """The project and the execution that created the resource."""
     return [{"Key": "project", "Value": "${Project}"}, {"Key": "execution", "Value": jsonata("$plan.run")}]

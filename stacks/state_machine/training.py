@@ -1,6 +1,6 @@
-"""The states of the final training job, up to a model that may be deployed or not: one function a state, in the order in which they run.
+"""The states of the final training job, up to an assessed model: one function per state, in the order in which they run.
 
-Runs at synth; standard library only. Whoever evaluates the rules, the job itself or AWS's Debugger, AssessModel reads what they said.
+Runs at synth; standard library only. AssessModel reads the rules' results, whether the job itself or AWS's Debugger evaluates them.
 """
 
 from stacks.state_machine import requests as requests
@@ -9,35 +9,35 @@ from stacks.state_machine.language import (
     SDK_UNNAMED,
     TRAINING_LOGS,
     State,
+    add_warning,
     api_call,
     catch,
     choice,
-    failure,
-    found_failure,
+    describe_failure,
     function_call,
     job,
     log_streams,
-    warned,
-    without_stop,
+    report_failure,
+    strip_full_stop,
 )
 from stacks.state_machine.requests import jsonata
 
 TRAINING_SECONDS = requests.LONGEST_SPOT_SECONDS + 3600
-"""The job's own limit and its wait for a machine, and an hour for what these leave out."""
+"""The job's own limit and its wait for an instance, and an hour as a margin."""
 
 LOOK_SECONDS, LATER_LOOK_SECONDS = 15, 300
 SHORT_LOOKS = 40
-"""So many looks at a managed job with a short wait between them, then with a long one: an execution's history holds 25,000 events."""
+"""Checks of a managed job with a short wait, then with a long one: an execution's history is limited to 25,000 events."""
 MOST_LOOKS = SHORT_LOOKS + (TRAINING_SECONDS - SHORT_LOOKS * LOOK_SECONDS) // LATER_LOOK_SECONDS
 
 RULE_LOOK_SECONDS = 20
 MOST_RULE_LOOKS = 150
-"""Looks at the rules before the execution goes on without the verdicts of those that have not ended: 50 minutes after the job's end."""
+"""Checks of the rules before the execution continues without the unfinished ones: 50 minutes after the job's end."""
 RULES_SECONDS = RULE_LOOK_SECONDS * MOST_RULE_LOOKS
 
 
 def training_states(security: requests.Security) -> dict[str, State]:
-    """From the best hyperparameters to a model that is assessed; goes on to RegisterModel, or to the states after a failure."""
+    """From the best hyperparameters to an assessed model; continues with RegisterModel, or with the states after a failure."""
     return {
         "IsDebuggerManaged": is_debugger_managed(),
         "TrainModel": train_model(security),
@@ -57,21 +57,21 @@ def training_states(security: requests.Security) -> dict[str, State]:
 
 
 def is_debugger_managed() -> State:
-    """Where AWS's Debugger judges, the request says so, and its verdicts come after the job's end."""
+    """With AWS's Debugger the request contains the rules, and their results arrive after the job's end."""
     return choice(("$plan.debugger = 'managed'", "TrainModelManaged"), default="TrainModel")
 
 
 def train_model(security: requests.Security) -> State:
-    """Trains with the best values, evaluates on the test photos, writes the report, which holds what the job's own rules said."""
+    """Trains with the best values, evaluates on the test photos, and writes the report with the results of the job's own rules."""
     name = requests.TRAINING_JOB_NAME
     return job(
         "createTrainingJob",
         requests.create_training_job(security),
         seconds=TRAINING_SECONDS,
-        failed=training_failure("TrainModel", name),
+        failed=describe_training_failure("TrainModel", name),
         caught="IsMachineMissing",
         lost="MayJobBeLost",
-        assign={"training": trained()},
+        assign={"training": describe_trained_job()},
         to="IsRedriven",
     )
 
@@ -79,15 +79,17 @@ def train_model(security: requests.Security) -> State:
 def train_model_managed(security: requests.Security) -> State:
     """The same for an account that still has AWS's Debugger, which evaluates the rules beside the job.
 
-    Not by Step Functions' own integration, which alone can wait: a field that it does not know, as the profiler's may be, would be refused
-    when the stack is deployed, whether anybody uses it or not. Every try asks for the same job: two running ones whose names begin alike
-    would leave the rules' StopTraining without an object.
+    Not by Step Functions' optimised integration, the only one that can wait: the deployment of the stack would fail for fields that it does
+    not support, which may include the profiler's. Every attempt requests the same job: with two running jobs of similar names the rules'
+    StopTraining would not know which to stop.
     """
     name = requests.MANAGED_TRAINING_JOB_NAME
     return api_call(
         "createTrainingJob",
         requests.create_managed_training_job(security),
-        caught=catch(training_failure("TrainModelManaged", name), to="IsTrainingStarted", assign={"training": {"job": jsonata(name)}}),
+        caught=catch(
+            describe_training_failure("TrainModelManaged", name), to="IsTrainingStarted", assign={"training": {"job": jsonata(name)}}
+        ),
         to="WaitForTraining",
         retried=SDK_UNNAMED,
         assign={"training": {"job": jsonata("$split($states.result.TrainingJobArn, '/')[-1]")}},
@@ -95,13 +97,13 @@ def train_model_managed(security: requests.Security) -> State:
 
 
 def is_training_started() -> State:
-    """A refusal because the job is there already: a try whose answer was lost has started it. What it is called differs."""
+    """A rejection because the job already exists: an attempt whose response was lost started it. The error's name varies."""
     there = "$contains($failure.error, 'ResourceInUse') or $contains($failure.reason, 'already exists')"
     return choice((there, "WaitForTraining"), default="IsMachineMissing")
 
 
-def trained() -> State:
-    """What later states need to know of the final training job, by its description."""
+def describe_trained_job() -> State:
+    """What later states need of the final training job's description."""
     return {
         "job": jsonata("$states.result.TrainingJobName"),
         "model_artifact": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts"),
@@ -109,36 +111,36 @@ def trained() -> State:
     }
 
 
-def training_failure(state: str, name: str) -> State:
+def describe_training_failure(state: str, name: str) -> State:
     """A failure of the final training job; `name` is an expression."""
-    return failure(state, kind="training job", job=name, log=log_streams(TRAINING_LOGS, name))
+    return describe_failure(state, kind="training job", job=name, log=log_streams(TRAINING_LOGS, name))
 
 
 def wait_for_training() -> State:
-    """Until the next look at a managed job, in its first minutes: a short one is not waited for much longer than it takes."""
+    """Until the next check of a managed job in its first minutes: short, so that short jobs do not wait long."""
     return {"Type": "Wait", "Seconds": LOOK_SECONDS, "Next": "DescribeTraining"}
 
 
 def wait_for_long_training() -> State:
-    """Until the next look at one that takes longer."""
+    """Until the next check of a longer job."""
     return {"Type": "Wait", "Seconds": LATER_LOOK_SECONDS, "Next": "DescribeTraining"}
 
 
 def describe_training() -> State:
-    """Looks how a managed job comes along, and what the rules say; they go on for some minutes after the job, on what it saved last.
+    """Reads the status of a managed job and its rules, which continue for some minutes after the job.
 
-    It may have trained for a day, so a look that fails is tried again for long before the job is given up.
+    The job may have trained for a day, so a failed check is retried for long before the job counts as failed.
     """
     artefact = "$states.result.ModelArtifacts.S3ModelArtifacts"
     return api_call(
         "describeTrainingJob",
         {"TrainingJobName": jsonata("$training.job")},
-        caught=catch(training_failure("DescribeTraining", "$training.job"), to="IsTrainingCompleted"),
+        caught=catch(describe_training_failure("DescribeTraining", "$training.job"), to="IsTrainingCompleted"),
         to="IsTrainingDone",
         retried=SDK_UNNAMED,
         patient=True,
         assign={
-            "training": {**trained(), "model_artifact": jsonata(f"$exists({artefact}) ? {artefact} : ''")},
+            "training": {**describe_trained_job(), "model_artifact": jsonata(f"$exists({artefact}) ? {artefact} : ''")},
             "training_status": jsonata("$states.result.TrainingJobStatus"),
             "training_reason": jsonata(f"($cause := ''; $told := $states.result; {SAID})"),
             "rule_statuses": jsonata("[$states.result.DebugRuleEvaluationStatuses]"),
@@ -150,7 +152,7 @@ def describe_training() -> State:
 
 
 def is_training_done() -> State:
-    """A rule that never ends is waited for so long and no longer: AssessModel then tells that it gave no verdict."""
+    """The wait for a rule is limited; AssessModel then reports that the rule has no result."""
     going_on = "$append($rule_statuses, $profiler_rule_statuses)[RuleEvaluationStatus in ['InProgress', 'Stopping']]"
     return choice(
         (f"$training_status in ['InProgress', 'Stopping'] and $looks < {SHORT_LOOKS}", "WaitForTraining"),
@@ -163,38 +165,38 @@ def is_training_done() -> State:
 
 
 def wait_for_rules() -> State:
-    """Until the next look at the rules."""
+    """Until the next check of the rules."""
     return {"Type": "Wait", "Seconds": RULE_LOOK_SECONDS, "Next": "DescribeTraining"}
 
 
 def is_training_completed() -> State:
-    """Nothing more is seen of the job; where an earlier look saw it completed, its model is there, and only late verdicts are missing."""
+    """The job can no longer be described; if an earlier check saw it completed, only late rule results are missing."""
     return choice(("$training_status = 'Completed'", "RulesNotSeen"), default="CleanUp")
 
 
 def rules_not_seen() -> State:
-    """The execution goes on with the verdicts of the last look, and tells."""
+    """The execution continues with the rule results of the last check, with a warning."""
     warning = (
-        f"'the rules could not be looked at to their end (' & {without_stop('$failure.reason')} & '): the verdicts are those seen last'"
+        f"'the rules could not be followed to the end (' & {strip_full_stop('$failure.reason')} & '): results are from the last check'"
     )
-    return {"Type": "Pass", "Assign": warned(warning), "Next": "IsRedriven"}
+    return {"Type": "Pass", "Assign": add_warning(warning), "Next": "IsRedriven"}
 
 
 def training_not_completed() -> State:
-    """A managed job failed, or was stopped: by a rule, by its time limit, or by somebody."""
-    failed = found_failure(training_failure("TrainModelManaged", "$training.job"), "TaskFailed", "$training_reason")
+    """A managed job failed, or was stopped: by a rule, by its time limit, or by a user."""
+    failed = report_failure(describe_training_failure("TrainModelManaged", "$training.job"), "TaskFailed", "$training_reason")
     return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "IsMachineMissing"}
 
 
 def training_takes_too_long() -> State:
-    """A managed job has outlived its own limit."""
-    reason = "'it is still ' & $training_status & ' after ' & $string($looks) & ' looks'"
-    failed = found_failure(training_failure("TrainModelManaged", "$training.job"), "Timeout", reason)
+    """A managed job exceeded its own limit."""
+    reason = "'it is still ' & $training_status & ' after ' & $string($looks) & ' checks'"
+    failed = report_failure(describe_training_failure("TrainModelManaged", "$training.job"), "Timeout", reason)
     return {"Type": "Pass", "Assign": {"failure": failed}, "Next": "CleanUp"}
 
 
 def assess_model() -> State:
-    """Reads what was measured, what the rules said and how the champion did, and decides; says why."""
+    """Reads the metrics, the rule results and the champion's metrics, and decides with reasons."""
     return function_call(
         "AssessModel",
         {

@@ -1,23 +1,23 @@
-"""The states that take a deployment back: an execution that fails leaves the endpoint as it found it, or says that it could not.
+"""The states that revert a deployment: a failed execution leaves the endpoint as it found it, or reports that it could not.
 
-Runs at synth; standard library only. Every act is preceded by a look, since another execution may have moved the endpoint meanwhile:
-only an endpoint that serves, or is about to serve, this execution's own config is touched.
+Runs at synth; standard library only. Each change is preceded by a check, because another execution may have changed the endpoint meanwhile:
+only an endpoint that serves, or is about to serve, this execution's own config is changed.
 """
 
 from stacks.state_machine import hosting_requests as requests
 from stacks.state_machine.endpoint import SERVED, SETTLED, release_scaling
-from stacks.state_machine.language import REASON, SDK_TRANSIENT, SDK_UNNAMED, State, api_call, choice, with_more, without_stop
+from stacks.state_machine.language import REASON, SDK_TRANSIENT, SDK_UNNAMED, State, api_call, choice, extend_reason, strip_full_stop
 from stacks.state_machine.requests import jsonata
 
 UNDO_SECONDS = 30
 MOST_UNDOS = 180
-"""Looks before giving up: an hour and a half. SageMaker lets go of no endpoint that it is still creating or updating."""
+"""Checks before giving up: 1.5 hours. SageMaker does not delete an endpoint that it is still creating or updating."""
 
 MOVING = "$endpoint_status in ['Creating', 'Updating', 'SystemUpdating', 'RollingBack']"
 
 
 def undo_states() -> dict[str, State]:
-    """From a deployment that failed to an endpoint as it was before; goes on to CleanUp."""
+    """From a failed deployment to the endpoint as it was before; continues with CleanUp."""
     return {
         "LookBeforeUndo": look_before_undo(),
         "IsUndoRefused": is_undo_refused(),
@@ -31,18 +31,18 @@ def undo_states() -> dict[str, State]:
     }
 
 
-def refused() -> State:
-    """A call that was refused is remembered apart from the failure, which it never replaces."""
+def catch_refusal() -> State:
+    """Records a rejected call in its own variables; it never replaces the failure."""
     remembered = {"undo_refused": jsonata(REASON), "undo_error": jsonata("$states.errorOutput.Error"), "undos": jsonata("$undos + 1")}
     return {"ErrorEquals": ["States.ALL"], "Assign": remembered, "Output": {}, "Next": "IsUndoRefused"}
 
 
 def look_before_undo() -> State:
-    """Whose config the endpoint has now."""
+    """Reads which config the endpoint has now."""
     return api_call(
         "describeEndpoint",
         requests.endpoint(),
-        caught=refused(),
+        caught=catch_refusal(),
         to="ChooseUndo",
         retried=SDK_UNNAMED,
         assign={
@@ -54,7 +54,7 @@ def look_before_undo() -> State:
 
 
 def is_undo_refused() -> State:
-    """What somebody else has removed is removed; a refusal may be one for the moment only, or one for good."""
+    """An endpoint that was deleted meanwhile needs no undo; a rejection may be temporary or permanent."""
     for_now = f"$contains($undo_refused, /in-progress|Rate exceeded/) or $undo_error in {[*SDK_TRANSIENT, 'States.Timeout']}"
     return choice(
         ("$contains($undo_refused, 'Could not find endpoint \"')", "CleanUp"),
@@ -65,9 +65,9 @@ def is_undo_refused() -> State:
 
 
 def choose_undo() -> State:
-    """An endpoint that this execution made goes; one that it found gets its old config back; one that serves another config is not ours.
+    """An endpoint that this execution created is deleted; an older one gets its old config back; one with another config is left alone.
 
-    A failed endpoint can only be removed; as one that answered before it is left to be looked into, and the next execution removes it.
+    A failed endpoint could only be deleted; if it existed before, it is left for inspection, and the next execution deletes it.
     """
     return choice(
         (f"{MOVING} and $undos < {MOST_UNDOS}", "WaitForUndo"),
@@ -82,20 +82,20 @@ def choose_undo() -> State:
 
 
 UNDONE = "the endpoint goes back"
-"""Stands in `$undo_refused` after a call that was not refused."""
+"""Value of `$undo_refused` after a call that was accepted."""
 
 
 def remove_endpoint() -> State:
-    """An endpoint that never answered as it should is not left to be paid for."""
-    return api_call("deleteEndpoint", requests.endpoint(), caught=refused(), to="CleanUp", retried=SDK_UNNAMED)
+    """Deletes an endpoint that was never verified, so that it costs nothing."""
+    return api_call("deleteEndpoint", requests.endpoint(), caught=catch_refusal(), to="CleanUp", retried=SDK_UNNAMED)
 
 
 def restore_endpoint() -> State:
-    """Back to what the endpoint served before, at once: it is known to be good."""
+    """Restores the config that the endpoint served before, at once: it is known to work."""
     return api_call(
         "updateEndpoint",
         requests.restore_endpoint(),
-        caught=refused(),
+        caught=catch_refusal(),
         to="WaitForUndo",
         retried=SDK_UNNAMED,
         assign={"undo_refused": UNDONE},
@@ -103,19 +103,19 @@ def restore_endpoint() -> State:
 
 
 def release_scaling_to_undo() -> State:
-    """What was served before may run on other machines, to which SageMaker moves no variant that scales."""
+    """The earlier config may have another instance type, to which SageMaker does not move a variant with autoscaling."""
     gone = {"ErrorEquals": ["ApplicationAutoScaling.ObjectNotFoundException"], "Output": {}, "Next": "WaitForUndo"}
-    return release_scaling([gone, refused()], to="WaitForUndo")
+    return release_scaling([gone, catch_refusal()], to="WaitForUndo")
 
 
 def endpoint_restored() -> State:
-    """The failure says that what answered before answers again."""
-    told = with_more("'; the endpoint went back to ' & $endpoint_served")
+    """Adds to the failure that the endpoint was restored."""
+    told = extend_reason("'; the endpoint was restored to ' & $endpoint_served")
     return {"Type": "Pass", "Assign": told, "Next": "CleanUp"}
 
 
 def endpoint_remains() -> State:
-    """The failure says what it may have left behind, since that costs money or gives wrong answers."""
-    why = f"({MOVING} or $undo_refused in ['nothing', '{UNDONE}'] ? 'it is still ' & $endpoint_status : {without_stop('$undo_refused')})"
-    told = with_more(f"'; the endpoint may be left with ' & $endpoint_config & ', look after it: ' & {why}")
+    """Adds to the failure what may be left behind, because it costs money or gives wrong predictions."""
+    why = f"({MOVING} or $undo_refused in ['nothing', '{UNDONE}'] ? 'it is still ' & $endpoint_status : {strip_full_stop('$undo_refused')})"
+    told = extend_reason(f"'; the endpoint may still have ' & $endpoint_config & ', check it: ' & {why}")
     return {"Type": "Pass", "Assign": told, "Next": "CleanUp"}

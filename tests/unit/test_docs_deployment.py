@@ -50,7 +50,7 @@ def test_every_function_that_looks_after_a_deployment_is_there(name: str) -> Non
 
 def test_every_alarm_is_there() -> None:
     source = (REPOSITORY / "stacks" / "observability.py").read_text(encoding="utf-8")
-    made = set(re.findall(r'self\.alarm\("([a-z-]+)"', source))
+    made = set(re.findall(r'self\.add_alarm\(\s*"([a-z-]+)"', source))
     assert len(made) == 7
     assert set(re.findall(r"^\| `<project>-([a-z-]+)` \|", PAGE, flags=re.MULTILINE)) == made
     assert "seven alarms at 10 cents" in PAGE, "what they cost is told too"

@@ -13,7 +13,7 @@ from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks, ServerlessChecks
 
 from stacks.configuration import Config
 from stacks.permissions import ACCEPTED
-from stacks.security_page import EVERYTHING, entries
+from stacks.security_page import EVERYTHING, read_entries
 from stacks.state_machine.definition import definition
 from tests.fixtures.stacks.execution import filled_in
 from tests.fixtures.stacks.synthesis import REPOSITORY, VARIATIONS, Synthesis
@@ -40,7 +40,7 @@ def test_a_finding_without_a_reason_would_be_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["default", "everything"])
 def test_a_reason_is_a_sentence_about_one_thing(variation: Callable[[str], Synthesis], name: str) -> None:
     """Nothing is waved through for the whole stack, and no reason is a shrug."""
-    for path, said in entries(variation(name).folder, ACCEPTED):
+    for path, said in read_entries(variation(name).folder, ACCEPTED):
         assert "/" in path, f"{said['finding']} is accepted of all in {path}"
         assert len(said["why"].split()) >= 3, said
         assert said["why"].endswith("."), said

@@ -183,7 +183,7 @@ def test_the_dashboard_shows_each_thing_of_the_deployment(variation: Callable[[s
     ]
     errors = next(each for each in body["widgets"] if each["properties"].get("title") == "Functions: errors")
     assert len(errors["properties"]["metrics"]) == len(synthesis.resources("AWS::Lambda::Function"))
-    assert "a key of your own (on here)" in body["widgets"][-1]["properties"]["markdown"]
+    assert "the deployment's key (on here)" in body["widgets"][-1]["properties"]["markdown"]
 
 
 def test_jobs_are_searched_for_by_a_part_of_their_names(synthesis: Synthesis) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stacks.permissions import PERMISSION, readable
-from stacks.security_page import BEGIN, END, PAGE, entries, metadata, tables, with_tables
+from stacks.permissions import PERMISSION, render_resource
+from stacks.security_page import BEGIN, END, PAGE, read_entries, read_metadata, replace_tables, write_tables
 from tests.fixtures.stacks.fake_sagemaker import planned
 from tests.fixtures.stacks.policies import listed
 from tests.fixtures.stacks.synthesis import Synthesis
@@ -18,12 +18,12 @@ Atom = tuple[str, str, str, str]
 
 def test_the_page_is_what_the_code_says(variation: Callable[[str], Synthesis]) -> None:
     written = PAGE.read_text(encoding="utf-8")
-    made = with_tables(written, tables(variation("default").folder, variation("everything").folder))
+    made = replace_tables(written, write_tables(variation("default").folder, variation("everything").folder))
     assert written == made, "docs/security.md is older than the code: python -m stacks.security_page"
 
 
 def test_only_what_stands_between_the_marks_is_written_anew() -> None:
-    assert with_tables(f"before {BEGIN} old {END} after", "new") == f"before {BEGIN}\n\nnew\n\n{END} after"
+    assert replace_tables(f"before {BEGIN} old {END} after", "new") == f"before {BEGIN}\n\nnew\n\n{END} after"
 
 
 def test_the_page_says_which_endpoint_is_not_isolated() -> None:
@@ -43,11 +43,11 @@ def atoms_of_reasons(synthesis: Synthesis) -> Iterator[Atom]:
     """What the code gave reasons for."""
     roles = {
         path.split("/", 2)[2].removesuffix("/Resource"): entry["data"]
-        for path, said in metadata(synthesis.folder).items()
+        for path, said in read_metadata(synthesis.folder).items()
         for entry in said
         if entry["type"] == "aws:cdk:logicalId" and path.count("/") > 1
     }
-    for path, said in entries(synthesis.folder, PERMISSION):
+    for path, said in read_entries(synthesis.folder, PERMISSION):
         condition = json.dumps(said["conditions"], sort_keys=True)
         for action in said["actions"]:
             for resource in said["resources"]:
@@ -70,4 +70,4 @@ def atoms(role: str, document: dict[str, Any]) -> Iterator[Atom]:
         condition = json.dumps(statement.get("Condition", {}), sort_keys=True)
         for action in listed(statement["Action"]):
             for resource in listed(statement["Resource"]):
-                yield role, action, readable(resource), condition
+                yield role, action, render_resource(resource), condition

@@ -40,7 +40,7 @@ def test_a_failed_endpoint_that_another_execution_removed_is_created() -> None:
 def test_an_endpoint_that_stays_busy_is_given_up() -> None:
     failed = run(describeEndpoint=[status("Updating")] * 9)
     assert failed.error == "DescribeEndpoint.EndpointBusy"
-    assert "it has been Updating at each of 4 looks" in failed.cause
+    assert "it was Updating at each of 4 checks" in failed.cause
 
 
 @pytest.mark.parametrize("said", ["Cannot create already existing endpoint", "Cannot update in-progress endpoint"])
@@ -127,7 +127,7 @@ def test_an_endpoint_on_machines_is_not_asked_to_become_serverless() -> None:
     failed = run({"deployment": {"kind": "serverless"}}, describeEndpoint=[looked])
     assert asked_for(failed, "updateEndpoint") == []
     assert failed.error == "UpdateServerlessEndpoint.EndpointNotServerless"
-    assert "it runs on instances, and SageMaker makes no serverless endpoint of it: delete it" in failed.cause
+    assert "it runs on instances, and SageMaker cannot make it serverless: delete it" in failed.cause
 
 
 def test_a_variant_that_scales_is_released_before_it_changes_its_machines() -> None:
@@ -183,7 +183,7 @@ def test_an_endpoint_that_was_there_before_and_failed_is_left() -> None:
 
 def test_waiting_for_the_endpoint_ends() -> None:
     failed = run(describeEndpoint=[ABSENT] + [status("Creating")] * (LOOKS + 2), deleteEndpoint=[IN_PROGRESS, {}])
-    assert "it is still Creating after 4 looks. Log:" in failed.cause
+    assert "it is still Creating after 4 checks. Log:" in failed.cause
     undone = [name for name in failed.visited if name in ("WaitForUndo", "RemoveEndpoint")]
     assert undone == ["WaitForUndo", "WaitForUndo", "RemoveEndpoint", "WaitForUndo", "RemoveEndpoint"][: len(undone)]
     assert failed.visited[-6:] == ["RemoveEndpoint", "CleanUp", "IsAnythingSpent", "PublishFailure", "NotifyFailed", "ExecutionFailed"]
@@ -192,15 +192,15 @@ def test_waiting_for_the_endpoint_ends() -> None:
 def test_an_endpoint_that_stays_in_transition_is_told() -> None:
     failed = run(describeEndpoint=[ABSENT] + [status("Creating")] * 20)
     assert asked_for(failed, "deleteEndpoint") == []
-    assert "; the endpoint may be left with whippet-261122160000-" in failed.cause
-    assert "look after it: it is still Creating. Log:" in failed.cause
+    assert "; the endpoint may still have whippet-261122160000-" in failed.cause
+    assert "check it: it is still Creating. Log:" in failed.cause
 
 
 def test_an_endpoint_that_may_not_be_removed_is_told_at_once() -> None:
     failed = run(describeEndpoint=[ABSENT, status("Failed", FailureReason="no memory")], deleteEndpoint=[REFUSED] * 9)
     assert failed.visited.count("RemoveEndpoint") == 1
-    assert "no memory; the endpoint may be left with whippet-261122160000-" in failed.cause
-    assert "look after it: User is not authorized to perform: sagemaker:DeleteEndpoint. Log:" in failed.cause
+    assert "no memory; the endpoint may still have whippet-261122160000-" in failed.cause
+    assert "check it: User is not authorized to perform: sagemaker:DeleteEndpoint. Log:" in failed.cause
 
 
 def test_an_endpoint_that_somebody_else_removed_is_not_looked_for() -> None:
@@ -232,7 +232,7 @@ def test_a_model_that_is_not_verified_gives_way_to_the_one_before(script: dict[s
     assert served != restored == OLDER
     assert failed.visited.count("VerifyEndpoint") == 1
     assert "RecordDeployment" not in failed.visited
-    assert f"the endpoint went back to {OLDER}" in failed.cause
+    assert f"the endpoint was restored to {OLDER}" in failed.cause
 
 
 def test_what_the_verification_found_is_told() -> None:
@@ -267,21 +267,21 @@ def test_an_endpoint_that_another_execution_moved_meanwhile_is_not_brought_back(
     script: dict[str, list[Any]] = {"describeEndpoint": [], "verifyEndpoint": [overtaken]}
     failed = run(**script)
     assert len(asked_for(failed, "updateEndpoint")) == 1
-    assert "went back" not in failed.cause
+    assert "restored" not in failed.cause
 
 
 def test_a_config_that_cannot_be_restored_is_told() -> None:
     gone = TaskError("SageMaker.SageMakerException", 'Could not find endpoint configuration "arn:…:endpoint-config/whippet-an-older-one".')
     failed = run(verifyEndpoint=[UNVERIFIED], updateEndpoint=[USUAL, *[gone] * 4])
     assert "EndpointRestored" not in failed.visited
-    assert "look after it: Could not find endpoint configuration" in failed.cause
+    assert "check it: Could not find endpoint configuration" in failed.cause
 
 
 def test_a_config_on_other_machines_is_restored_once_the_variant_scales_no_more() -> None:
     failed = run(verifyEndpoint=[UNVERIFIED], updateEndpoint=[USUAL, *[SCALES] * 4])
     assert len(asked_for(failed, "deregisterScalableTarget")) == 1
     assert failed.visited.count("RestoreEndpoint") == 2
-    assert f"the endpoint went back to {OLDER}" in failed.cause
+    assert f"the endpoint was restored to {OLDER}" in failed.cause
 
 
 def test_an_update_that_may_have_been_carried_out_is_undone() -> None:
@@ -297,7 +297,7 @@ def test_an_update_that_may_have_been_carried_out_is_undone() -> None:
 
     denied = TaskError("SageMaker.AccessDeniedException", "no")
     failed = run(updateEndpoint=[lost] * 4, describeEndpoint=[USUAL, denied, moved])
-    assert failed.cause.startswith("DescribeEndpoint failed (endpoint whippet): no; the endpoint went back to")
+    assert failed.cause.startswith("DescribeEndpoint failed (endpoint whippet): no; the endpoint was restored to")
 
 
 def test_an_endpoint_that_nothing_was_asked_of_is_not_looked_at_after_a_failure() -> None:
@@ -309,8 +309,8 @@ def test_an_execution_that_is_redriven_does_not_bring_back_what_it_left_itself()
     """Its first attempt could not undo its deployment; what was served before that is what the second one goes back to."""
     denied = TaskError("SageMaker.AccessDeniedException", "no")
     execution = run(verifyEndpoint=[UNVERIFIED, UNVERIFIED], updateEndpoint=[USUAL, denied])
-    assert "may be left with" in execution.cause
-    assert f"the endpoint went back to {OLDER}" in execution.redrive().cause
+    assert "may still have" in execution.cause
+    assert f"the endpoint was restored to {OLDER}" in execution.redrive().cause
 
 
 def test_one_look_that_comes_too_late_ends_nothing() -> None:

@@ -118,7 +118,7 @@ def test_a_processing_job_that_refuses_its_photos_is_quoted() -> None:
     ("described", "reason"),
     [
         ({"FailureReason": "AlgorithmError: out of memory"}, "AlgorithmError: out of memory. Log:"),
-        ({}, "it ended as Stopped, by its time limit or by somebody. Log:"),
+        ({}, "it ended as Stopped, by its time limit or by a user. Log:"),
     ],
 )
 def test_a_processing_job_without_a_message_still_gives_a_reason(described: dict[str, str], reason: str) -> None:
@@ -164,7 +164,7 @@ def test_a_failed_execution_is_billed_after_all_is_stopped() -> None:
     assert (billed["run"], billed["plan"]["cost"]["currency"]) == (failed.variables["plan"]["run"], "USD")
     assert billed["outcome"] == {"run": billed["run"], "deployed": False, "error": failed.error, "reason": failed.cause}
     (told,) = asked_for(failed, "publish")
-    assert told["Message"].endswith("\nIts jobs have cost 0.31 USD so far; whippet cost lists them.")
+    assert told["Message"].endswith("\nIts jobs have cost 0.31 USD so far; run whippet cost for details.")
 
 
 @pytest.mark.parametrize("answer", [TaskError("ClientError", "no"), {"Payload": {"bill": {"total_usd": 0}, "uri": "s3://b/k"}}])
@@ -193,7 +193,7 @@ def test_a_failure_after_the_failure_hides_nothing(script: dict[str, Any]) -> No
     failed = run(createTrainingJob=[BROKEN], **script)
     assert failed.error == "TrainModel.TaskFailed"
     assert "AlgorithmError: out of memory" in failed.cause
-    assert ("could not be looked for (no): stop it by hand" in failed.cause) is ("cleanUp" in script)
+    assert ("could not be listed (no): stop them by hand" in failed.cause) is ("cleanUp" in script)
 
 
 def test_a_context_that_counts_no_redrives_keeps_no_failure_from_being_dealt_with() -> None:

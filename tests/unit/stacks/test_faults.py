@@ -200,7 +200,7 @@ def test_what_stays_ends_the_execution_with_a_sentence(state: str, fault: Fault)
 def reason_of(fault: Fault) -> str:
     """What the sentence must hold."""
     if not fault.cause.startswith("{"):
-        return fault.cause or "it took longer than it may"
+        return fault.cause or "it exceeded its time limit"
     told = json.loads(fault.cause)
     return str(told.get("FailureReason") or told.get("errorMessage") or "it ended as Stopped (Stopped)")
 

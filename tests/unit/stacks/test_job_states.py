@@ -45,7 +45,7 @@ def test_a_job_without_a_machine_is_tried_on_the_next_type(state: str, refusal: 
     assert len({name_of(each) for each in tries}) == len(tries)
     assert done.error == ""
     (warning,) = done.output["warnings"]
-    assert warning.startswith(f"{state} got no {TYPES[0]} and went on with {TYPES[1]}: ")
+    assert warning.startswith(f"{state} got no {TYPES[0]} and continued with {TYPES[1]}: ")
 
 
 @pytest.mark.parametrize("state", JOBS)
@@ -116,7 +116,7 @@ def test_a_tuning_job_that_went_well_in_part_is_a_warning() -> None:
     done = run(createHyperParameterTuningJob=[part])
     assert done.output["best"] == {"lr": 0.01, "batch_size": 64, "objective": 0.5}
     assert done.output["warnings"] == [
-        f"4 training jobs of the tuning job failed, and the best of the others was taken: {done.output['tuning_job']}"
+        f"4 training jobs of the tuning job failed; the best of the others was used: {done.output['tuning_job']}"
     ]
 
 
@@ -167,7 +167,7 @@ def test_a_redriven_execution_stops_what_an_earlier_attempt_may_have_left() -> N
 @pytest.mark.parametrize(
     ("answer", "warning"),
     [
-        (TaskError("ClientError", "no"), "jobs of an earlier attempt could not be looked for: no"),
+        (TaskError("ClientError", "no"), "jobs of an earlier attempt could not be listed: no"),
         ({"Payload": {"left": ["training job a still runs"]}}, "training job a still runs"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_manual_approval_is_waited_for() -> None:
     [
         ([{"ModelApprovalStatus": "Rejected"}], "its model package was rejected"),
         ([{"ModelApprovalStatus": "Rejected", "ApprovalDescription": "too slow"}], "its model package was rejected: too slow"),
-        ([PENDING] * LOOKS, f"nobody approved its model package within 7 days: {PACKAGE}"),
+        ([PENDING] * LOOKS, f"its model package was not approved within 7 days: {PACKAGE}"),
     ],
 )
 def test_a_model_that_is_not_approved_is_not_deployed(answers: list[Any], reason: str) -> None:
@@ -103,9 +103,9 @@ def test_approvals_that_cannot_be_looked_at_end_the_execution() -> None:
 @pytest.mark.parametrize(
     ("script", "warning"),
     [
-        ({"pruneModels": [TaskError("ClientError", "not authorized")]}, "older models were not removed: not authorized"),
+        ({"pruneModels": [TaskError("ClientError", "not authorized")]}, "older models were not deleted: not authorized"),
         ({"pruneModels": [{"Payload": {"deleted": [], "left": ["model a could not be deleted"]}}]}, "model a could not be deleted"),
-        ({"publishReport": [TaskError("ClientError", "no such bucket")]}, "the bill could not be made: no such bucket"),
+        ({"publishReport": [TaskError("ClientError", "no such bucket")]}, "the bill could not be written: no such bucket"),
     ],
 )
 def test_what_fails_after_the_deployment_is_a_warning(script: dict[str, Any], warning: str) -> None:
@@ -121,7 +121,7 @@ def test_nobody_being_told_keeps_nothing_back(deployed: bool) -> None:
 
 def test_the_end_is_told_with_what_was_made() -> None:
     (told,) = asked_for(run(), "publish")
-    assert told["Subject"] == "whippet: a new model answers"
+    assert told["Subject"] == "whippet: a new model is deployed"
     assert "Endpoint: whippet, endpoint config whippet-261122160000-" in told["Message"]
     (told,) = asked_for(run(verdicts=FOUND), "publish")
     assert told["Subject"] == "whippet: the new model was not deployed"

@@ -252,7 +252,7 @@ def test_a_managed_job_that_takes_too_long_is_stopped() -> None:
     name = training_request(failed)["TrainingJobName"]
     assert failed.visited[-5:] == ["CleanUp", "IsAnythingSpent", "PublishFailure", "NotifyFailed", "ExecutionFailed"]
     assert failed.error == "TrainModelManaged.Timeout"
-    assert failed.cause.startswith(f"TrainModelManaged failed (training job {name}): it is still InProgress after {LOOKS} looks. Log:")
+    assert failed.cause.startswith(f"TrainModelManaged failed (training job {name}): it is still InProgress after {LOOKS} checks. Log:")
 
 
 def test_a_job_that_a_rule_stopped_says_which() -> None:
@@ -341,8 +341,8 @@ def test_a_managed_job_that_was_seen_completed_goes_on_without_its_late_verdicts
     assert done.visited[done.visited.index("RulesNotSeen") :][:3] == ["RulesNotSeen", "IsRedriven", "AssessModel"]
     assert done.output["rule_statuses"] == late["DebugRuleEvaluationStatuses"]
     assert done.output["warnings"] == [
-        "the rules could not be looked at to their end (User is not authorized to perform: sagemaker:DescribeTrainingJob): "
-        "the verdicts are those seen last",
+        "the rules could not be followed to the end (User is not authorized to perform: sagemaker:DescribeTrainingJob): "
+        "results are from the last check",
         "rule Overfit was still InProgress when the execution went on without its verdict",
     ]
     assert "CleanUp" not in done.visited
