@@ -11,7 +11,7 @@ from lambdas.request.execution_input import ExecutionInput
 from local.api.fidelity import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
 from tests import REPOSITORY
 
-PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 EXECUTION_INPUT = (REPOSITORY / "docs" / "execution-input.md").read_text(encoding="utf-8")
 
 
