@@ -15,8 +15,9 @@ from stacks.configuration import Config
 from stacks.permissions import ACCEPTED
 from stacks.security_page import EVERYTHING, read_entries
 from stacks.state_machine.definition import definition
+from tests import REPOSITORY
 from tests.fixtures.stacks.execution import filled_in
-from tests.fixtures.stacks.synthesis import REPOSITORY, VARIATIONS, Synthesis
+from tests.fixtures.stacks.synthesis import VARIATIONS, Synthesis
 
 BIN = Path(sys.executable).parent
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stacks.configuration import Config, InvalidConfiguration
-from tests.fixtures.stacks.synthesis import REPOSITORY
+from tests import REPOSITORY
 
 
 def written() -> dict[str, Any]:

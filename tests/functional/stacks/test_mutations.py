@@ -21,11 +21,11 @@ import pytest
 from stacks.state_machine import requests as requests
 from stacks.state_machine.definition import definition
 from stacks.state_machine.requests import ATTEMPT
+from tests import REPOSITORY
 from tests.fixtures.stacks.execution import SUBSTITUTED, Execution, TaskError, filled_in
 from tests.fixtures.stacks.fake_sagemaker import FakeSageMaker
 from tests.fixtures.stacks.invariants import broken
 from tests.fixtures.stacks.request_shapes import faults_in, faults_of
-from tests.fixtures.stacks.synthesis import REPOSITORY
 
 BIN = Path(sys.executable).parent
 NODE = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}

@@ -12,9 +12,10 @@ import pytest
 
 from stacks.state_machine.definition import definition
 from stacks.state_machine.requests import Security
+from tests import REPOSITORY
 from tests.fixtures.stacks.execution import SUBSTITUTED, filled_in
 from tests.fixtures.stacks.policies import concrete, listed, statements
-from tests.fixtures.stacks.synthesis import REPOSITORY, VARIATIONS, Synthesis, synthesise
+from tests.fixtures.stacks.synthesis import VARIATIONS, Synthesis, synthesise
 
 BIN = Path(sys.executable).parent
 

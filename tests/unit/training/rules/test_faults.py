@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from tests.unit.training.test_loop import clusters, training_of
+from tests.fixtures.training.clusters import clusters, training_of
 from training.contract.rules import configurations
 from training.data.dataset import Features
 from training.debugger.attach import attach_debugger
