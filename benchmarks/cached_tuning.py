@@ -28,13 +28,13 @@ from benchmarks.inputs import SEED, copy_used, photos_of, prepare_into, prepared
 from benchmarks.results import REPOSITORY, write_result
 from benchmarks.training_job import training_environment
 from training.contract import PROGRAM
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset, open_dataset
 from training.data.features import BATCH, choose_processor, forward
 from training.fit.examples import DecodedPhotos
 from training.fit.head import head_training
 from training.fit.loop import Epoch, Training, fit
 from training.network.resnet50 import fold_batch_norm, load_backbone
-from training.settings import Hyperparameters
 
 SPLITS = ("train", "valid")
 WHAT = (

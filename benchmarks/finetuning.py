@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks.inputs import SEED, photos_of, prepared_dataset, weights_channel
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset, Photo
 from training.data.features import choose_processor
 from training.fit.augmentation import AREA, SHAPE
@@ -26,7 +27,6 @@ from training.job.distributed import Processes
 from training.job.stopping import Stopping
 from training.network.resnet50 import load_backbone
 from training.network.torchvision_repairs import import_torchvision
-from training.settings import Hyperparameters
 
 LR = 1e-6
 """Low: what is measured is the time, over epochs without end."""

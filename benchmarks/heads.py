@@ -14,12 +14,11 @@ import torch
 
 from benchmarks.inputs import SEED
 from local.tuning.search import CategoricalRange, NumericRange, Range, Search, make_search
-from training.contract import BATCH_SIZES, LR_RANGE, TUNED_HYPERPARAMETERS
+from training.contract.hyperparameters import BATCH_SIZES, LR_RANGE, TUNED_HYPERPARAMETERS, Hyperparameters
 from training.data.dataset import Dataset, open_dataset
 from training.fit.examples import CachedFeatures
 from training.fit.head import head_training
 from training.fit.loop import evaluate, fit
-from training.settings import Hyperparameters
 
 PARALLEL = 2
 """Training jobs under way at the same time."""

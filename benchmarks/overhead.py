@@ -31,6 +31,7 @@ from torch.optim import SGD
 from benchmarks.figures import median, table
 from benchmarks.inputs import say
 from benchmarks.results import write_result
+from training.contract.hyperparameters import Hyperparameters, Rules
 from training.data.dataset import Features
 from training.data.features import choose_processor
 from training.data.preprocessing import Preprocessing
@@ -44,7 +45,7 @@ from training.network.resnet50 import FEATURES
 from training.network.torchvision_repairs import import_torchvision
 from training.profiler.profiler import JobProfiler
 from training.profiler.sampling import INTERVAL_MS, SamplerProcess
-from training.settings import Folders, Hyperparameters, Rules
+from training.settings import Folders
 
 CLASSES = 133
 STEPS = 13

@@ -24,7 +24,7 @@ from benchmarks.figures import mean_and_spread, median, table
 from benchmarks.heads import Trained, best_of, search_heads, train_head
 from benchmarks.inputs import prepared_dataset, say, title
 from benchmarks.results import write_result
-from training.contract import BATCH_SIZES, LR_RANGE
+from training.contract.hyperparameters import BATCH_SIZES, LR_RANGE
 
 RATES = 9
 STRATEGIES = ("Bayesian", "Random")

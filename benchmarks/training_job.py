@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from training.contract import METRICS
+from training.contract.metrics import METRICS
 
 
 def training_environment(base: Path, dataset: Path, weights: Path, photos: Path | None = None) -> dict[str, str]:

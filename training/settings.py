@@ -1,4 +1,4 @@
-"""What a training job is told: hyperparameters from the command line, folders from the SageMaker environment variables.
+"""What a training job reads at its start: hyperparameters from the command line, folders from the SageMaker environment variables.
 
 Runs in training jobs. The training toolkit passes every hyperparameter as `--name value`.
 """
@@ -8,7 +8,8 @@ import ast
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -18,54 +19,19 @@ from training.contract import (
     CHANNEL_PHOTOS,
     CHANNEL_WEIGHTS,
     CHECKPOINTS_FOLDER,
-    CLASS_WEIGHTS,
     DEBUG_OUTPUT,
-    DEBUGGER_MODES,
-    EPOCHS,
     PROFILER_OUTPUT,
+    PROGRAM,
     REPORT,
     RESUME,
     RULE_OUTPUT,
-    TRAINABLE,
 )
-from training.contract.rules import DEBUG_RULES, PROFILER_RULES
+from training.contract import rules as known
+from training.contract.fields import Kind, UnfitValue
+from training.contract.hyperparameters import RULES, Hyperparameters, Rules
 from training.job.refusal import InputRefusedError
 
 BASE = "/opt/ml"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Which rules judge the job, and how; names and parameters are those of training.contract.rules."""
-
-    evaluate: tuple[str, ...] | None = None
-    """Debugger rules; None means those that suit what is trained."""
-    stop_training: tuple[str, ...] = ()
-    """Debugger rules that end the training where they find an issue."""
-    parameters: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Rule -> parameter -> value, where it differs from the default."""
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What training.contract.HYPERPARAMETERS names, parsed and checked."""
-
-    lr: float = 0.01
-    """Learning rate of the head at the start; it falls towards zero along a cosine."""
-    batch_size: int = 64
-    """Photos a step; a training set that is smaller is one batch."""
-    epochs: int = EPOCHS
-    seed: int = 42
-    """Draws the order of the photos and how they are cut."""
-    trainable: str = "head"
-    """One of training.contract.TRAINABLE."""
-    class_weights: str = "balanced"
-    """One of training.contract.CLASS_WEIGHTS."""
-    debugger: str = "embedded"
-    """One of training.contract.DEBUGGER_MODES."""
-    evaluate_test: bool = False
-    """Whether the test photos are looked at, and the report written: once, by the final job."""
-    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True)
@@ -75,7 +41,7 @@ class Folders:
     dataset: Path
     """The prepared data set."""
     photos: Path
-    """The photos themselves: there only where the backbone is trained."""
+    """The photos; only where the backbone is trained."""
     weights: Path
     model: Path
     """What becomes model.tar.gz."""
@@ -84,7 +50,7 @@ class Folders:
     failure: Path
     """File whose text becomes the FailureReason."""
     job: str = "job"
-    """The training job's name: jobs of one tuning job share the checkpoints' place in S3."""
+    """The training job's name: jobs of one tuning job share a folder of checkpoints in S3."""
 
     @property
     def debug_output(self) -> Path:
@@ -98,12 +64,12 @@ class Folders:
 
     @property
     def managed_profiler_output(self) -> Path:
-        """Where it writes in the managed mode: the service takes it from there."""
+        """Where the profiler writes in the managed mode: the service collects it from there."""
         return self.failure.parent / "profiler"
 
     @property
     def rule_output(self) -> Path:
-        """Where the rules write what they say."""
+        """Where the rules write their statuses."""
         return self.checkpoints / RULE_OUTPUT
 
     @property
@@ -113,12 +79,12 @@ class Folders:
 
     @property
     def resume(self) -> Path:
-        """Where the job that is started again finds how far it had come."""
+        """Where an interrupted job finds its progress when it starts again."""
         return self.checkpoints / RESUME / self.job
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Folders":
-        """Read the SM_* variables; what is unset lies under SAGEMAKER_BASE_DIR, /opt/ml in the container."""
+        """Read the SM_* variables; unset ones are folders under SAGEMAKER_BASE_DIR, /opt/ml in the container."""
         base = Path(environment.get("SAGEMAKER_BASE_DIR", BASE))
         channel = {
             name: environment.get(f"SM_CHANNEL_{name.upper()}", str(base / "input/data" / name))
@@ -139,33 +105,34 @@ def parse_hyperparameters(arguments: Sequence[str]) -> Hyperparameters:
     """Parse and check `--name value` pairs.
 
     Raises:
-        InputRefusedError: an unknown name, or a value out of range; the text names it and what is allowed.
+        InputRefusedError: an unknown name, or a value that is not allowed; the text names it and what is allowed.
     """
-    parser = _Parser(prog="training/train.py", allow_abbrev=False, description="Train a classifier on a prepared data set.")
-    parser.add_argument("--lr", type=_number("lr", float, 0.0, 1.0, exclusive=True), default=Hyperparameters.lr, metavar="RATE")
-    parser.add_argument("--batch_size", type=_number("batch_size", int, 1, 4096), default=Hyperparameters.batch_size, metavar="PHOTOS")
-    parser.add_argument("--epochs", type=_number("epochs", int, 1, 1000), default=Hyperparameters.epochs, metavar="N")
-    parser.add_argument("--seed", type=_number("seed", int, 0, 2**32 - 1), default=Hyperparameters.seed, metavar="N")
-    parser.add_argument("--trainable", type=_unquoted, choices=TRAINABLE, default=Hyperparameters.trainable)
-    parser.add_argument("--class_weights", type=_unquoted, choices=CLASS_WEIGHTS, default=Hyperparameters.class_weights)
-    parser.add_argument("--debugger", type=_unquoted, choices=DEBUGGER_MODES, default=Hyperparameters.debugger)
-    parser.add_argument("--evaluate_test", type=_truth, default=Hyperparameters.evaluate_test, metavar="true|false")
-    parser.add_argument("--rules", type=parse_rules, default=Rules(), metavar="JSON")
+    about = "Train a classifier on a prepared data set."
+    parser = _Parser(prog=PROGRAM, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for each in fields(Hyperparameters):
+        parser.add_argument(f"--{each.name}", type=parse_rules if each.name == RULES else partial(_take, each.metadata["kind"]))
     return Hyperparameters(**vars(parser.parse_args(arguments)))
 
 
+def _take(kind: Kind, text: str) -> Any:
+    try:
+        return kind.take_text(text)
+    except UnfitValue as unfit:
+        raise argparse.ArgumentTypeError(str(unfit).strip()) from unfit
+
+
 def parse_rules(text: str) -> Rules:
-    """Parse and check the JSON text that training.contract.RULES describes.
+    """Parse and check the JSON text of the hyperparameter `rules`.
 
     Raises:
-        argparse.ArgumentTypeError: no such text, rule or parameter; says which are allowed.
+        argparse.ArgumentTypeError: not such a text, or an unknown rule or parameter; it names those that are allowed.
     """
     given = _decoded(unquote(text) if text.startswith("%") else text)
     _known("rules", given, ("evaluate", "stop_training", "parameters"))
     evaluate, parameters = given.get("evaluate"), given.get("parameters") or {}
-    _known("rules.parameters", parameters, (*DEBUG_RULES, *PROFILER_RULES))
+    _known("rules.parameters", parameters, known.RULES)
     for rule, values in parameters.items():
-        _known(f"rules.parameters.{rule}", values, (DEBUG_RULES | PROFILER_RULES)[rule])
+        _known(f"rules.parameters.{rule}", values, known.RULES[rule])
     return Rules(
         evaluate=None if evaluate is None else _rule_names("rules.evaluate", evaluate),
         stop_training=_rule_names("rules.stop_training", given.get("stop_training") or []),
@@ -176,7 +143,7 @@ def parse_rules(text: str) -> Rules:
 def _decoded(text: str) -> Any:
     """Return the object that a JSON text means, however often it was quoted.
 
-    The training toolkit decodes a hyperparameter once and hands an object on as Python writes it, a text as it is.
+    The training toolkit decodes a hyperparameter once and passes an object on as a Python literal, a text as it is.
     """
     try:
         value = json.loads(text)
@@ -184,7 +151,7 @@ def _decoded(text: str) -> Any:
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            raise argparse.ArgumentTypeError(f"got {text!r}, which is no JSON text") from error
+            raise argparse.ArgumentTypeError(f"got {text!r}, which is not a JSON text") from error
     return _decoded(value) if isinstance(value, str) else value
 
 
@@ -198,44 +165,13 @@ def _known(where: str, given: Any, allowed: Collection[str]) -> None:
 
 def _rule_names(where: str, given: Any) -> tuple[str, ...]:
     if not isinstance(given, list):
-        raise argparse.ArgumentTypeError(f"{where} is {given!r}; it must be a list of names out of {', '.join(DEBUG_RULES)}")
+        raise argparse.ArgumentTypeError(f"{where} is {given!r}; it must be a list of names out of {', '.join(known.DEBUG_RULES)}")
     for name in given:
-        if name not in DEBUG_RULES:
-            raise argparse.ArgumentTypeError(f"{where} names {name!r}; allowed are {', '.join(DEBUG_RULES)}")
+        if name not in known.DEBUG_RULES:
+            raise argparse.ArgumentTypeError(f"{where} names {name!r}; allowed are {', '.join(known.DEBUG_RULES)}")
     return tuple(dict.fromkeys(given))
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputRefusedError(f"hyperparameters: {message}")
-
-
-def _unquoted(text: str) -> str:
-    """Strip the JSON quotes that tuned categorical values carry on the wire."""
-    return text.strip().strip('"')
-
-
-class _number:  # noqa: N801 - argparse shows it as a function
-    """Parses one number within limits."""
-
-    def __init__(self, name: str, kind: type[int] | type[float], low: float, high: float, *, exclusive: bool = False) -> None:
-        self.__name__ = name
-        self.kind, self.low, self.high, self.exclusive = kind, low, high, exclusive
-
-    def __call__(self, text: str) -> float:
-        what = f"a whole number from {self.low} to {self.high}" if self.kind is int else f"a number above {self.low:g}, up to {self.high:g}"
-        try:
-            value = self.kind(_unquoted(text))
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"got {text!r}, allowed is {what}") from error
-        if not self.low <= value <= self.high or (self.exclusive and value == self.low):
-            raise argparse.ArgumentTypeError(f"got {text!r}, allowed is {what}")
-        return value
-
-
-def _truth(text: str) -> bool:
-    allowed = {"true": True, "false": False}
-    value = allowed.get(_unquoted(text).lower())
-    if value is None:
-        raise argparse.ArgumentTypeError(f"got {text!r}, allowed are true and false")
-    return value

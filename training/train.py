@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset, open_dataset
 from training.data.features import Processor, choose_processor
 from training.debugger.attach import attach_debugger
@@ -45,7 +46,7 @@ from training.profiler.profiler import Profiler, start_profiler
 from training.report.write import Report, write_report
 from training.serving.artefact import save_artefact
 from training.serving.prediction import Model, logits, prepare_network
-from training.settings import Folders, Hyperparameters, parse_hyperparameters
+from training.settings import Folders, parse_hyperparameters
 
 JUDGED = ("valid", "test")
 """Splits that the report judges the saved weights by."""

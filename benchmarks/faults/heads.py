@@ -16,11 +16,11 @@ from torch.optim import AdamW
 from benchmarks.faults.fault import Fault, Workplace
 from benchmarks.faults.part import part_of
 from benchmarks.faults.recorded import Judged, folders_in, record, train_and_judge
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset, Features
 from training.fit.examples import CachedFeatures, Examples
 from training.fit.head import head_training
 from training.fit.loop import Training
-from training.settings import Hyperparameters
 
 CHESS, FLOWERS, DOGS = range(3)
 NOT_DEFAULT_CONFUSION = {"Confusion": {"min_diag": "0.7", "max_off_diag": "0.3"}}

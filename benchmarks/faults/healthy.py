@@ -13,6 +13,7 @@ from benchmarks.faults.fault import Workplace
 from benchmarks.faults.part import Part, part_of, shrunk
 from benchmarks.faults.recorded import Judged, train_and_judge
 from benchmarks.heads import ask, make_search_over_heads
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset
 from training.data.features import choose_processor
 from training.data.preprocessing import Preprocessing
@@ -22,7 +23,6 @@ from training.fit.loop import Training, fit
 from training.job.distributed import Processes
 from training.job.stopping import Stopping
 from training.network.resnet50 import load_backbone
-from training.settings import Hyperparameters
 
 SEARCHED, CLASSES = 4, 12
 """Training jobs of a search, a third of what an execution has by default; and most classes: more only take longer."""

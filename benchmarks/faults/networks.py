@@ -22,6 +22,7 @@ from benchmarks.faults.heads import CHESS, features_of
 from benchmarks.faults.healthy import SMALL, fine_tuned
 from benchmarks.faults.part import Part, part_of
 from benchmarks.faults.recorded import Judged, train_and_judge
+from training.contract.hyperparameters import Hyperparameters
 from training.contract.rules import configurations, default_rules
 from training.data.dataset import Dataset, Features
 from training.data.preprocessing import Preprocessing
@@ -30,7 +31,6 @@ from training.fit.head import head_training
 from training.fit.loop import Training
 from training.job.micro_batches import Parts
 from training.rule_evaluation.judge import judge
-from training.settings import Hyperparameters
 
 WIDTH = 64
 NO_PHOTOS = ("ClassImbalance", "CheckInputImages")

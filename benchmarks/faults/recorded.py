@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from training.contract.hyperparameters import Rules
 from training.contract.rules import configurations, profiler_configurations
 from training.debugger.attach import attach_debugger
 from training.fit.loop import Training, fit, steps_per_epoch
@@ -19,7 +20,7 @@ from training.profiler.analyse import analyse
 from training.profiler.profiler import start_profiler
 from training.rule_evaluation.judge import judge
 from training.rule_evaluation.status import RuleStatus
-from training.settings import Folders, Rules
+from training.settings import Folders
 
 RECORD_ONLY = Rules(evaluate=())
 """The job starts no rules: they are judged here, when it is over."""

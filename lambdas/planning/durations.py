@@ -1,7 +1,7 @@
-"""How long the jobs of an execution are expected to take: rough figures, good for a warning before the bill and for nothing finer.
+"""How long the jobs of an execution are expected to take: rough figures, good enough for a warning before the bill.
 
 Runs inside `prepare_execution`; standard library only. The processors' rates were measured (benchmarks/results/throughput…), and
-divided for machines without bfloat16; those of GPUs are guesses on the cautious side. Expect an error of a factor of two either way.
+reduced for instances without bfloat16; those of GPUs are cautious guesses. The error can be a factor of two in either direction.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.instance_types import gpus, processors, uses_gpu
 
 START_SECONDS = 90
-"""Of every job: SageMaker bills the download of its inputs and its start, but not the machine's."""
+"""Of every job: SageMaker bills the download of its inputs and the start of its container, not that of the instance."""
 REPORT_SECONDS = 90
-"""The final training job opens the test photos and writes its report."""
+"""The final training job evaluates the test photos and writes its report."""
 DOWNLOADED_BYTES = 100_000_000
-"""A second, from S3."""
+"""Per second, from S3."""
 
 EXTRACTED = {"processor": 5.0, "gpu": 500.0}
-"""Photos a second through the frozen network."""
+"""Photos per second through the frozen network."""
 TRAINED = {"last_stage": {"processor": 5.0, "gpu": 400.0}, "all": {"processor": 2.5, "gpu": 200.0}}
-"""Photos a second of an epoch, with the backbone's last stage or the whole network trained."""
+"""Photos per second of an epoch that trains the backbone's last stage or the whole network."""
 DECODED = 50.0
-"""Photos a second that one processor decodes: a GPU waits for them."""
+"""Photos per second that one processor decodes: a GPU waits for them."""
 HEAD = 100_000.0
-"""Features a second of one layer's training, on any machine."""
+"""Features per second of one layer's training, on any instance."""
 
 
 @dataclass(frozen=True)
 class Durations:
-    """Seconds that are billed of each machine."""
+    """Billed seconds of each instance."""
 
     prepare: int
     tuning_job: int
@@ -37,29 +37,29 @@ class Durations:
     training: int
 
 
-def expected_durations(asked: ExecutionInput, photos: Photos) -> Durations:
-    """Of this execution; the preparation as if no earlier one had left the data set."""
-    prepare = START_SECONDS + download(photos) + photos.files / rate(EXTRACTED, asked.prepare.instance_type, 1)
-    start = START_SECONDS + (download(photos) if asked.trainable != "head" and asked.input_mode == "File" else 0)
-    epoch = photos.files / epoch_rate(asked)
+def expected_durations(requested: ExecutionInput, photos: Photos) -> Durations:
+    """Return those of this execution; the preparation as if no earlier execution had left the data set."""
+    prepare = START_SECONDS + download(photos) + photos.files / rate(EXTRACTED, requested.prepare.instance_type, 1)
+    start = START_SECONDS + (download(photos) if requested.trainable != "head" and requested.input_mode == "File" else 0)
+    epoch = photos.files / epoch_rate(requested)
     return Durations(
         prepare=round(prepare),
-        tuning_job=round(start + asked.tuning.epochs * epoch),
-        training=round(start + asked.epochs * epoch + REPORT_SECONDS),
+        tuning_job=round(start + requested.tuning.epochs * epoch),
+        training=round(start + requested.epochs * epoch + REPORT_SECONDS),
     )
 
 
 def download(photos: Photos) -> float:
-    """Seconds until all photos lie on a machine's disk."""
+    """Return the seconds until all photos are on an instance's disk."""
     return photos.bytes / DOWNLOADED_BYTES
 
 
-def epoch_rate(asked: ExecutionInput) -> float:
-    """Photos of an epoch a second."""
-    return HEAD if asked.trainable == "head" else rate(TRAINED[asked.trainable], asked.instance_type, asked.instance_count)
+def epoch_rate(requested: ExecutionInput) -> float:
+    """Return photos of an epoch per second."""
+    return HEAD if requested.trainable == "head" else rate(TRAINED[requested.trainable], requested.instance_type, requested.instance_count)
 
 
 def rate(rates: dict[str, float], instance: str, machines: int) -> float:
-    """Photos a second that so many machines of a type get through."""
+    """Return photos per second on so many instances of a type."""
     alone = rates["gpu"] * gpus(instance) if uses_gpu(instance) else rates["processor"] * processors(instance)
     return machines * min(alone, DECODED * processors(instance))

@@ -3,62 +3,78 @@
 Runs inside `prepare_execution`; standard library only.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from lambdas.planning.settings import Settings
 from lambdas.request.deployment import Deployment
-from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.instance_types import uses_gpu
 
 GPU_SERVING_HOST = "al2-ami-sagemaker-inference-gpu-3-1"
-"""Host image of a GPU endpoint: the serving image holds CUDA 12.9, which never starts on the CUDA 13 host."""
+"""Host image of a GPU endpoint: the serving image holds CUDA 12.9, which does not start on the CUDA 13 host."""
 
 BAKING_SECONDS = 300
-"""How long the new machines answer, all or some of them, before the next step: five looks of an alarm that looks every minute."""
+"""How long new instances answer, all or some of them, before the next step: five evaluations of an alarm with a period of one minute."""
 KEPT_SECONDS = 120
-"""How long the old machines stay after the new ones have taken over."""
+"""How long old instances stay after the new ones have taken over."""
 LONGEST_UPDATE_SECONDS = 3600
 CANARY_PART = 10
-"""One machine in so many is a canary. SageMaker takes no canary larger than a half of the new machines."""
+"""One instance in so many is a canary. SageMaker takes no canary larger than half of the new instances."""
 QUARTER, HALF = 25, 50
-"""Steps of a linear update, in percent: of fewer than four machines no quarter can be made. A step is a tenth to a half of the new
-machines, of which there may be more than `instance_count` where autoscaling has added some: a number could then be too small a step."""
+"""Steps of a linear update, in percent: fewer than four instances have no quarter. A step is a tenth to a half of the new instances,
+of which there may be more than `instance_count` after autoscaling: a number of instances could then be too small a step."""
 ALARMS = ("endpoint-errors", "endpoint-latency")
-"""What the stack's alarms are called after the project's name."""
+"""Names of the stack's alarms after the project's name."""
 
 
-def serving(asked: ExecutionInput, settings: Settings) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Endpoint:
     """The plan's part on the endpoint."""
-    deployment = asked.deployment
-    return {
-        "serving_image": settings.serving_image(deployment.instance_type),
-        "endpoint": settings.project,
-        "deployment_kind": deployment.kind,
-        "variant": variant(deployment),
-        "network_isolation": deployment.kind != "serverless",
-        "deployment_config": deployment_config(deployment, settings.project) if deployment.kind == "instance" else {},
-        "max_instance_count": deployment.max_instance_count,
-        "keep_versions": deployment.keep_versions,
-        "approval": asked.approval,
-        "model_package_group": settings.project,
-    }
 
-
-def variant(asked: Deployment) -> dict[str, Any]:
+    serving_image: str
+    endpoint: str
+    deployment_kind: str
+    """`instance`, `serverless` or `none`."""
+    variant: dict[str, Any]
     """What the production variant runs on."""
-    if asked.kind == "none":
+    network_isolation: bool
+    """Of the model; SageMaker has none for serverless endpoints."""
+    deployment_config: dict[str, Any]
+    """Steps of an endpoint update, and the alarms that roll it back; empty for an endpoint without instances."""
+    max_instance_count: int
+    keep_versions: int
+    """How many of the newest models and endpoint configs stay."""
+
+
+def plan_endpoint(deployment: Deployment, settings: Settings) -> Endpoint:
+    """Return the plan's part on the endpoint."""
+    return Endpoint(
+        serving_image=settings.serving_image(deployment.instance_type),
+        endpoint=settings.project,
+        deployment_kind=deployment.kind,
+        variant=make_variant(deployment),
+        network_isolation=deployment.kind != "serverless",
+        deployment_config=make_deployment_config(deployment, settings.project) if deployment.kind == "instance" else {},
+        max_instance_count=deployment.max_instance_count,
+        keep_versions=deployment.keep_versions,
+    )
+
+
+def make_variant(deployment: Deployment) -> dict[str, Any]:
+    """Return what the production variant runs on."""
+    if deployment.kind == "none":
         return {}
-    if asked.kind == "serverless":
-        return {"ServerlessConfig": {"MemorySizeInMB": asked.memory_mb, "MaxConcurrency": asked.max_concurrency}}
-    host = {"InferenceAmiVersion": GPU_SERVING_HOST} if uses_gpu(asked.instance_type) else {}
-    return {"InstanceType": asked.instance_type, "InitialInstanceCount": asked.instance_count, **host}
+    if deployment.kind == "serverless":
+        return {"ServerlessConfig": {"MemorySizeInMB": deployment.memory_mb, "MaxConcurrency": deployment.max_concurrency}}
+    host = {"InferenceAmiVersion": GPU_SERVING_HOST} if uses_gpu(deployment.instance_type) else {}
+    return {"InstanceType": deployment.instance_type, "InitialInstanceCount": deployment.instance_count, **host}
 
 
-def deployment_config(asked: Deployment, project: str) -> dict[str, Any]:
-    """How new machines take over from old ones, and the alarms that take it back."""
+def make_deployment_config(deployment: Deployment, project: str) -> dict[str, Any]:
+    """Return how new instances take over from old ones, and the alarms that roll the update back."""
     return {
         "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": traffic(asked.update, asked.instance_count),
+            "TrafficRoutingConfiguration": route_traffic(deployment.update, deployment.instance_count),
             "TerminationWaitInSeconds": KEPT_SECONDS,
             "MaximumExecutionTimeoutInSeconds": LONGEST_UPDATE_SECONDS,
         },
@@ -66,12 +82,12 @@ def deployment_config(asked: Deployment, project: str) -> dict[str, Any]:
     }
 
 
-def traffic(update: str, machines: int) -> dict[str, Any]:
-    """A lone machine has no half that could go first: it takes all traffic at once, and the alarms watch it as long."""
-    if update == "canary" and machines > 1:
-        canary = {"Type": "INSTANCE_COUNT", "Value": max(1, machines // CANARY_PART)}
+def route_traffic(update: str, instances: int) -> dict[str, Any]:
+    """Return the steps of the update. A single instance takes all traffic at once, and the alarms watch it for the same time."""
+    if update == "canary" and instances > 1:
+        canary = {"Type": "INSTANCE_COUNT", "Value": max(1, instances // CANARY_PART)}
         return {"Type": "CANARY", "WaitIntervalInSeconds": BAKING_SECONDS, "CanarySize": canary}
-    if update == "linear" and machines > 1:
-        step = {"Type": "CAPACITY_PERCENT", "Value": QUARTER if machines >= 100 // QUARTER else HALF}
+    if update == "linear" and instances > 1:
+        step = {"Type": "CAPACITY_PERCENT", "Value": QUARTER if instances >= 100 // QUARTER else HALF}
         return {"Type": "LINEAR", "WaitIntervalInSeconds": BAKING_SECONDS, "LinearStepSize": step}
     return {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": BAKING_SECONDS}

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
-from lambdas.request.input_values import shown
+from training.contract.fields import shown
 
 SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 """Folder name in small letters -> split; PrepareDataset and `whippet upload` know the same names."""

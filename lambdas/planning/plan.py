@@ -1,39 +1,40 @@
-"""The plan of an execution: what the later states put into their requests, worked out once from the execution input and the photos.
+"""The plan of an execution: what the later states put into their requests, computed once from the execution input and the photos.
 
-Runs inside `prepare_execution`; standard library only. Objects are in AWS's own words and are merged into the requests as they are.
+Runs inside `prepare_execution`; standard library only. Objects with AWS's own member names are merged into the requests as they are. The
+state machine reads the plan as one flat JSON object, `$plan`, which `to_json` writes.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from lambdas.aws.run_names import run_name, tuning_job_prefix
 from lambdas.planning.cost import Limits, Machines, job_costs, run_time_limits
-from lambdas.planning.cost_notes import cost_told
+from lambdas.planning.cost_notes import Cost, estimate_cost
 from lambdas.planning.durations import expected_durations
-from lambdas.planning.endpoint import serving
-from lambdas.planning.managed_rules import Configuration, debug_rule_configurations, profiler_rule_configurations
+from lambdas.planning.endpoint import Endpoint, plan_endpoint
+from lambdas.planning.managed_rules import Judging, plan_rules
 from lambdas.planning.photos import Photos
 from lambdas.planning.prepared_dataset import PREFIX as PREPARED
 from lambdas.planning.prices import Prices
-from lambdas.planning.rule_images import rules_image
 from lambdas.planning.settings import Settings
-from lambdas.planning.tuning_job import tuning
+from lambdas.planning.tuning_job import TuningJob, plan_tuning
+from lambdas.request.deployment import Gate
 from lambdas.request.execution_input import ExecutionInput
-from lambdas.request.input_values import InvalidExecutionInput, shown
+from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.request.instance_types import UNPROCESSED_FAMILY, uses_gpu
+from training.contract.fields import shown
+from training.contract.hyperparameters import ChosenHyperparameters, write_chosen
+from training.contract.limits import LONGEST_SPOT_WAIT_SECONDS
 
 LEAST_VOLUME_GB = 50
 PREPARED_BYTES = 10_000
-"""What a job keeps on its disk of each photo beside the photo: features, a thumbnail, its line in the manifest."""
-
-SPOT_WAIT_SECONDS = 6 * 3600
-"""How long a job waits for spare machines, beside its longest run."""
+"""Disk that a job needs for each photo beside the photo: features, a thumbnail, its line in the manifest."""
 
 WRITTEN = ("weights", PREPARED.rstrip("/"), "executions")
-"""Folders of the bucket that are no photos."""
+"""Folders of the bucket that executions write."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,9 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the later states put into their requests; hyperparameters are strings, as SageMaker wants them."""
+class Data:
+    """Where the execution reads and writes."""
 
-    run: str
-    """`<project>-<yymmddHHMMSS>-<4 hex>`: the folder under `executions/`, and what the names of jobs and models begin with."""
-    tuning_job_prefix: str
-    """`<project>-<yymmddHHMMSS>-`: 8 hex digits make it a tuning job's name of at most 32 characters."""
     photos: str
     weights: str
     output: str
@@ -61,76 +58,96 @@ class Plan:
     datasets: str
     """`s3://<bucket>/prepared-data-sets/<key>`, where each job that prepares the data set of this execution has a folder of its own."""
     prepared: str
-    """The folder in there that an earlier one left, which this execution then reads; empty where there is none."""
+    """The folder in there that an earlier execution left and this one reads; empty where there is none."""
     photo_files: str
     photo_bytes: str
-    """How many objects the data prefix holds, and their bytes together: what PrepareDataset must find."""
+    """How many objects the data prefix holds, and their total size: what PrepareDataset must find."""
     photos_sha256: str
     """Over their names, ETags and sizes; the registry keeps it, so that StartRetraining sees when they have changed."""
-    prepare_image: str
-    prepare_instance_types: tuple[str, ...]
-    """The one asked for, then those to try where AWS has no machine of it."""
-    prepare_volume_gb: int
-    """Disk of the processing job: the photos must lie on it, beside what the job writes."""
-    prepare_seconds: int
-    """Longest run of the processing job."""
-    training_image: str
-    training_instance_types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A kind of job: machines, image, and its longest run."""
+
+    image: str
+    instance_types: tuple[str, ...]
+    """The requested one, then those to try where AWS has no capacity for it."""
+    volume_gb: int
+    """Disk of each machine: for the photos that the job downloads, and for what it writes."""
+    seconds: int
+
+
+@dataclass(frozen=True)
+class SharedByTraining:
+    """What all training jobs share beside their machines."""
+
     training_instance_count: int
-    training_volume_gb: int
-    """Disk of a training job, which may need no photos, or read them as it goes."""
-    tuning_job_seconds: int
-    """Longest run of each training job of the search."""
-    training_seconds: int
-    """Longest run of the final training job."""
     max_wait_seconds: int
-    """Longest run of any training job and its longest wait for spare machines together; only jobs on spare machines have one."""
+    """Longest run of any training job and its longest wait for spot capacity together; only spot jobs have one."""
     torch_distributed: str
-    """`true` where a training job is one process for each GPU or machine, which the training toolkit then starts."""
+    """`true` where a training job is one process for each GPU or instance, which the training toolkit then starts."""
     spot: bool
-    trainable: str
-    class_weights: str
     input_mode: str
-    epochs: str
-    seed: str
-    debugger: str
-    rules: str
-    """The hyperparameter of that name."""
-    debug_rule_configurations: tuple[Configuration, ...]
-    profiler_rule_configurations: tuple[Configuration, ...]
-    """Of the final training job, empty unless AWS's Debugger judges it."""
-    block_deployment: tuple[str, ...]
-    """Rules whose findings keep the model from being deployed."""
-    tuning_epochs: str
-    tuning_config: dict[str, Any]
-    """HyperParameterTuningJobConfig without its objective."""
-    tuning_extra: dict[str, Any]
-    """WarmStartConfig, where the search begins with what earlier ones found; else nothing."""
-    gate: dict[str, Any]
-    """What the model must be worth, as the execution input says it."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What decides whether the model is deployed, and where it is registered."""
+
+    gate: Gate
     approval: str
-    """`automatic` or `manual`."""
     model_package_group: str
-    serving_image: str
-    endpoint: str
-    deployment_kind: str
-    """`instance`, `serverless` or `none`."""
-    variant: dict[str, Any]
-    """What the production variant runs on."""
-    network_isolation: bool
-    """Of the model; SageMaker has none for serverless endpoints."""
-    deployment_config: dict[str, Any]
-    """How an update of the endpoint goes, and the alarms that take it back; nothing for what has no machines."""
-    max_instance_count: int
-    keep_versions: int
-    """So many of the newest models and endpoint configs stay."""
+
+
+@dataclass(frozen=True)
+class Money:
+    """What the execution may cost, and what it should cost."""
+
     budget_usd: float | None
-    cost: dict[str, Any]
-    """What the execution should cost and can cost at most, for its output."""
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the later states put into their requests."""
+
+    run: str
+    """`<project>-<yymmddHHMMSS>-<4 hex>`: the folder under `executions/`, and the first part of the names of jobs and models."""
+    tuning_job_prefix: str
+    """`<project>-<yymmddHHMMSS>-`: 8 hex digits make it a tuning job's name of at most 32 characters."""
+    data: Data
+    prepare: Job
+    """The processing job."""
+    training: Job
+    """Every training job; `seconds` are those of the final one."""
+    shared: SharedByTraining
+    hyperparameters: ChosenHyperparameters
+    judging: Judging
+    tuning: TuningJob
+    registration: Registration
+    endpoint: Endpoint
+    money: Money
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the state machine reads: members of all parts side by side, those of jobs with the job's name before them."""
+        return {name: value for part in fields(self) for name, value in write_part(part.name, getattr(self, part.name)).items()}
+
+
+NAMED = ("prepare", "training", "tuning")
+"""Parts whose members are the same: their names in the document begin with the part's."""
+
+
+def write_part(name: str, part: Any) -> dict[str, Any]:
+    """Return the members of one part, with their names in the document. Hyperparameters are strings, as SageMaker takes them."""
+    if not is_dataclass(part) or isinstance(part, type):
+        return {name: part}
+    members = write_chosen(part) if isinstance(part, ChosenHyperparameters) else asdict(part)
+    return {f"{name}_{key}" if name in NAMED else key: value for key, value in members.items()}
 
 
 def plan(
-    asked: ExecutionInput,
+    requested: ExecutionInput,
     settings: Settings,
     photos: Photos,
     prepared: Prepared,
@@ -138,124 +155,102 @@ def plan(
     start: datetime,
     prices: Prices | None = None,
 ) -> Plan:
-    """The same execution always gets the same plan; one that its budget does not allow raises OverBudget."""
+    """Return the plan, always the same for one execution; a budget that is too small raises OverBudget."""
     run = run_name(settings.project, execution_arn, start)
-    preparing = Machines(preparation_types(asked), 1, volume_gb(photos.files, photos.bytes))
-    trained = Machines(training_types(asked), asked.instance_count, volume_gb(photos.files, photos.bytes if downloads_photos(asked) else 0))
+    preparing, training = choose_machines(requested, photos)
     prices = prices or Prices(settings.region)
-    durations = expected_durations(asked, photos)
-    jobs = job_costs(asked.tuning.max_jobs, durations, None if prepared.present else preparing, trained, prices)
-    limits = run_time_limits(jobs, None if asked.budget_usd is None else Decimal(str(asked.budget_usd)))
+    durations = expected_durations(requested, photos)
+    jobs = job_costs(requested.tuning.max_jobs, durations, None if prepared.present else preparing, training, prices)
+    limits = run_time_limits(jobs, None if requested.budget_usd is None else Decimal(str(requested.budget_usd)))
     return Plan(
         run=run,
         tuning_job_prefix=tuning_job_prefix(settings.project, start),
-        **places(asked, settings, prepared, run),
-        **preparation(asked, settings, photos, preparing),
-        **training(asked, settings, trained),
-        **run_times(limits),
-        **judging(asked, settings.region, run),
-        **tuning(asked, settings.project),
-        **serving(asked, settings),
-        gate=dict(vars(asked.gate)),
-        budget_usd=asked.budget_usd,
-        cost=cost_told(asked, jobs, limits, prices),
+        data=plan_data(requested, settings, photos, prepared, run),
+        prepare=plan_job(settings, preparing, limits["prepare"]),
+        training=plan_job(settings, training, limits["training"]),
+        shared=plan_shared(requested, limits),
+        hyperparameters=requested,
+        judging=plan_rules(requested, settings.region, run),
+        tuning=plan_tuning(requested, settings.project, limits["tuning"]),
+        registration=Registration(requested.gate, requested.approval, settings.project),
+        endpoint=plan_endpoint(requested.deployment, settings),
+        money=Money(requested.budget_usd, estimate_cost(requested, jobs, limits, prices)),
     )
 
 
-def places(asked: ExecutionInput, settings: Settings, prepared: Prepared, run: str) -> dict[str, Any]:
-    """Where the execution reads and writes."""
-    return {
-        "photos": f"s3://{settings.bucket}/{data_prefix(asked.data, settings.bucket)}",
-        "weights": f"s3://{settings.bucket}/weights/",
-        "output": f"s3://{settings.bucket}/executions/{run}",
-        "datasets": f"s3://{settings.bucket}/{prepared.folder.removesuffix('/')}",
-        "prepared": f"s3://{settings.bucket}/{prepared.present.removesuffix('/')}" if prepared.present else "",
-    }
+def choose_machines(requested: ExecutionInput, photos: Photos) -> tuple[Machines, Machines]:
+    """Return those of the processing job and of training jobs."""
+    downloaded = photos.bytes if downloads_photos(requested) else 0
+    return (
+        Machines(preparation_types(requested), 1, volume_gb(photos.files, photos.bytes)),
+        Machines(training_types(requested), requested.instance_count, volume_gb(photos.files, downloaded)),
+    )
 
 
-def preparation(asked: ExecutionInput, settings: Settings, photos: Photos, machines: Machines) -> dict[str, Any]:
-    """The processing job."""
-    return {
-        "photo_files": str(photos.files),
-        "photo_bytes": str(photos.bytes),
-        "photos_sha256": photos.sha256,
-        "prepare_image": settings.training_image(asked.prepare.instance_type),
-        "prepare_instance_types": machines.instance_types,
-        "prepare_volume_gb": machines.disk_gb,
-    }
+def plan_data(requested: ExecutionInput, settings: Settings, photos: Photos, prepared: Prepared, run: str) -> Data:
+    """Return where the execution reads and writes."""
+    bucket = f"s3://{settings.bucket}"
+    return Data(
+        photos=f"{bucket}/{data_prefix(requested.data, settings.bucket)}",
+        weights=f"{bucket}/weights/",
+        output=f"{bucket}/executions/{run}",
+        datasets=f"{bucket}/{prepared.folder.removesuffix('/')}",
+        prepared=f"{bucket}/{prepared.present.removesuffix('/')}" if prepared.present else "",
+        photo_files=str(photos.files),
+        photo_bytes=str(photos.bytes),
+        photos_sha256=photos.sha256,
+    )
 
 
-def training(asked: ExecutionInput, settings: Settings, machines: Machines) -> dict[str, Any]:
-    """Every training job, and the hyperparameters that all have."""
-    return {
-        "training_image": settings.training_image(asked.instance_type),
-        "training_instance_types": machines.instance_types,
-        "training_instance_count": machines.count,
-        "training_volume_gb": machines.disk_gb,
-        "torch_distributed": str(is_distributed(asked)).lower(),
-        "spot": asked.spot,
-        "trainable": asked.trainable,
-        "class_weights": asked.class_weights,
-        "input_mode": asked.input_mode,
-        "epochs": str(asked.epochs),
-        "seed": str(asked.seed),
-    }
+def plan_job(settings: Settings, machines: Machines, seconds: int) -> Job:
+    """Return a job on these machines."""
+    image = settings.training_image(machines.instance_types[0])
+    return Job(image, machines.instance_types, machines.disk_gb, seconds)
 
 
-def run_times(limits: Limits) -> dict[str, Any]:
-    """How long the jobs may run."""
-    return {
-        "prepare_seconds": limits["prepare"],
-        "tuning_job_seconds": limits["tuning"],
-        "training_seconds": limits["training"],
-        "max_wait_seconds": max(limits["tuning"], limits["training"]) + SPOT_WAIT_SECONDS,
-    }
+def plan_shared(requested: ExecutionInput, limits: Limits) -> SharedByTraining:
+    """Return what all training jobs share."""
+    return SharedByTraining(
+        training_instance_count=requested.instance_count,
+        max_wait_seconds=max(limits["tuning"], limits["training"]) + LONGEST_SPOT_WAIT_SECONDS,
+        torch_distributed=str(is_distributed(requested)).lower(),
+        spot=requested.spot,
+        input_mode=requested.input_mode,
+    )
 
 
-def judging(asked: ExecutionInput, region: str, run: str) -> dict[str, Any]:
-    """Who judges the final training job, by which rules, and what they may keep back."""
-    image = rules_image(region) if asked.debugger == "managed" else None
-    return {
-        "debugger": asked.debugger,
-        "rules": asked.rules.hyperparameter,
-        "debug_rule_configurations": debug_rule_configurations(asked.rules, asked.epochs, image, f"{run}-train-") if image else (),
-        "profiler_rule_configurations": profiler_rule_configurations(asked.rules, asked.epochs, image) if image else (),
-        "block_deployment": asked.rules.block_deployment,
-    }
+def training_types(requested: ExecutionInput) -> tuple[str, ...]:
+    """Return the instance types of training jobs, the requested one first."""
+    return (requested.instance_type, *requested.instance_fallbacks)
 
 
-def training_types(asked: ExecutionInput) -> tuple[str, ...]:
-    """What training jobs may run on, the one asked for first."""
-    return (asked.instance_type, *asked.instance_fallbacks)
-
-
-def preparation_types(asked: ExecutionInput) -> tuple[str, ...]:
-    """What the processing job may run on: of the others those that have its image and that processing jobs are offered on."""
-    chosen = asked.prepare.instance_type
-    others = [each for each in asked.instance_fallbacks if uses_gpu(each) == uses_gpu(chosen) and not UNPROCESSED_FAMILY.match(each)]
+def preparation_types(requested: ExecutionInput) -> tuple[str, ...]:
+    """Return the instance types of the processing job: of the others those with the same image that processing jobs are offered on."""
+    chosen = requested.prepare.instance_type
+    others = [each for each in requested.instance_fallbacks if uses_gpu(each) == uses_gpu(chosen) and not UNPROCESSED_FAMILY.match(each)]
     return tuple(dict.fromkeys((chosen, *others)))
 
 
 def volume_gb(photos: int, photo_bytes: int) -> int:
-    """Room for the photos and a tenth more, for what is prepared of each, and 20 GB for all else; at least 50 GB.
+    """Return room for the photos and a tenth more, for what is prepared of each, and 20 GB for all else; at least 50 GB.
 
-    `photo_bytes`: of those that the job downloads, which may be none of them.
+    `photo_bytes`: of the photos that the job downloads, which can be none of them.
     """
     return max(LEAST_VOLUME_GB, math.ceil((11 * photo_bytes + 10 * PREPARED_BYTES * photos) / 10**10) + 20)
 
 
-def downloads_photos(asked: ExecutionInput) -> bool:
+def downloads_photos(requested: ExecutionInput) -> bool:
     """Whether a training job holds all photos on its disk."""
-    return asked.trainable != "head" and asked.input_mode == "File"
+    return requested.trainable != "head" and requested.input_mode == "File"
 
 
-def is_distributed(asked: ExecutionInput) -> bool:
-    """Whether several processes share a training job: a backbone that is trained uses every GPU and machine, one layer needs none."""
-    return asked.trainable != "head" and (uses_gpu(asked.instance_type) or asked.instance_count > 1)
+def is_distributed(requested: ExecutionInput) -> bool:
+    """Whether several processes share a training job: a backbone that is trained uses every GPU and instance, one layer needs none."""
+    return requested.trainable != "head" and (uses_gpu(requested.instance_type) or requested.instance_count > 1)
 
 
 def data_prefix(data: str, bucket: str) -> str:
-    """`data/` from `data`, `data/` or `s3://<bucket>/data`; another bucket or the whole bucket raises InvalidExecutionInput."""
+    """Return `data/` for `data`, `data/` or `s3://<bucket>/data`; another bucket or the whole bucket raises InvalidExecutionInput."""
     prefix = data
     if data.startswith("s3://"):
         named, _, prefix = data.removeprefix("s3://").partition("/")

@@ -15,8 +15,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.request.input_values import is_number, shown
 from lambdas.request.instance_types import INSTANCE_TYPE
+from training.contract.fields import is_number, shown
 
 PRICES_DATE = "2026-09-01"
 """The day of the price list that the table below holds."""

@@ -1,82 +1,94 @@
 """The tuning job as CreateHyperParameterTuningJob takes it, made of the execution input: strategy, limits, ranges and when it may end.
 
-Runs inside `prepare_execution`; standard library only. The objective is the request's own, for it never changes.
+Runs inside `prepare_execution`; standard library only. The objective is the same for every execution, so the request holds it.
 """
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from lambdas.request.execution_input import ExecutionInput
-from lambdas.request.input_values import InvalidExecutionInput, shown
+from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.request.tuning import Completion, Tuning
+from training.contract.fields import shown
+from training.contract.hyperparameters import TUNED_HYPERPARAMETERS
 
 WARM_START_TYPE = "TransferLearning"
 """Photos, weights and code may have changed since the earlier tuning jobs. SageMaker refuses the other type, IdenticalDataAndAlgorithm,
-where the training image or the data differ, and its best job may be one of another execution, whose photos were others."""
+where the training image or the data differ, and its best job may be one of another execution with other photos."""
+
+LR, BATCH_SIZE = TUNED_HYPERPARAMETERS
 
 
-def tuning(asked: ExecutionInput, project: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TuningJob:
     """The plan's part on the tuning job."""
-    return {
-        "tuning_epochs": str(asked.tuning.epochs),
-        "tuning_config": tuning_config(asked.tuning, asked.seed),
-        "tuning_extra": warm_start(asked.tuning, project),
-    }
+
+    epochs: str
+    """Of each of its training jobs."""
+    job_seconds: int
+    """Longest run of each of its training jobs."""
+    config: dict[str, Any]
+    """HyperParameterTuningJobConfig without its objective."""
+    extra: dict[str, Any]
+    """WarmStartConfig, where the search starts from earlier ones; else nothing."""
 
 
-def tuning_config(asked: Tuning, seed: int) -> dict[str, Any]:
-    """HyperParameterTuningJobConfig, but for the objective."""
-    return {
-        "Strategy": asked.strategy,
-        **strategy_config(asked),
-        "ResourceLimits": {"MaxNumberOfTrainingJobs": asked.max_jobs, "MaxParallelTrainingJobs": asked.max_parallel_jobs},
-        "ParameterRanges": parameter_ranges(asked),
-        "TrainingJobEarlyStoppingType": "Auto" if asked.early_stopping else "Off",
-        **completion(asked.completion),
+def plan_tuning(requested: ExecutionInput, project: str, job_seconds: int) -> TuningJob:
+    """Return the plan's part on the tuning job."""
+    tuning = requested.tuning
+    return TuningJob(str(tuning.epochs), job_seconds, make_config(tuning, requested.seed), make_warm_start(tuning, project))
+
+
+def make_config(tuning: Tuning, seed: int) -> dict[str, Any]:
+    """Return HyperParameterTuningJobConfig without its objective."""
+    config = {
+        "Strategy": tuning.strategy,
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": tuning.max_jobs, "MaxParallelTrainingJobs": tuning.max_parallel_jobs},
+        "ParameterRanges": make_ranges(tuning),
+        "TrainingJobEarlyStoppingType": "Auto" if tuning.early_stopping else "Off",
         "RandomSeed": seed,
     }
+    if tuning.strategy == "Hyperband":  # it gives every job one epoch at least, and all epochs to those that do well
+        config["StrategyConfig"] = {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": tuning.epochs}}
+    if criteria := make_criteria(tuning.completion):
+        config["TuningJobCompletionCriteria"] = criteria
+    return config
 
 
-def strategy_config(asked: Tuning) -> dict[str, Any]:
-    """Hyperband hands out epochs: one at least, and to those that do well all of them."""
-    if asked.strategy != "Hyperband":
-        return {}
-    return {"StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": asked.epochs}}}
-
-
-def parameter_ranges(asked: Tuning) -> dict[str, Any]:
-    """Learning rates by their order of magnitude and batch sizes to choose from; a Grid only ever chooses."""
-    sizes = {"Name": "batch_size", "Values": [str(size) for size in asked.batch_size]}
-    if asked.strategy == "Grid":
-        return {"CategoricalParameterRanges": [{"Name": "lr", "Values": [plain(rate) for rate in asked.lr]}, sizes]}
-    least, greatest = asked.lr
-    rates = {"Name": "lr", "MinValue": plain(least), "MaxValue": plain(greatest), "ScalingType": "Logarithmic"}
+def make_ranges(tuning: Tuning) -> dict[str, Any]:
+    """Return learning rates on a logarithmic scale and batch sizes to choose from; a Grid takes only values to choose from."""
+    sizes = {"Name": BATCH_SIZE, "Values": [str(size) for size in tuning.batch_size]}
+    if tuning.strategy == "Grid":
+        return {"CategoricalParameterRanges": [{"Name": LR, "Values": [write_decimal(rate) for rate in tuning.lr]}, sizes]}
+    least, greatest = map(write_decimal, tuning.lr)
+    rates = {"Name": LR, "MinValue": least, "MaxValue": greatest, "ScalingType": "Logarithmic"}
     return {"ContinuousParameterRanges": [rates], "CategoricalParameterRanges": [sizes]}
 
 
-def completion(asked: Completion) -> dict[str, Any]:
-    """What ends the search early, where anything was asked for."""
+def make_criteria(completion: Completion) -> dict[str, Any]:
+    """Return what ends the search early."""
     criteria: dict[str, Any] = {}
-    if asked.target_loss is not None:
-        criteria["TargetObjectiveMetricValue"] = asked.target_loss
-    if asked.no_improvement_jobs is not None:
-        criteria["BestObjectiveNotImproving"] = {"MaxNumberOfTrainingJobsNotImproving": asked.no_improvement_jobs}
-    if asked.converged:
+    if completion.target_loss is not None:
+        criteria["TargetObjectiveMetricValue"] = completion.target_loss
+    if completion.no_improvement_jobs is not None:
+        criteria["BestObjectiveNotImproving"] = {"MaxNumberOfTrainingJobsNotImproving": completion.no_improvement_jobs}
+    if completion.converged:
         criteria["ConvergenceDetected"] = {"CompleteOnConvergence": "Enabled"}
-    return {"TuningJobCompletionCriteria": criteria} if criteria else {}
+    return criteria
 
 
-def warm_start(asked: Tuning, project: str) -> dict[str, Any]:
-    """What the request holds beside its usual members."""
-    if not asked.warm_start:
+def make_warm_start(tuning: Tuning, project: str) -> dict[str, Any]:
+    """Return what the request holds beside its usual members."""
+    if not tuning.warm_start:
         return {}
-    parents = [{"HyperParameterTuningJobName": name} for name in asked.warm_start]
-    require_own(asked.warm_start, project)
+    require_own(tuning.warm_start, project)
+    parents = [{"HyperParameterTuningJobName": name} for name in tuning.warm_start]
     return {"WarmStartConfig": {"ParentHyperParameterTuningJobs": parents, "WarmStartType": WARM_START_TYPE}}
 
 
 def require_own(names: tuple[str, ...], project: str) -> None:
-    """Other projects' jobs have other hyperparameters, and this one's role may not look at them."""
+    """Refuse tuning jobs of other projects: they have other hyperparameters, and this project's role cannot read them."""
     for name in names:
         if not name.startswith(f"{project}-"):
             raise InvalidExecutionInput(
@@ -85,6 +97,6 @@ def require_own(names: tuple[str, ...], project: str) -> None:
             )
 
 
-def plain(number: float) -> str:
-    """`0.00001`, never `1e-05`: what a parameter range can be relied on to read."""
+def write_decimal(number: float) -> str:
+    """Return `0.00001`, never `1e-05`, which a parameter range may not read."""
     return format(Decimal(repr(number)), "f")

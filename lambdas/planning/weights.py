@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.request.input_values import shown
+from training.contract.fields import shown
 
 PREFIX = "weights/"
 DESCRIPTION = "resnet50.json"

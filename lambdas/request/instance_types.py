@@ -1,20 +1,22 @@
-"""SageMaker instance types by their names: which the images support, which carry a GPU, and how large they are.
+"""SageMaker instance types by their names: which the images support, which have a GPU, and how large they are.
 
-Runs inside Lambda functions; standard library only. Nothing is asked of AWS: a name such as ml.g5.12xlarge tells family and size.
+Runs inside Lambda functions; standard library only. No call to AWS: a name such as ml.g5.12xlarge holds family and size.
 """
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
-from lambdas.request.input_values import InvalidExecutionInput, shown
+from training.contract.fields import Kind, UnfitValue, declare, shown
 
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 GPU_FAMILY = re.compile(r"ml\.(p|g)[0-9]")
 FOREIGN_FAMILY = re.compile(r"ml\.(trn|inf|dl)[0-9]")
 UNPROCESSED_FAMILY = re.compile(r"ml\.(c5n|p3dn|p4d|p4de|p5e|p5en|p6-b200|p6-b300)\.|ml\.p5\.48xlarge")
-"""Machines of training jobs that processing jobs are not offered on; a test holds them against the API's own lists."""
+"""Instance types of training jobs that SageMaker does not offer to processing jobs; a test compares them with the API's own lists."""
 ARM_FAMILY = re.compile(r"ml\.([a-z]+[0-9]+g[a-z]*\.|p6e-gb)")
 SUPPORTED = rf"^(?!{FOREIGN_FAMILY.pattern})(?!{ARM_FAMILY.pattern}){INSTANCE_TYPE.pattern}$"
-"""All of the above in one expression, for those who cannot ask three questions."""
+"""All of the above in one expression, for JSON Schema."""
 
 SMALL_SIZES = {"medium": 1, "large": 2, "xlarge": 4}
 """Size -> processors; a size such as 4xlarge has four times those of xlarge."""
@@ -44,15 +46,34 @@ def gpus(instance: str) -> int:
     return GPUS[instance.removeprefix("ml.")[0]].get(instance.rpartition(".")[2], 1)
 
 
-def supported_type(path: str, value: str) -> str:
-    """The instance type of that field of the execution input; one that the images do not support raises InvalidExecutionInput."""
-    if not INSTANCE_TYPE.fullmatch(value):
-        raise InvalidExecutionInput(f"{path} must be a SageMaker instance type such as ml.m5.2xlarge or ml.g5.xlarge, got {shown(value)}")
-    if FOREIGN_FAMILY.match(value):
-        raise InvalidExecutionInput(f"{path} must be a CPU or an NVIDIA GPU type, which is what the images support; got {shown(value)}")
-    if ARM_FAMILY.match(value):
-        raise InvalidExecutionInput(
-            f"{path} must have an Intel or AMD processor, such as ml.m7i.large, since the images hold no programs for Arm (AWS Graviton); "
-            f"got {shown(value)}"
-        )
-    return value
+@dataclass(frozen=True)
+class InstanceType(Kind):
+    """An instance type that the images support; the error says which condition a type does not meet."""
+
+    def take(self, value: Any) -> Any:
+        """Return the type; raise UnfitValue."""
+        name = super().take(value)
+        if not INSTANCE_TYPE.fullmatch(name):
+            raise UnfitValue(f" must be a SageMaker instance type such as ml.m5.2xlarge or ml.g5.xlarge, got {shown(name)}")
+        if FOREIGN_FAMILY.match(name):
+            raise UnfitValue(f" must be a CPU or an NVIDIA GPU type, which is what the images support; got {shown(name)}")
+        if ARM_FAMILY.match(name):
+            raise UnfitValue(
+                " must have an Intel or AMD processor, such as ml.m7i.large, since the images hold no programs for Arm (AWS Graviton); "
+                f"got {shown(name)}"
+            )
+        return name
+
+
+SUPPORTED_TYPE = InstanceType(
+    schema={"type": "string", "pattern": SUPPORTED},
+    allowed="a string",
+    cell="an instance type with an Intel, AMD or NVIDIA processor",
+    accepts=lambda value: isinstance(value, str),
+    convert=str,
+)
+
+
+def instance_type(default: str, *, also: str = "") -> Any:
+    """Declare an instance type."""
+    return declare(default, SUPPORTED_TYPE, also)

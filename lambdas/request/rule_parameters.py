@@ -7,7 +7,8 @@ model back: it is refused here, before anything is paid for. A test holds this a
 import math
 import re
 
-from lambdas.request.input_values import InvalidExecutionInput, is_number, is_whole, shown
+from lambdas.request.input_values import InvalidExecutionInput
+from training.contract.fields import is_number, is_whole, shown
 
 TRUTH = ("True", "False")
 """How AWS's rules write a truth value."""

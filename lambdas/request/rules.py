@@ -1,4 +1,4 @@
-"""Which rules judge the final training job, and what their verdicts do: the `rules` object of the execution input.
+"""The rules that evaluate the final training job, and what their findings do: the `rules` object of the execution input.
 
 Runs inside `prepare_execution`; standard library only.
 
@@ -7,69 +7,92 @@ Runs inside `prepare_execution`; standard library only.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 from urllib.parse import quote
 
-from lambdas.request.input_values import InvalidExecutionInput, known_keys, shown
+from lambdas.request.input_values import InvalidExecutionInput, read_field, require_known_keys
 from lambdas.request.rule_parameters import parameter_text
-from training.contract.rules import DEBUG_RULES, PROFILER_RULES, default_rules
+from training.contract.fields import Kind, Schema, declare, shown
+from training.contract.limits import LONGEST_HYPERPARAMETER
+from training.contract.rules import BLOCKING, DEBUG_RULES, FINDING_RULES, PROFILER_RULES, RULES, default_rules
 
-BLOCKING = ("ExplodingTensor", "UnchangedTensor")
-"""Rules that keep a model from being deployed unless others are named: what they find is never a matter of taste."""
 
-SUMMARIES = ("OverallSystemUsage", "OverallFrameworkMetrics")
-"""Profiler rules that put numbers together for the report and never find anything, so that they can keep nothing back."""
+def name_kind(allowed: Sequence[str], cell: str) -> Kind:
+    """A list of rule names; which of these rules are evaluated depends on other fields."""
+    return Kind(
+        schema={"type": "array", "items": {"enum": list(allowed)}},
+        allowed='a list of rule names, such as ["Overfit"]',
+        cell=cell,
+        accepts=lambda value: isinstance(value, list | tuple),
+        convert=tuple,
+    )
 
-LONGEST_HYPERPARAMETER = 2_500
-"""Characters of a hyperparameter that SageMaker takes."""
+
+def parameter_schema(names: Collection[str]) -> Schema:
+    """An object of a rule's parameters."""
+    return {"type": "object", "properties": {name: {"$ref": "#/$defs/parameter"} for name in names}, "additionalProperties": False}
+
+
+PARAMETERS_KIND = Kind(
+    schema={
+        "type": "object",
+        "properties": {rule: parameter_schema(defaults) for rule, defaults in RULES.items()},
+        "additionalProperties": False,
+    },
+    allowed="a JSON object of rules",
+    cell="`{rule: {parameter: value}}` of these rules",
+    accepts=lambda value: isinstance(value, Mapping),
+    convert=dict,
+)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What judges the final training job."""
+    """The rules that evaluate the final training job, and what their findings do."""
 
-    evaluate: tuple[str, ...] = default_rules("head")
-    """Debugger rules; where none are named, those that suit what is trained."""
+    evaluate: tuple[str, ...] = declare(default_rules("head"), name_kind(list(DEBUG_RULES), "debugger rules"))
+    """Debugger rules. The default suits what is trained: unless `trainable` is `head`, also `VanishingGradient`, `DeadRelu`,
+    `PoorWeightInitialization` and `CheckInputImages`."""
 
-    stop_training: tuple[str, ...] = ()
+    stop_training: tuple[str, ...] = declare((), name_kind(list(DEBUG_RULES), "debugger rules that are evaluated"))
     """Debugger rules that end the training when they find an issue."""
 
-    block_deployment: tuple[str, ...] = BLOCKING
+    block_deployment: tuple[str, ...] = declare(
+        BLOCKING,
+        name_kind(
+            FINDING_RULES, "debugger rules that are evaluated, profiler rules except `OverallSystemUsage`, `OverallFrameworkMetrics`"
+        ),
+    )
     """Debugger or profiler rules that keep the model from being deployed when they find an issue."""
 
-    parameters: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Debugger or profiler rule -> parameter -> value, where it differs from the default."""
+    parameters: dict[str, dict[str, str]] = field(default_factory=dict, metadata={"kind": PARAMETERS_KIND, "also": ""})
+    """Parameters of debugger or profiler rules that differ from the defaults."""
 
     @classmethod
     def parse(cls, document: object, trainable: str, debugger: str) -> Self:
-        """Reads the `rules` object; raises InvalidExecutionInput."""
-        given = known_keys(document, cls, "rules")
+        """Read the `rules` object; raise InvalidExecutionInput."""
+        given = require_known_keys(document, cls, "rules")
         if debugger == "off":
-            return cls.none(given)
-        evaluate = rule_names(given, "evaluate", default_rules(trainable), DEBUG_RULES, "a debugger rule")
-        judging = (*evaluate, *PROFILER_RULES)
-        finding = tuple(rule for rule in judging if rule not in SUMMARIES)
+            return cls.refuse_all(given)
+        evaluate = read_names({"evaluate": default_rules(trainable), **given}, "evaluate", DEBUG_RULES, "a debugger rule")
+        evaluated = (*evaluate, *PROFILER_RULES)
+        blocking = {"block_deployment": [rule for rule in BLOCKING if rule in evaluate], **given}
+        finding = [rule for rule in evaluated if rule in FINDING_RULES]
         rules = cls(
             evaluate=evaluate,
-            stop_training=rule_names(given, "stop_training", (), evaluate, "among the debugger rules to evaluate"),
-            block_deployment=rule_names(
-                given,
-                "block_deployment",
-                tuple(rule for rule in BLOCKING if rule in evaluate),
-                finding,
-                "among the rules to evaluate that find issues",
-            ),
-            parameters=rule_parameters(given.get("parameters", {}), judging),
+            stop_training=read_names(given, "stop_training", evaluate, "among the debugger rules to evaluate"),
+            block_deployment=read_names(blocking, "block_deployment", finding, "among the rules to evaluate that find issues"),
+            parameters=read_parameters(given.get("parameters", {}), evaluated),
         )
         rules.require_other_trials(debugger)
         rules.require_short()
         return rules
 
     @classmethod
-    def none(cls, given: Mapping[str, Any]) -> Self:
-        """No rule at all, where the debugger is off; one that is asked for raises InvalidExecutionInput."""
+    def refuse_all(cls, given: Mapping[str, Any]) -> Self:
+        """Return no rules, for a debugger that is off; refuse any that are given."""
         for key, value in given.items():
             if value not in ([], (), {}):
                 raise InvalidExecutionInput(
@@ -79,7 +102,7 @@ class Rules:
         return cls(evaluate=(), block_deployment=())
 
     def require_other_trials(self, debugger: str) -> None:
-        """SimilarAcrossRuns reads tensors of other jobs, which it must be told of and be able to reach."""
+        """Refuse SimilarAcrossRuns, which reads tensors of other jobs, where it cannot reach them."""
         if "SimilarAcrossRuns" not in self.evaluate:
             return
         if debugger == "embedded":
@@ -94,7 +117,7 @@ class Rules:
             )
 
     def require_short(self) -> None:
-        """Raises InvalidExecutionInput for more parameters than a hyperparameter holds."""
+        """Refuse more parameters than a hyperparameter holds."""
         length = len(self.hyperparameter)
         if length > LONGEST_HYPERPARAMETER:
             raise InvalidExecutionInput(
@@ -104,39 +127,37 @@ class Rules:
 
     @property
     def hyperparameter(self) -> str:
-        """What the training job needs to know of it: JSON, percent-encoded, for the training toolkit starts the program through a shell."""
-        told = {key: value for key, value in asdict(self).items() if key != "block_deployment"}
-        return quote(json.dumps(told, separators=(",", ":")), safe=",:")
+        """What the training job needs of it: JSON, percent-encoded because the training toolkit starts the program through a shell."""
+        members = {key: value for key, value in asdict(self).items() if key != "block_deployment"}
+        return quote(json.dumps(members, separators=(",", ":")), safe=",:")
 
 
-def rule_names(given: Mapping[str, Any], key: str, default: tuple[str, ...], allowed: Collection[str], what: str) -> tuple[str, ...]:
-    """Distinct names out of those allowed."""
-    names = given.get(key, default)
-    if not isinstance(names, list | tuple):
-        raise InvalidExecutionInput(f'rules.{key} must be a list of rule names, such as ["Overfit"], got {shown(names)}')
+def read_names(given: Mapping[str, Any], key: str, allowed: Collection[str], what: str) -> tuple[str, ...]:
+    """Return distinct names out of those allowed."""
+    names = read_field(Rules, given, "rules", key)
     for name in names:
         require_known(name, f"rules.{key}", allowed, what)
     return tuple(dict.fromkeys(names))
 
 
 def require_known(name: object, where: str, allowed: Collection[str], what: str) -> None:
-    """Raises InvalidExecutionInput, with the names that are allowed."""
+    """Refuse a name that is not allowed."""
     if not isinstance(name, str) or name not in allowed:
         raise InvalidExecutionInput(f"{where} names {shown(name)}, which is not {what}; allowed: {', '.join(allowed) or 'none'}")
 
 
-def rule_parameters(document: object, judging: Collection[str]) -> dict[str, dict[str, str]]:
-    """Rule -> parameter -> value as text, for rules that judge the job."""
+def read_parameters(document: object, evaluated: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return rule -> parameter -> value as text, for rules that are evaluated."""
     if not isinstance(document, Mapping):
-        raise InvalidExecutionInput(f"rules.parameters must be a JSON object of rules, got {shown(document)}")
+        raise InvalidExecutionInput(f"rules.parameters must be {PARAMETERS_KIND.allowed}, got {shown(document)}")
     for rule in document:
-        require_known(rule, "rules.parameters", judging, "among the rules to evaluate")
-    return {rule: parameters_of(rule, values) for rule, values in document.items()}
+        require_known(rule, "rules.parameters", evaluated, "among the rules to evaluate")
+    return {rule: read_parameters_of(rule, values) for rule, values in document.items()}
 
 
-def parameters_of(rule: str, values: object) -> dict[str, str]:
-    """Parameter -> value as text, of one rule."""
-    where, defaults = f"rules.parameters.{rule}", (DEBUG_RULES | PROFILER_RULES)[rule]
+def read_parameters_of(rule: str, values: object) -> dict[str, str]:
+    """Return parameter -> value as text, of one rule."""
+    where, defaults = f"rules.parameters.{rule}", RULES[rule]
     if not isinstance(values, Mapping):
         raise InvalidExecutionInput(f"{where} must be a JSON object of {', '.join(defaults) or 'nothing'}, got {shown(values)}")
     for name in values:

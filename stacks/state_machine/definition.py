@@ -40,9 +40,10 @@ from stacks.state_machine.registry import closing_states, registry_states
 from stacks.state_machine.requests import Security, jsonata
 from stacks.state_machine.training import RULES_SECONDS, TRAINING_SECONDS, training_states
 from stacks.state_machine.undo import undo_states
-from training import contract
+from training.contract import hyperparameters, metrics
+from training.contract.limits import LONGEST_JOB_SECONDS
 
-PREPARATION_SECONDS = requests.LONGEST_PREPARATION_SECONDS + 6 * 3600
+PREPARATION_SECONDS = LONGEST_JOB_SECONDS + 6 * 3600
 """The job's own limit, and six hours of waiting for an instance."""
 TUNING_SECONDS = 7 * 24 * 3600
 READING_SECONDS = PREPARATION_SECONDS + TUNING_SECONDS + TRAINING_SECONDS + RULES_SECONDS + 24 * 3600
@@ -138,7 +139,7 @@ def tune_hyperparameters(security: Security) -> State:
     """Searches the learning rate and the batch size."""
     name = requests.TUNING_JOB_NAME
     failed = describe_failure("TuneHyperparameters", kind="tuning job", job=name, log=log_streams(TRAINING_LOGS, name))
-    values = [f"'{each}': $replace($string($job.TunedHyperParameters.{each}), '\"', '')" for each in contract.TUNED_HYPERPARAMETERS]
+    values = [f"'{each}': $replace($string($job.TunedHyperParameters.{each}), '\"', '')" for each in hyperparameters.TUNED_HYPERPARAMETERS]
     best = ", ".join([*values, "'objective': $job.FinalHyperParameterTuningJobObjectiveMetric.Value"])
     return job(
         "createHyperParameterTuningJob",
@@ -164,7 +165,7 @@ def has_best_training_job() -> State:
 def no_best_training_job() -> State:
     """The tuning job completed without a best training job."""
     found = describe_failure("TuneHyperparameters", kind="tuning job", job="$tuning_job", log=log_streams(TRAINING_LOGS, "$tuning_job"))
-    reason = f"'it completed, but none of its training jobs printed the objective {contract.OBJECTIVE_METRIC}'"
+    reason = f"'it completed, but none of its training jobs printed the objective {metrics.OBJECTIVE_METRIC}'"
     return {
         "Type": "Pass",
         "Assign": {"failure": report_failure(found, "NoBestTrainingJob", reason)},

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from training import contract
+from training.contract import metrics
+from training.contract.hyperparameters import CHOSEN
+from training.contract.limits import LONGEST_JOB_SECONDS, LONGEST_SPOT_WAIT_SECONDS
 
 Request = dict[str, Any]
 
@@ -63,9 +66,7 @@ MANAGED_TRAINING_JOB_NAME = f"$plan.run & '-train-' & {attempt(retries=False)}"
 """The same in every attempt: after a lost response the next attempt finds the job, and a second one never runs."""
 TRAINING_OUTPUT = "$plan.output & '/training'"
 
-LONGEST_PREPARATION_SECONDS = 24 * 3600
-LONGEST_TRAINING_SECONDS = 24 * 3600
-LONGEST_SPOT_SECONDS = LONGEST_TRAINING_SECONDS + 6 * 3600
+LONGEST_SPOT_SECONDS = LONGEST_JOB_SECONDS + LONGEST_SPOT_WAIT_SECONDS
 """Training and waiting for spot capacity together."""
 VARIANT = "AllTraffic"
 """The endpoint's one production variant."""
@@ -145,7 +146,7 @@ def processing_output(name: str, uri: str, upload: str) -> Request:
 
 def create_tuning_job(security: Security = OPEN) -> Request:
     """CreateHyperParameterTuningJob: training jobs with different learning rates and batch sizes, compared on the validation photos."""
-    objective = {"Type": contract.OBJECTIVE_TYPE, "MetricName": contract.OBJECTIVE_METRIC}
+    objective = {"Type": metrics.OBJECTIVE_TYPE, "MetricName": metrics.OBJECTIVE_METRIC}
     judged = render_jsonata({"HyperParameterTuningJobObjective": objective})
     return {
         "HyperParameterTuningJobName": jsonata(TUNING_JOB_NAME),
@@ -167,8 +168,6 @@ def create_training_job(security: Security = OPEN, name: str = TRAINING_JOB_NAME
         "HyperParameters": hyperparameters(
             lr=jsonata("$best.lr"),
             batch_size=jsonata("$best.batch_size"),
-            epochs=jsonata("$plan.epochs"),
-            debugger=jsonata("$plan.debugger"),
             rules=jsonata("$plan.rules"),
             evaluate_test="true",
         ),
@@ -216,7 +215,7 @@ def training(longest: str, security: Security) -> Request:
         "AlgorithmSpecification": {
             "TrainingImage": jsonata("$plan.training_image"),
             "TrainingInputMode": "File",
-            "MetricDefinitions": [{"Name": name, "Regex": expression} for name, expression in contract.METRICS.items()],
+            "MetricDefinitions": [{"Name": name, "Regex": expression} for name, expression in metrics.METRICS.items()],
         },
         "RoleArn": "${TrainingRoleArn}",
         "InputDataConfig": jsonata(channels()),
@@ -242,12 +241,10 @@ def machines(kind: str, count: str | int, security: Security) -> Request | str:
 
 
 def hyperparameters(**values: str) -> dict[str, str]:
-    """The program's own hyperparameters, and those by which the training toolkit finds the program."""
+    """Those that the user chose, those that a job sets itself, and those by which the training toolkit finds the program."""
     return {
+        **{name: jsonata(f"$plan.{name}") for name in CHOSEN},
         **values,
-        "seed": jsonata("$plan.seed"),
-        "trainable": jsonata("$plan.trainable"),
-        "class_weights": jsonata("$plan.class_weights"),
         "sagemaker_torch_distributed_enabled": jsonata("$plan.torch_distributed"),
         "sagemaker_program": contract.PROGRAM,
         "sagemaker_submit_directory": f"{contract.CODE_FOLDER}/${{SourceArchiveName}}",

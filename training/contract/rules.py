@@ -1,14 +1,20 @@
-"""The rules that judge a training job, under AWS's names: their parameters, and which of them our jobs evaluate unless told otherwise.
+"""The rules that evaluate a training job, under AWS's names: their parameters, their statuses, and those that our jobs evaluate by default.
 
-Imported by training jobs and by Lambda functions; standard library only.
-Defaults are those of AWS's documentation, and of its SDK where that sends others.
+Runs anywhere, standard library only. Defaults are those of AWS's documentation, and of its SDK where that sends others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 FEW_EPOCHS = 5
-"""Epochs up to which rules look at saved steps by the few: such a job's weights are saved more often than a longer head's."""
+"""Up to this number of epochs, the weights of a job are saved more often, so that rules have enough steps to compare."""
+
+UNFINISHED_STATUSES = ("InProgress", "Stopping")
+FINAL_STATUSES = ("NoIssuesFound", "IssuesFound", "Error", "Stopped")
+"""Of a rule evaluation: RuleEvaluationStatus."""
+
+LONGEST_DETAILS = 1024
+"""Characters of a rule evaluation's StatusDetails."""
 
 Parameters = Mapping[str, str | None]
 """Parameter -> AWS's default as the API has it, a string; None where it is unset."""
@@ -78,7 +84,7 @@ DEBUG_RULES: dict[str, Parameters] = {
 }
 
 INVOKED = {"StalledTraining": "StalledTrainingRule"}
-"""Rules that RuleParameters call otherwise than the documentation's list does: rule_to_invoke."""
+"""Rules whose name in RuleParameters, rule_to_invoke, differs from the documentation's."""
 
 _SCAN: dict[str, str | None] = {"scan_interval_us": "60000000"}
 
@@ -104,6 +110,16 @@ PROFILER_RULES: dict[str, Parameters] = {
     "OverallFrameworkMetrics": {**_SCAN},
 }
 
+RULES = {**DEBUG_RULES, **PROFILER_RULES}
+
+SUMMARIES = ("OverallSystemUsage", "OverallFrameworkMetrics")
+"""Profiler rules that compute figures for the report and never find an issue."""
+
+FINDING_RULES = tuple(rule for rule in RULES if rule not in SUMMARIES)
+
+BLOCKING = ("ExplodingTensor", "UnchangedTensor")
+"""Rules whose findings keep a model from being deployed by default: they are certain."""
+
 _EVERY_JOB = (
     "LossNotDecreasing",
     "ExplodingTensor",
@@ -117,55 +133,55 @@ _EVERY_JOB = (
     "StalledTraining",
 )
 JOB_PARAMETERS: dict[str, Callable[[int], dict[str, str]]] = {
-    # Photos that are answered with certainty have next to no gradient, by their loss and not by the network's depth; what many layers lose
-    # on the way is more than that.
+    # Photos that are classified with certainty have almost no gradient because of their loss, not of the network's depth; what many layers
+    # lose on the way is more than that.
     "VanishingGradient": lambda _: {"threshold": "1e-12"},
-    # One evaluation an epoch: ten of them are half of a usual job, and its second half may well stand still. Whoever learns takes more than
-    # half a percent off the first epoch's loss; a head whose layer is frozen, and which has its bias alone to learn with, does not. Where
-    # the first epoch has learnt all there is, the loss may rise from 0.06 to 0.09 and the best epoch is kept: what counts is a doubling.
+    # One evaluation per epoch: ten of them are half of a usual job, and its second half may well stand still. A job that learns lowers the
+    # first epoch's loss by more than half a percent; a head whose layer is frozen, with only its bias to learn, does not. After a first
+    # epoch that has learnt everything, the loss may rise from 0.06 to 0.09 and the best epoch is kept: only a doubling counts.
     "LossNotDecreasing": lambda epochs: {
         "num_steps": str(max(1, epochs - 1)),
         "diff_percent": "0.5",
         "increase_threshold_percent": "99",
         "mode": "EVAL",
     },
-    # A head on good features brings its training loss near zero and is none the worse for it: a validation loss ten percent above is every
-    # job, and that of an easy task ends thousandfold. Where it is beyond that from the first quarter on, few photos are learnt by heart.
+    # A head on good features brings its training loss near zero without harm: in every job the validation loss is ten percent above it, and
+    # for an easy task a thousand times above. If it is beyond that from the first quarter on, a few photos are memorised.
     "Overfit": lambda epochs: {"ratio_threshold": "3000", "patience": str(max(1, 3 * epochs // 4))},
-    # Twenty epochs of a head take seconds, and the best one is kept: what matters is a longer job that stands still for half of its time.
+    # Twenty epochs of a head take seconds, and the best one is kept: only a longer job that stands still for half of its time matters.
     "Overtraining": lambda epochs: {"patience_validation": str(max(20, epochs // 2)), "delta": "0.001"},
-    # Every tensor at its default; labels and images of an evaluation never change. Where little is left to learn, BatchNorm's factors move
-    # by less than 1e-5 in three steps; over half of a short job's saved steps, or twenty, of which a network of many layers has 36,
-    # everything moves that can.
+    # The default is every tensor, but labels and images of an evaluation never change. When little is left to learn, BatchNorm's factors
+    # move by less than 1e-5 in three steps; over half of a short job's saved steps, or over twenty of the 36 of a deep network, every
+    # tensor that can move does.
     "UnchangedTensor": lambda epochs: {
         "collection_names": "weights",
         "num_steps": str(min(20, epochs) if epochs > FEW_EPOCHS else max(3, 2 * epochs)),
         "rtol": "1e-09",
         "atol": "0",
     },
-    # For the same reason: no step at all is what UnchangedTensor finds, and with better evidence.
+    # For the same reason: UnchangedTensor finds weights that do not move at all, and with better evidence.
     "WeightUpdateRatio": lambda _: {"small_threshold": "0"},
-    # It has no limit by default. Features and pretrained weights come in one size: the spread of weights exceeds 1 only at learning rates
-    # ten times above the range that is searched, where the loss falls all the same, because the rate does.
+    # The default has no limit. Features and pretrained weights are of one scale: the variance of weights exceeds 1 only at learning rates
+    # ten times above the search range, where the loss still falls because the learning rate does.
     "TensorVariance": lambda _: {"collection_names": "weights", "max_threshold": "1"},
-    # Every tensor at its default, and a head's weights start from zero.
+    # The default is every tensor, and a head's weights start from zero.
     "AllZero": lambda _: {"collection_names": "gradients"},
-    # A small data set has fewer than 500 validation photos in all its epochs together; and the answers of the first epochs count too.
+    # A small data set has fewer than 500 validation photos in all its epochs together, and the predictions of the first epochs count too.
     "ClassImbalance": lambda _: {"samples": "100", "threshold_misprediction": "0.9"},
-    # Pretrained layers differ by a factor of 15 and learn well; it starts from a fitted head, so that the loss of single batches has no new
-    # minimum for long and gradients are small from the first step on.
+    # Pretrained layers differ by a factor of 15 and learn well. Fine-tuning starts from a fitted head: for a long time no batch has a new
+    # lowest loss, and gradients are small from the first step.
     "PoorWeightInitialization": lambda _: {"threshold": "1000", "distribution_range": "1e-20", "patience": "1000"},
-    # Photos of chessmen before a white wall are normalised to a mean of 1, not 0; no normalised pixel exceeds 2.7, and pixels that were not
-    # divided by 255 do. The default regex is the name of MXNet's input.
+    # Photos of chess pieces in front of a white wall are normalised to a mean of 1, not 0. No normalised pixel exceeds 2.7; pixels that
+    # were not divided by 255 do. The default regex is the name of MXNet's input.
     "CheckInputImages": lambda _: {"regex": "^images$", "threshold_mean": "2.7", "threshold_samples": "1"},
 }
 _FINE_TUNING = ("VanishingGradient", "DeadRelu", "PoorWeightInitialization", "CheckInputImages")
-"""What looks at activations and images, which a head on cached features has none of, and at gradients that pass through several layers: in
-a head of one layer they fall to 1e-21 where photos are answered with certainty, and AllZero tells of those that are zero."""
+"""Rules that read activations and images, which a head on cached features does not have, and gradients that pass through several layers:
+in a head of one layer they fall to 1e-21 for photos that are classified with certainty, and AllZero reports those that are zero."""
 
 
 def default_rules(trainable: str) -> tuple[str, ...]:
-    """Return the debugger rules that suit what is trained: "head", or a part of the backbone with it."""
+    """Return the debugger rules that suit what is trained: "head", or also a part of the backbone."""
     return _EVERY_JOB if trainable == "head" else _EVERY_JOB + _FINE_TUNING
 
 
@@ -187,7 +203,7 @@ def configurations(
         trainable: what of the network is trained.
         epochs: that the job will train.
         evaluate: names of rules; None for those that suit what is trained.
-        stop_training: those of them that end the training when they find an issue.
+        stop_training: those of them that stop the training when they find an issue.
         parameters: rule -> parameter -> value, where it differs from our jobs' default.
     """
     names = default_rules(trainable) if evaluate is None else evaluate
@@ -200,8 +216,13 @@ def profiler_configurations(epochs: int, parameters: Mapping[str, Mapping[str, s
     return [_configuration(name, epochs, parameters or {}, {}) for name in PROFILER_RULES]
 
 
-STOP_TRAINING = r"{\"name\": \"stoptraining\", \"training_job_prefix\": \"\"}"
-"""The action as the SageMaker SDK writes it, with escaped quotes; the job that a rule runs beside is the one that it ends."""
+def write_stop_action(job_prefix: str) -> str:
+    """Return the action StopTraining as the SageMaker SDK writes it, quotes escaped: AWS's image reads it as a Python literal first."""
+    return rf"{{\"name\": \"stoptraining\", \"training_job_prefix\": \"{job_prefix}\"}}"
+
+
+STOP_TRAINING = write_stop_action("")
+"""Of an embedded rule: it stops the job that it runs beside."""
 
 
 def _configuration(name: str, epochs: int, given: Mapping[str, Mapping[str, str]], action: Mapping[str, str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.contract.hyperparameters import Hyperparameters
 from training.debugger.activations import Activations, channels
 from training.debugger.configuration import COLLECTIONS, FINE_TUNING, KEPT, complete, own_configuration
 from training.debugger.degraded import note_degraded
@@ -21,7 +22,7 @@ from training.debugger.intervals import Intervals, intervals
 from training.debugger.recorder import JobDebugger
 from training.debugger.rule_results import debugger_rules
 from training.rule_evaluation.watch import RuleWatch
-from training.settings import BASE, Folders, Hyperparameters
+from training.settings import BASE, Folders
 
 if TYPE_CHECKING:
     from training.debugger.hook import Hook

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from training.contract.hyperparameters import Hyperparameters
 from training.contract.rules import configurations, profiler_configurations
 from training.rule_evaluation.status import LONGEST_DETAILS, RuleStatus, could_not_judge, utc_now
-from training.settings import Folders, Hyperparameters
+from training.settings import Folders
 
 ADVICE = "Find out from the job's log why measurements are missing, and train again: what was not recorded was not judged."
 

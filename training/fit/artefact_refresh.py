@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset
 from training.fit.loop import Progress, Training
 from training.network.resnet50 import BackboneDescription
 from training.serving.artefact import save_artefact
-from training.settings import Hyperparameters
 
 SECONDS_BETWEEN_ARTEFACTS = 60.0
 """How old the artefact of a running job gets before a better model replaces it: it is what is left of a job that is killed."""

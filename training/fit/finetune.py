@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset
 from training.data.features import Processor
 from training.data.preprocessing import Preprocessing
@@ -23,7 +24,6 @@ from training.job.distributed import Processes
 from training.job.micro_batches import Parts
 from training.job.stopping import Stopping
 from training.network.resnet50 import fold_batch_norm
-from training.settings import Hyperparameters
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 FIRST_LR, FIRST_BATCH_SIZE, FIRST_EPOCHS = 0.01, 64, 20

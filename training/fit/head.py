@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset, Features
 from training.fit.examples import CachedFeatures
 from training.fit.loop import Training, decay_matrices, weigh_classes
 from training.job.micro_batches import Parts
 from training.job.stopping import Stopping
 from training.network.resnet50 import FEATURES
-from training.settings import Hyperparameters
 
 TYPICAL_LENGTH = FEATURES**0.5 / 8
 """Length of an average feature vector as the layer sees it: chosen so that lr 0.001 still learns in few steps and 0.1 stays stable."""

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
+from training.contract.hyperparameters import Hyperparameters
 from training.debugger.interface import Debugger, NoDebugger, Watched
 from training.debugger.intervals import MOST_ROWS, MOST_SHOWN, class_type
 from training.fit.examples import Examples
@@ -24,7 +25,6 @@ from training.job.micro_batches import Parts
 from training.job.refusal import InputRefusedError
 from training.job.stopping import StoppedError, Stopping
 from training.profiler.profiler import NoProfiler, Profiler
-from training.settings import Hyperparameters
 
 LAST_LR = 0.01
 """Where the cosine ends, as a part of the first learning rate."""

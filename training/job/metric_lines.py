@@ -3,7 +3,7 @@
 Runs in training jobs. A line is one string given to one print: the training toolkit may break the output between two.
 """
 
-from training.contract import METRIC_NAMES, METRIC_PREFIX
+from training.contract.metrics import METRIC_NAMES, METRIC_PREFIX
 
 
 def format_metric(name: str, value: float) -> str:

@@ -7,14 +7,12 @@ from typing import Any
 import pytest
 
 from lambdas.invoke_endpoint import PHOTO_TYPES
-from lambdas.planning.prepared_dataset import DESCRIPTION
-from lambdas.request.execution_input import CLASS_WEIGHTS, DEBUGGER_MODES, TRAINABLE, ExecutionInput
 from stacks import inference_api
 from stacks.state_machine import hosting_requests
 from stacks.state_machine import requests as requests
 from stacks.state_machine.definition import definition
 from tests.fixtures.stacks.request_shapes import faults_of
-from training import contract
+from training.contract import metrics
 
 
 def readable(security: requests.Security = requests.OPEN) -> dict[str, Any]:
@@ -89,24 +87,12 @@ def test_the_checker_sees_what_is_wrong(changed: dict[str, Any], fault: str) -> 
 
 def test_every_metric_expression_compiles_and_has_one_group() -> None:
     definitions = definition()["States"]["TrainModel"]["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"]
-    assert {each["Name"] for each in definitions} == set(contract.METRIC_NAMES)
+    assert {each["Name"] for each in definitions} == set(metrics.METRIC_NAMES)
     assert [each["Name"] for each in definitions if re.compile(each["Regex"]).groups != 1] == []
 
 
 def test_the_objective_is_a_metric() -> None:
-    assert contract.OBJECTIVE_METRIC in contract.METRICS
-
-
-def test_the_defaults_of_the_execution_input_are_those_of_the_training_job() -> None:
-    """The Lambda functions cannot import the contract, so it is held against them here."""
-    default = ExecutionInput()
-    assert default.tuning.lr == contract.LR_RANGE
-    assert default.tuning.batch_size == contract.BATCH_SIZES
-    assert default.epochs == default.tuning.epochs == contract.EPOCHS
-    assert DEBUGGER_MODES == contract.DEBUGGER_MODES
-    assert TRAINABLE == contract.TRAINABLE
-    assert CLASS_WEIGHTS == contract.CLASS_WEIGHTS
-    assert DESCRIPTION == contract.DATASET_DESCRIPTION
+    assert metrics.OBJECTIVE_METRIC in metrics.METRICS
 
 
 def test_a_model_is_registered_for_the_photos_that_the_route_takes() -> None:

@@ -33,6 +33,7 @@ from tests.fixtures.stacks.invariants import broken
 from tests.fixtures.stacks.request_shapes import faults_in
 from tests.fixtures.stacks.ways import ways
 from training import contract
+from training.contract.hyperparameters import HYPERPARAMETERS, RULES, TUNED_HYPERPARAMETERS
 
 
 def test_the_first_execution_creates_the_endpoint() -> None:
@@ -156,11 +157,9 @@ def test_the_hyperparameters_sent_are_those_the_program_accepts() -> None:
     toolkit = {"sagemaker_program", "sagemaker_submit_directory", "sagemaker_torch_distributed_enabled"}
     ranges = tuning["HyperParameterTuningJobConfig"]["ParameterRanges"]
     tuned = {each["Name"] for kind in ranges.values() for each in kind}
-    assert tuned == set(contract.TUNED_HYPERPARAMETERS)
-    assert (
-        set(tuning["TrainingJobDefinition"]["StaticHyperParameters"]) | tuned == set(contract.HYPERPARAMETERS) - {contract.RULES} | toolkit
-    )
-    assert set(training["HyperParameters"]) == set(contract.HYPERPARAMETERS) | toolkit
+    assert tuned == set(TUNED_HYPERPARAMETERS)
+    assert set(tuning["TrainingJobDefinition"]["StaticHyperParameters"]) | tuned == set(HYPERPARAMETERS) - {RULES} | toolkit
+    assert set(training["HyperParameters"]) == set(HYPERPARAMETERS) | toolkit
     assert training["HyperParameters"]["lr"] == "0.0123"
     assert training["HyperParameters"]["batch_size"] == "64", "quotes that the SDK's tuner puts around a value are taken off"
 

@@ -17,6 +17,7 @@ import torch
 from tests import REPOSITORY
 from tests.fixtures.training import small
 from training.contract import DEGRADED
+from training.contract.hyperparameters import Hyperparameters, Rules
 from training.data.features import Processor
 from training.debugger.attach import attach_debugger
 from training.debugger.interface import NoDebugger
@@ -27,7 +28,7 @@ from training.fit.head import build_head
 from training.fit.loop import fit
 from training.job.micro_batches import Parts
 from training.rule_evaluation.status import RuleStatus
-from training.settings import Folders, Hyperparameters, Rules
+from training.settings import Folders
 
 EPOCHS = 11
 ONE_RULE = "('ExplodingTensor',)"
@@ -41,7 +42,8 @@ import torch
 from tests.training.test_loop import clusters, training_of
 from training.debugger.attach import attach_debugger
 from training.fit.loop import Progress, fit, steps_per_epoch
-from training.settings import Folders, Rules
+from training.contract.hyperparameters import Rules
+from training.settings import Folders
 
 mode, base, epochs, photos, done = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 folders = Folders(base, base, base, base / "model", base, base / "output/failure")

@@ -18,7 +18,7 @@ from torch import nn
 from tests import REPOSITORY
 from tests.fixtures.training import small
 from tests.fixtures.training.jobs import job_folders, run_quietly
-from training.contract import METRICS
+from training.contract.metrics import METRICS
 from training.data.dataset import open_dataset
 from training.fit.artefact_refresh import SECONDS_BETWEEN_ARTEFACTS, Output
 from training.fit.loop import Progress, Training, fit

@@ -14,7 +14,8 @@ import torch
 
 from tests import REPOSITORY
 from tests.fixtures.training.jobs import Job, describe_weights, job_folders, run_quietly
-from training.contract import METRICS, OBJECTIVE_METRIC
+from training.contract.hyperparameters import Hyperparameters
+from training.contract.metrics import METRICS, OBJECTIVE_METRIC
 from training.contract.rules import PROFILER_RULES, default_rules
 from training.data.dataset import open_dataset
 from training.data.features import Processor
@@ -26,7 +27,6 @@ from training.report.write import Report
 from training.serving.artefact import load_artefact
 from training.serving.inference import model_fn
 from training.serving.prediction import logits
-from training.settings import Hyperparameters
 from training.train import device, identity, write_safely
 
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from lambdas.planning.cost import (
     ENDING_SECONDS,
-    LONGEST_SECONDS,
     JobCost,
     Machines,
     OverBudget,
+    estimate,
     in_dollars,
     job_costs,
     run_time_limits,
-    told,
     total,
+    worst_case,
 )
 from lambdas.planning.durations import Durations, expected_durations
 from lambdas.planning.photos import Photos
@@ -27,6 +27,7 @@ from lambdas.planning.plan import Plan, Prepared, plan
 from lambdas.planning.prices import Prices
 from lambdas.planning.settings import Settings
 from lambdas.request.execution_input import ExecutionInput
+from training.contract.limits import LONGEST_JOB_SECONDS
 
 SETTINGS = Settings("bucket", "whippet", "0a1b", "training-cpu", "training-gpu", "serving-cpu", "serving-gpu", "us-east-1")
 FOUND = Photos("s3://bucket/data/", {}, 0, files=4000, bytes=10**9)
@@ -46,42 +47,41 @@ def planned(asked: dict[str, Any], region: str = "us-east-1", photos: Photos = F
 
 
 def notes(asked: dict[str, Any], region: str = "us-east-1") -> str:
-    return "\n".join(planned(asked, region).cost["notes"])
+    return "\n".join(planned(asked, region).money.cost.notes)
 
 
 def test_hours_times_prices() -> None:
     limits = dict.fromkeys(("prepare", "tuning", "training"), 7200 - ENDING_SECONDS)
-    assert told(jobs(), limits) == {
-        "estimate": {"prepare": 1.0, "tuning": 10.0, "training": 1.0, "total": 12.0},
-        "worst_case": {"prepare": 2.0, "tuning": 20.0, "training": 2.0, "total": 24.0},
-    }
+    assert estimate(jobs()) == {"prepare": 1.0, "tuning": 10.0, "training": 1.0, "total": 12.0}
+    assert worst_case(jobs(), limits) == {"prepare": 2.0, "tuning": 20.0, "training": 2.0, "total": 24.0}
 
 
 def test_a_disk_costs_too() -> None:
-    assert told(jobs(disk_gb=7300), dict.fromkeys(("prepare", "tuning", "training"), 3600))["estimate"]["training"] == 2.4
+    assert estimate(jobs(disk_gb=7300))["training"] == 2.4
 
 
 def test_the_worst_case_is_on_the_dearest_machine_and_the_estimate_on_the_first() -> None:
     limits = dict.fromkeys(("prepare", "tuning", "training"), 3600 - ENDING_SECONDS)
-    made = told(jobs(types=("ml.m5.large", "ml.m5.xlarge")), limits)
-    assert (made["estimate"]["training"], made["worst_case"]["training"]) == (1.0, 2.0)
+    made = jobs(types=("ml.m5.large", "ml.m5.xlarge"))
+    assert (estimate(made)["training"], worst_case(made, limits)["training"]) == (1.0, 2.0)
 
 
 def test_spare_machines_make_nothing_cheaper() -> None:
     asked: dict[str, Any] = {"trainable": "all", "instance_type": "ml.g5.xlarge"}
-    with_spot, without = planned({**asked, "spot": True}).cost, planned(asked).cost
-    assert (with_spot["estimate"], with_spot["worst_case"]) == (without["estimate"], without["worst_case"])
-    assert "Spare machines usually cost less" in notes({"spot": True})
+    with_spot, without = planned({**asked, "spot": True}).money.cost, planned(asked).money.cost
+    assert (with_spot.estimate, with_spot.worst_case) == (without.estimate, without.worst_case)
+    assert "Spot instances usually cost less" in notes({"spot": True})
 
 
 def test_several_machines_cost_several_times_as_much() -> None:
     asked = {"trainable": "all", "instance_count": 2, "input_mode": "File"}
-    assert planned(asked).cost["worst_case"]["tuning"] == pytest.approx(2 * planned({"trainable": "all"}).cost["worst_case"]["tuning"])
+    several, one = (planned(each).money.cost.worst_case["tuning"] or 0 for each in (asked, {"trainable": "all"}))
+    assert several == pytest.approx(2 * one)
 
 
 def test_without_a_budget_a_job_may_run_for_a_day() -> None:
-    assert set(run_time_limits(jobs(), None).values()) == {LONGEST_SECONDS}
-    assert set(run_time_limits(jobs(), Decimal(10_000)).values()) == {LONGEST_SECONDS}, "nor with one that is never reached"
+    assert set(run_time_limits(jobs(), None).values()) == {LONGEST_JOB_SECONDS}
+    assert set(run_time_limits(jobs(), Decimal(10_000)).values()) == {LONGEST_JOB_SECONDS}, "nor with one that is never reached"
 
 
 def test_an_estimate_above_the_budget_is_refused_with_the_figures() -> None:
@@ -105,7 +105,7 @@ def test_the_least_budget_that_is_told_is_enough() -> None:
     with pytest.raises(OverBudget) as refused:
         planned({"budget_usd": 0.5})
     least = float(str(refused.value).rpartition("could then cost ")[2].partition(" USD")[0]) + 0.01
-    assert planned({"budget_usd": least}).training_seconds >= 600
+    assert planned({"budget_usd": least}).training.seconds >= 600
 
 
 @given(
@@ -123,7 +123,7 @@ def test_whatever_the_budget_it_is_refused_or_it_holds(count: int, seconds: tupl
         assert total(made, {job.kind: job.least_seconds for job in made}) > budget
     else:
         assert total(made, limits) <= budget
-        assert all(job.least_seconds <= limits[job.kind] <= LONGEST_SECONDS for job in made)
+        assert all(job.least_seconds <= limits[job.kind] <= LONGEST_JOB_SECONDS for job in made)
 
 
 @given(st.decimals(min_value=25, max_value=287, places=2))
@@ -132,10 +132,10 @@ def test_the_limits_use_the_budget_up(budget: Decimal) -> None:
 
 
 def test_a_price_that_nobody_knows_makes_the_figures_null_and_is_told() -> None:
-    made = planned({"instance_type": "ml.g7.2xlarge", "prepare": {"instance_type": "ml.g5.xlarge"}}).cost
-    assert made["estimate"] == {"prepare": made["estimate"]["prepare"], "tuning": None, "training": None, "total": None}
-    assert made["estimate"]["prepare"] > 0
-    assert "The price of ml.g7.2xlarge is not known" in "\n".join(made["notes"])
+    made = planned({"instance_type": "ml.g7.2xlarge", "prepare": {"instance_type": "ml.g5.xlarge"}}).money.cost
+    assert made.estimate == {"prepare": made.estimate["prepare"], "tuning": None, "training": None, "total": None}
+    assert (made.estimate["prepare"] or 0) > 0
+    assert "The price of ml.g7.2xlarge is not known" in "\n".join(made.notes)
 
 
 def test_a_price_that_nobody_knows_holds_no_budget() -> None:
@@ -144,7 +144,7 @@ def test_a_price_that_nobody_knows_holds_no_budget() -> None:
 
 
 def test_another_region_is_estimated_by_the_list_and_held_to_no_budget_by_it() -> None:
-    assert planned({}, "eu-central-1").cost["estimate"] == planned({}).cost["estimate"]
+    assert planned({}, "eu-central-1").money.cost.estimate == planned({}).money.cost.estimate
     assert "eu-central-1 has other prices, mostly higher ones" in notes({}, "eu-central-1")
     assert "other prices" not in notes({}, "us-west-2")
     with pytest.raises(OverBudget, match=r"what ml.m5.2xlarge costs in eu-central-1 is not known"):
@@ -152,20 +152,20 @@ def test_another_region_is_estimated_by_the_list_and_held_to_no_budget_by_it() -
 
 
 def test_the_cost_of_an_endpoint() -> None:
-    assert planned({"deployment": {"instance_count": 3}}).cost["endpoint_per_hour"] == 0.345
-    assert "0.115 USD an hour (83.95 a month), and up to 0.230 where requests become many" in notes({})
+    assert planned({"deployment": {"instance_count": 3}}).money.cost.endpoint_per_hour == 0.345
+    assert "0.115 USD an hour (83.95 a month), and up to 0.230 when there are many requests" in notes({})
     assert "and up to" not in notes({"deployment": {"max_instance_count": 1}})
-    assert planned({"deployment": {"kind": "serverless"}}).cost["endpoint_per_hour"] == 0.0
+    assert planned({"deployment": {"kind": "serverless"}}).money.cost.endpoint_per_hour == 0.0
     assert "0.00008 USD a second while it answers one" in notes({"deployment": {"kind": "serverless"}})
-    assert planned({"deployment": {"kind": "none"}}).cost["endpoint_per_hour"] == 0.0
+    assert planned({"deployment": {"kind": "none"}}).money.cost.endpoint_per_hour == 0.0
     assert "endpoint" not in notes({"deployment": {"kind": "none"}})
-    assert planned({"deployment": {"instance_type": "ml.m4.xlarge"}}).cost["endpoint_per_hour"] is None
+    assert planned({"deployment": {"instance_type": "ml.m4.xlarge"}}).money.cost.endpoint_per_hour is None
     assert "the price of ml.m4.xlarge is missing" in notes({"deployment": {"instance_type": "ml.m4.xlarge"}})
 
 
 def test_a_job_that_would_take_longer_than_a_day_is_told() -> None:
     many = replace(FOUND, files=10**8)
-    assert "and SageMaker ends it after 86,400" in "\n".join(planned({"trainable": "all"}, photos=many).cost["notes"])
+    assert "and SageMaker ends it after 86,400" in "\n".join(planned({"trainable": "all"}, photos=many).money.cost.notes)
 
 
 def test_small_amounts_do_not_become_nothing() -> None:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from lambdas.request.execution_input import ExecutionInput
-from lambdas.request.execution_input_schema import schema, written
+from lambdas.request.execution_input_schema import make_schema, write_schema
 from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.request.rules import Rules
 from tests import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 EXAMPLES = re.findall(r"```json\n(.*?)```", (DOCS / "execution-input.md").read_text(encoding="utf-8"), flags=re.DOTALL)[:-1]
-VALIDATOR = Draft202012Validator(schema())
+VALIDATOR = Draft202012Validator(make_schema())
 
 WORDS = st.sampled_from(
     ["Bayesian", "Grid", "serverless", "canary", "linear", "manual", "ml.g5.xlarge", "ml.trn1.2xlarge", "ml.m7g.large", "embedded", "File"]
@@ -53,11 +53,11 @@ def is_parsed(document: Any) -> bool:
 
 def test_the_file_is_what_the_fields_make() -> None:
     found = (DOCS / "execution-input.schema.json").read_text(encoding="utf-8")
-    assert found == written(), "write it anew: python -m lambdas.request.execution_input_schema > docs/execution-input.schema.json"
+    assert found == write_schema(), "write it again: python -m lambdas.request.execution_input_schema > docs/execution-input.schema.json"
 
 
 def test_it_is_a_schema() -> None:
-    Draft202012Validator.check_schema(schema())
+    Draft202012Validator.check_schema(make_schema())
 
 
 @pytest.mark.parametrize("document", EXAMPLES)
@@ -74,8 +74,8 @@ def test_every_field_is_described_and_has_its_default() -> None:
                 walk(member)
             assert "default" in member, name
 
-    walk(schema())
-    assert schema()["properties"]["tuning"]["properties"]["max_jobs"]["default"] == 12
+    walk(make_schema())
+    assert make_schema()["properties"]["tuning"]["properties"]["max_jobs"]["default"] == 12
 
 
 @settings(max_examples=2000)
@@ -104,4 +104,4 @@ def test_the_schema_refuses_something_of_every_field(path: tuple[str, ...]) -> N
 
 
 def test_the_rules_of_the_schema_are_those_that_exist() -> None:
-    assert set(schema()["properties"]["rules"]["properties"]) == {each.name for each in fields(Rules)}
+    assert set(make_schema()["properties"]["rules"]["properties"]) == {each.name for each in fields(Rules)}

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from lambdas.planning.photos import NoUsableData, Photos, count_photos, require_usable
-from lambdas.request.input_values import shown
 from tests.fixtures.lambdas.fake_s3 import FakeS3
+from training.contract.fields import shown
 
 
 def photos(*keys: str) -> Photos:

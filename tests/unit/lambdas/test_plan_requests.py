@@ -9,7 +9,7 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.planning.endpoint import traffic
+from lambdas.planning.endpoint import route_traffic
 from lambdas.planning.photos import Photos
 from lambdas.planning.plan import Plan, Prepared, plan
 from lambdas.planning.settings import Settings
@@ -31,7 +31,7 @@ def problems(shape: str, value: Any) -> str:
 
 
 def tuned(**tuning: Any) -> dict[str, Any]:
-    return planned({"tuning": tuning}).tuning_config
+    return planned({"tuning": tuning}).tuning.config
 
 
 EVERY_SEARCH: list[dict[str, Any]] = [
@@ -71,8 +71,8 @@ def test_a_search_ends_early_only_where_it_is_asked_to() -> None:
 
 
 def test_a_search_may_begin_with_what_earlier_ones_of_the_project_found() -> None:
-    assert planned({}).tuning_extra == {}
-    extra = planned({"tuning": {"warm_start": ["whippet-1", "whippet-2"]}}).tuning_extra
+    assert planned({}).tuning.extra == {}
+    extra = planned({"tuning": {"warm_start": ["whippet-1", "whippet-2"]}}).tuning.extra
     assert extra["WarmStartConfig"]["WarmStartType"] == "TransferLearning"
     assert problems("HyperParameterTuningJobWarmStartConfig", extra["WarmStartConfig"]) == ""
     with pytest.raises(InvalidExecutionInput, match="tuning jobs of this project, which begin with \"whippet-\", got 'poodle-1'"):
@@ -92,13 +92,13 @@ def test_a_search_may_begin_with_what_earlier_ones_of_the_project_found() -> Non
     ],
 )
 def test_how_new_machines_take_over(update: str, machines: int, kind: str, step: int | None) -> None:
-    made = traffic(update, machines)
+    made = route_traffic(update, machines)
     assert (made["Type"], (made.get("CanarySize") or made.get("LinearStepSize") or {"Value": None})["Value"]) == (kind, step)
 
 
 @given(update=st.sampled_from(["canary", "linear", "all_at_once"]), machines=st.integers(1, 100))
 def test_no_step_is_larger_or_smaller_than_the_service_takes(update: str, machines: int) -> None:
-    made = planned({"deployment": {"update": update, "instance_count": machines}}).deployment_config
+    made = planned({"deployment": {"update": update, "instance_count": machines}}).endpoint.deployment_config
     assert problems("DeploymentConfig", made) == ""
     routing = made["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     if "CanarySize" in routing:
@@ -115,29 +115,29 @@ def test_no_step_is_larger_or_smaller_than_the_service_takes(update: str, machin
 
 def test_a_serverless_endpoint_has_no_machines_no_isolation_and_no_steps() -> None:
     made = planned({"deployment": {"kind": "serverless", "memory_mb": 3072, "max_concurrency": 7}})
-    assert made.variant == {"ServerlessConfig": {"MemorySizeInMB": 3072, "MaxConcurrency": 7}}
-    assert (made.deployment_kind, made.network_isolation, made.deployment_config) == ("serverless", False, {})
-    assert made.serving_image == "serving-cpu"
+    assert made.endpoint.variant == {"ServerlessConfig": {"MemorySizeInMB": 3072, "MaxConcurrency": 7}}
+    assert (made.endpoint.deployment_kind, made.endpoint.network_isolation, made.endpoint.deployment_config) == ("serverless", False, {})
+    assert made.endpoint.serving_image == "serving-cpu"
     named = {"VariantName": "AllTraffic", "ModelName": "a-model"}
-    assert problems("ProductionVariant", {**named, **made.variant}) == ""
+    assert problems("ProductionVariant", {**named, **made.endpoint.variant}) == ""
 
 
 def test_a_model_that_is_not_deployed_needs_no_variant() -> None:
     made = planned({"deployment": {"kind": "none"}})
-    assert (made.deployment_kind, made.variant, made.deployment_config) == ("none", {}, {})
+    assert (made.endpoint.deployment_kind, made.endpoint.variant, made.endpoint.deployment_config) == ("none", {}, {})
 
 
 def test_the_data_set_is_prepared_on_other_machines_of_its_own_kind() -> None:
     asked = {"instance_type": "ml.p3.2xlarge", "instance_fallbacks": ["ml.p4d.24xlarge", "ml.g5.xlarge"]}
     made = planned(asked)
-    assert made.training_instance_types == ("ml.p3.2xlarge", "ml.p4d.24xlarge", "ml.g5.xlarge")
-    assert made.prepare_instance_types == ("ml.p3.2xlarge", "ml.g5.xlarge"), "processing jobs have no p4d"
+    assert made.training.instance_types == ("ml.p3.2xlarge", "ml.p4d.24xlarge", "ml.g5.xlarge")
+    assert made.prepare.instance_types == ("ml.p3.2xlarge", "ml.g5.xlarge"), "processing jobs have no p4d"
     other = planned({**asked, "prepare": {"instance_type": "ml.m5.xlarge"}})
-    assert other.prepare_instance_types == ("ml.m5.xlarge",), "the others have another image"
+    assert other.prepare.instance_types == ("ml.m5.xlarge",), "the others have another image"
     same = planned({**asked, "prepare": {"instance_type": "ml.g5.xlarge"}})
-    assert same.prepare_instance_types == ("ml.g5.xlarge",)
+    assert same.prepare.instance_types == ("ml.g5.xlarge",)
 
 
 def test_a_job_on_spare_machines_waits_longer_than_any_runs() -> None:
     made = planned({"spot": True, "budget_usd": 4})
-    assert made.max_wait_seconds > max(made.tuning_job_seconds, made.training_seconds)
+    assert made.shared.max_wait_seconds > max(made.tuning.job_seconds, made.training.seconds)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from lambdas.planning.plan import Plan, Prepared, data_prefix, plan, volume_gb
 from lambdas.planning.prepared_dataset import MOST_AGE
 from lambdas.planning.prices import InvalidPrices
 from lambdas.planning.settings import Settings
-from lambdas.planning.tuning_job import plain
+from lambdas.planning.tuning_job import write_decimal
 from lambdas.prepare_execution import MOST_VOLUME_GB, prepare, require_room
 from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.input_values import InvalidExecutionInput
@@ -39,7 +39,7 @@ def event(**asked: Any) -> dict[str, Any]:
 
 
 def test_the_document_of_a_default_execution() -> None:
-    made = json.loads(json.dumps(asdict(prepare(event(), SETTINGS, FakeS3(PHOTOS | WEIGHTS), no_web))))
+    made = json.loads(json.dumps(prepare(event(), SETTINGS, FakeS3(PHOTOS | WEIGHTS), no_web).to_json()))
     run = made["run"]
     assert re.fullmatch(r"whippet-261122160000-[0-9a-f]{4}", run)
     assert made == {
@@ -130,7 +130,7 @@ def made_of(objects: dict[str, bytes], settings: Settings = SETTINGS, **asked: A
 
 
 PLAIN = made_of(PHOTOS | WEIGHTS)
-KEY = f"{PLAIN.datasets.removeprefix('s3://bucket/')}/"
+KEY = f"{PLAIN.data.datasets.removeprefix('s3://bucket/')}/"
 EARLIER = f"{KEY}an-earlier-job"
 
 
@@ -154,7 +154,7 @@ def other_weights(**changed: str) -> dict[str, bytes]:
     ],
 )
 def test_whatever_changes_a_data_set_gives_it_another_folder(objects: dict[str, bytes], settings: Settings, asked: dict[str, Any]) -> None:
-    assert made_of(objects, settings, **asked).datasets != PLAIN.datasets
+    assert made_of(objects, settings, **asked).data.datasets != PLAIN.data.datasets
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ def test_whatever_changes_a_data_set_gives_it_another_folder(objects: dict[str, 
     ],
 )
 def test_whatever_does_not_leaves_it_where_it_is(objects: dict[str, bytes], asked: dict[str, Any]) -> None:
-    assert made_of(PHOTOS | WEIGHTS | objects, **asked).datasets == PLAIN.datasets
+    assert made_of(PHOTOS | WEIGHTS | objects, **asked).data.datasets == PLAIN.data.datasets
 
 
 def test_the_same_photos_under_another_prefix_are_the_same_data_set() -> None:
     moved = {key.replace("data/", "flowers/"): body for key, body in PHOTOS.items()}
-    assert made_of(moved | WEIGHTS, data="flowers/").datasets == PLAIN.datasets
+    assert made_of(moved | WEIGHTS, data="flowers/").data.datasets == PLAIN.data.datasets
 
 
 def in_bucket(folder: str = EARLIER, **changed: bytes | None) -> dict[str, bytes]:
@@ -190,14 +190,14 @@ def described(files: dict[str, bytes]) -> bytes:
 
 def test_a_data_set_that_is_there_is_found() -> None:
     made = made_of(in_bucket())
-    assert made == replace(PLAIN, prepared=f"s3://bucket/{EARLIER}", cost=made.cost)
+    assert made == replace(PLAIN, data=replace(PLAIN.data, prepared=f"s3://bucket/{EARLIER}"), money=made.money)
 
 
 def chosen(objects: dict[str, bytes], modified_at: dict[str, datetime]) -> str:
     """The folder that an execution with these objects reads."""
     s3 = FakeS3(objects)
     s3.modified_at = modified_at
-    return prepare(event(), SETTINGS, s3, no_web).prepared.removeprefix("s3://bucket/")
+    return prepare(event(), SETTINGS, s3, no_web).data.prepared.removeprefix("s3://bucket/")
 
 
 def test_of_several_that_are_whole_the_newest_is_taken() -> None:
@@ -240,7 +240,7 @@ def test_a_data_set_that_is_not_whole_is_prepared_again(objects: dict[str, bytes
 def test_a_data_set_that_the_bucket_is_about_to_forget_is_prepared_again(younger: timedelta, prepared: bool) -> None:
     s3 = FakeS3(in_bucket())
     s3.modified = datetime(2026, 11, 22, 16, tzinfo=UTC) - MOST_AGE + younger
-    assert prepare(event(), SETTINGS, s3, no_web).prepared == (f"s3://bucket/{EARLIER}" if prepared else "")
+    assert prepare(event(), SETTINGS, s3, no_web).data.prepared == (f"s3://bucket/{EARLIER}" if prepared else "")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_what_a_job_downloads_is_counted_with_all_that_is_no_photo() -> None:
 
 
 def test_what_else_lies_beside_a_data_set_does_not_matter() -> None:
-    assert made_of(in_bucket() | {f"{EARLIER}/check/9.jpg": b"from a job that was stopped"}).prepared
+    assert made_of(in_bucket() | {f"{EARLIER}/check/9.jpg": b"from a job that was stopped"}).data.prepared
 
 
 def test_a_refused_look_at_a_data_set_is_no_missing_one() -> None:
@@ -294,29 +294,29 @@ def test_a_refused_look_at_a_data_set_is_no_missing_one() -> None:
     ],
 )
 def test_several_processes_share_a_job_only_where_they_help(asked: dict[str, Any], distributed: str) -> None:
-    assert made_of(PHOTOS | WEIGHTS, **asked).torch_distributed == distributed
+    assert made_of(PHOTOS | WEIGHTS, **asked).shared.torch_distributed == distributed
 
 
 def test_gpu_instances_get_gpu_images() -> None:
     asked = {"instance_type": "ml.g5.xlarge", "deployment": {"instance_type": "ml.g6.xlarge"}}
     made = prepare(event(**asked), SETTINGS, FakeS3(PHOTOS | WEIGHTS), no_web)
-    assert (made.training_image, made.serving_image) == ("training-gpu", "serving-gpu")
-    assert made.variant["InferenceAmiVersion"] == "al2-ami-sagemaker-inference-gpu-3-1"
+    assert (made.training.image, made.endpoint.serving_image) == ("training-gpu", "serving-gpu")
+    assert made.endpoint.variant["InferenceAmiVersion"] == "al2-ami-sagemaker-inference-gpu-3-1"
 
 
 def test_a_managed_job_is_planned_with_its_rules_and_their_image() -> None:
     made = made_of(PHOTOS | WEIGHTS, debugger="managed", rules={"evaluate": ["Overfit"], "stop_training": ["Overfit"]})
-    (rule,) = made.debug_rule_configurations
+    (rule,) = made.judging.debug_rule_configurations
     assert rule["RuleEvaluatorImage"] == "503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
     assert f"{made.run}-train-" in rule["RuleParameters"]["action_json"]
-    assert len(made.profiler_rule_configurations) == 12
-    assert made.block_deployment == ()
+    assert len(made.judging.profiler_rule_configurations) == 12
+    assert made.judging.block_deployment == ()
 
 
 @pytest.mark.parametrize("debugger", ["embedded", "off"])
 def test_no_other_job_asks_for_rules_of_the_service(debugger: str) -> None:
     made = made_of(PHOTOS | WEIGHTS, debugger=debugger)
-    assert (made.debug_rule_configurations, made.profiler_rule_configurations) == ((), ())
+    assert (made.judging.debug_rule_configurations, made.judging.profiler_rule_configurations) == ((), ())
 
 
 def test_a_region_without_rules_of_the_service_refuses_it_before_the_bucket_is_read() -> None:
@@ -326,7 +326,7 @@ def test_a_region_without_rules_of_the_service_refuses_it_before_the_bucket_is_r
     assert str(refused.value).startswith(
         'debugger must be "embedded" or "off" in eu-central-2, got "managed": AWS\'s Debugger has no rules there'
     )
-    assert made_of(PHOTOS | WEIGHTS, settings).debugger == "embedded"
+    assert made_of(PHOTOS | WEIGHTS, settings).hyperparameters.debugger == "embedded"
 
 
 def test_an_input_that_is_wrong_is_refused_before_the_bucket_is_read() -> None:
@@ -340,13 +340,13 @@ def test_prices_that_are_wrong_are_refused_before_the_weights_are_fetched() -> N
 
 
 def test_prices_of_the_bucket_go_before_the_list() -> None:
-    dear = made_of(PHOTOS | WEIGHTS | {"prices.json": b'{"ml.m5.2xlarge": 46.1}'}).cost
-    assert dear["estimate"]["tuning"] == pytest.approx(100 * PLAIN.cost["estimate"]["tuning"], rel=0.05)
+    dear = made_of(PHOTOS | WEIGHTS | {"prices.json": b'{"ml.m5.2xlarge": 46.1}'}).money.cost
+    assert dear.estimate["tuning"] == pytest.approx(100 * (PLAIN.money.cost.estimate["tuning"] or 0), rel=0.05)
 
 
 def test_a_data_set_that_is_there_costs_nothing_again() -> None:
-    assert PLAIN.cost["estimate"]["prepare"] > 0
-    assert made_of(in_bucket()).cost["estimate"]["prepare"] == 0
+    assert (PLAIN.money.cost.estimate["prepare"] or 0) > 0
+    assert made_of(in_bucket()).money.cost.estimate["prepare"] == 0
 
 
 def test_an_empty_bucket_is_refused_before_the_weights_are_fetched() -> None:
@@ -395,5 +395,5 @@ def test_names_are_valid_whatever_the_project(project: str, arn: str, moment: An
 
 @given(st.floats(min_value=0, exclude_min=True, max_value=1))
 def test_a_learning_rate_is_written_without_an_exponent_and_without_loss(number: float) -> None:
-    assert "e" not in plain(number).lower()
-    assert float(plain(number)) == number
+    assert "e" not in write_decimal(number).lower()
+    assert float(write_decimal(number)) == number

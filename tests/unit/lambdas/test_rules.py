@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdas.planning import rule_images
-from lambdas.planning.managed_rules import debug_rule_configurations, profiler_rule_configurations, stop_action
-from lambdas.request.execution_input import DEBUGGER_MODES, TRAINABLE, ExecutionInput
+from lambdas.planning.managed_rules import debug_rule_configurations, profiler_rule_configurations
+from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.input_values import InvalidExecutionInput
-from lambdas.request.rules import LONGEST_HYPERPARAMETER, Rules
+from lambdas.request.rules import Rules
 from training.contract import rules
+from training.contract.choices import DEBUGGER_MODES, TRAINABLE
+from training.contract.limits import LONGEST_HYPERPARAMETER
 
 IMAGE = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest"
 JOBS = "whippet-261122160000-0a1b-train-"
@@ -189,7 +191,7 @@ def test_a_managed_job_is_asked_for_the_rules_with_strings_only() -> None:
                 "rule_to_invoke": "Overfit",
                 **rules.job_parameters("Overfit", 20),
                 "ratio_threshold": "0.5",
-                "action_json": stop_action(JOBS),
+                "action_json": rules.write_stop_action(JOBS),
             },
         },
         {
@@ -255,7 +257,7 @@ def test_the_stop_action_is_written_as_the_sdk_writes_it() -> None:
 
     action = StopTraining()
     action.update_training_job_prefix_if_not_specified(JOBS)
-    assert stop_action(JOBS) == action.serialize()
+    assert rules.write_stop_action(JOBS) == action.serialize()
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)

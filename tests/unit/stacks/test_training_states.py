@@ -17,7 +17,7 @@ from stacks.state_machine.training import (
 )
 from tests.fixtures.stacks.execution import SUBSTITUTED, Execution, TaskError
 from tests.fixtures.stacks.fake_sagemaker import FEW_LOOKS, HEALTHY, LOOKS, MACHINE, asked_for, run, verdict
-from training import contract
+from training.contract import hyperparameters
 from training.contract.rules import job_parameters
 
 MANAGED = {"debugger": "managed"}
@@ -198,7 +198,7 @@ def test_a_managed_job_is_the_same_job_otherwise() -> None:
 def test_tuned_jobs_have_no_debugger(asked: dict[str, Any]) -> None:
     (tuning,) = asked_for(run(asked), "createHyperParameterTuningJob.sync")
     static = tuning["TrainingJobDefinition"]["StaticHyperParameters"]
-    assert (static["debugger"], contract.RULES in static) == ("off", False)
+    assert (static["debugger"], hyperparameters.RULES in static) == ("off", False)
     assert DEBUGGER_FIELDS & set(tuning["TrainingJobDefinition"]) == set()
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from tests.fixtures.training.handmade import WEIGHTS as BACKBONE
 from tests.fixtures.training.handmade import make_dataset
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset
 from training.data.preprocessing import read_photo
 from training.job.safetensors_file import read_tensors, write_tensors
@@ -22,7 +23,6 @@ from training.network.resnet50 import WeightsError, build_resnet50
 from training.serving.artefact import DESCRIPTION, WEIGHTS, load_artefact, load_model, save_artefact
 from training.serving.inference import model_fn, predict_fn
 from training.serving.prediction import logits, probabilities
-from training.settings import Hyperparameters
 
 TEMPERATURE = 1.7
 

@@ -13,7 +13,7 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
 from tests.fixtures.training.handmade import make_dataset
-from training.contract import METRIC_NAMES
+from training.contract.metrics import METRIC_NAMES
 from training.evaluation import assessment
 from training.evaluation.assessment import assess, evaluate_logits, wilson_interval
 

@@ -1,39 +1,39 @@
 """What the contract promises is what the program does: hyperparameters, metric lines, folders. Run: `make test`."""
 
 import re
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from training import contract
+from training.contract import hyperparameters, metrics
+from training.contract.hyperparameters import ChosenHyperparameters, Hyperparameters, Rules
 from training.job.metric_lines import format_metric
 from training.job.refusal import InputRefusedError
-from training.settings import Folders, Hyperparameters, Rules, parse_hyperparameters
+from training.settings import Folders, parse_hyperparameters
 
 
 def test_the_program_accepts_exactly_the_hyperparameters_of_the_contract() -> None:
-    assert {field.name for field in fields(Hyperparameters)} == set(contract.HYPERPARAMETERS)
     values = {"lr": "0.02", "batch_size": "32", "epochs": "3", "seed": "1", "trainable": "all"}
     values |= {"class_weights": "none", "debugger": "off", "evaluate_test": "true", "rules": '{"stop_training": ["Overfit"]}'}
-    parsed = parse_hyperparameters([part for name in contract.HYPERPARAMETERS for part in (f"--{name}", values[name])])
-    told = Hyperparameters(0.02, 32, 3, 1, trainable="all", class_weights="none", debugger="off", evaluate_test=True)
-    assert parsed == replace(told, rules=Rules(stop_training=("Overfit",)))
+    parsed = parse_hyperparameters([part for name in hyperparameters.HYPERPARAMETERS for part in (f"--{name}", values[name])])
+    chosen = ChosenHyperparameters(3, 1, trainable="all", class_weights="none", debugger="off")
+    assert parsed == Hyperparameters(**vars(chosen), lr=0.02, batch_size=32, evaluate_test=True, rules=Rules(stop_training=("Overfit",)))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.123456789, 1234567.5, 1e-9])
-@pytest.mark.parametrize("name", contract.METRIC_NAMES)
+@pytest.mark.parametrize("name", metrics.METRIC_NAMES)
 def test_each_regular_expression_matches_its_own_line_alone(name: str, value: float) -> None:
     line = format_metric(name, value)
-    matching = [other for other, pattern in contract.METRICS.items() if re.search(pattern, line)]
+    matching = [other for other, pattern in metrics.METRICS.items() if re.search(pattern, line)]
     assert matching == [name]
-    found = re.search(contract.METRICS[name], line)
+    found = re.search(metrics.METRICS[name], line)
     assert found is not None
     assert float(found[1]) == pytest.approx(value, abs=1e-6)
 
 
 def test_a_loss_that_is_not_a_number_is_no_metric() -> None:
-    assert not re.search(contract.METRICS["valid:loss"], format_metric("valid:loss", float("nan")))
+    assert not re.search(metrics.METRICS["valid:loss"], format_metric("valid:loss", float("nan")))
 
 
 def test_a_metric_the_contract_does_not_name_is_refused() -> None:
@@ -44,14 +44,14 @@ def test_a_metric_the_contract_does_not_name_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--lr", "0"], "above 0, up to 1"),
-        (["--lr", "nan"], "above 0, up to 1"),
+        (["--lr", "0"], "above 0 and at most 1"),
+        (["--lr", "nan"], "above 0 and at most 1"),
         (["--batch_size", "0"], "whole number from 1 to 4096"),
         (["--batch_size", "1.5"], "whole number"),
         (["--epochs", "1001"], "from 1 to 1000"),
-        (["--evaluate_test", "yes"], "true and false"),
-        (["--trainable", "tail"], "choose from"),
-        (["--class_weights", "yes"], "choose from"),
+        (["--evaluate_test", "yes"], "true or false"),
+        (["--trainable", "tail"], "one of"),
+        (["--class_weights", "yes"], "one of"),
         (["--batch", "16"], "unrecognized"),
     ],
 )

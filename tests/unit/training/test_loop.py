@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import SGD
 
 from tests.fixtures.training.clusters import clusters, training_of
+from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Features
 from training.fit.examples import CachedFeatures
 from training.fit.head import Head, join
@@ -25,7 +26,6 @@ from training.fit.loop import (
 )
 from training.job.micro_batches import Parts
 from training.job.refusal import InputRefusedError
-from training.settings import Hyperparameters
 
 
 @pytest.mark.parametrize("lr", [0.001, 0.01, 0.1])

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
+from training.contract.hyperparameters import Hyperparameters, Rules
 from training.job.refusal import InputRefusedError
-from training.settings import Folders, Hyperparameters, Rules, parse_hyperparameters
+from training.settings import Folders, parse_hyperparameters
 
 RULES: dict[str, Any] = {
     "evaluate": ["Overfit", "LossNotDecreasing"],
@@ -62,8 +63,8 @@ def test_what_is_not_said_of_rules_is_left_to_the_defaults(given: str) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("[", "which is no JSON text"),
-        ("__import__('os')", "which is no JSON text"),
+        ("[", "which is not a JSON text"),
+        ("__import__('os')", "which is not a JSON text"),
         ("[]", "must be a JSON object"),
         ('{"rules": []}', "rules names 'rules'; allowed are evaluate, stop_training, parameters"),
         ('{"evaluate": ["Overfits"]}', "rules.evaluate names 'Overfits'; allowed are VanishingGradient"),

@@ -13,13 +13,14 @@ from torch import nn
 from torch.optim import AdamW
 
 from tests.fixtures.training.clusters import clusters, training_of
+from training.contract.hyperparameters import Rules
 from training.contract.rules import configurations
 from training.data.dataset import Features
 from training.debugger.attach import attach_debugger
 from training.fit.examples import CachedFeatures
 from training.fit.loop import Training, fit, steps_per_epoch
 from training.rule_evaluation.judge import judge
-from training.settings import Folders, Rules
+from training.settings import Folders
 
 PHOTOS, EPOCHS = 120, 10
 
