@@ -243,8 +243,8 @@ def machines(kind: str, count: str | int, security: Security) -> Request | str:
 def hyperparameters(**values: str) -> dict[str, str]:
     """Those that the user chose, those that a job sets itself, and those by which the training toolkit finds the program."""
     return {
-        **{name: jsonata(f"$plan.{name}") for name in CHOSEN},
         **values,
+        **{name: jsonata(f"$plan.{name}") for name in CHOSEN if name not in values},
         "sagemaker_torch_distributed_enabled": jsonata("$plan.torch_distributed"),
         "sagemaker_program": contract.PROGRAM,
         "sagemaker_submit_directory": f"{contract.CODE_FOLDER}/${{SourceArchiveName}}",
