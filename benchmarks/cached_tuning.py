@@ -32,7 +32,7 @@ from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset, open_dataset
 from training.data.features import BATCH, choose_processor, forward
 from training.fit.examples import DecodedPhotos
-from training.fit.head import head_training
+from training.fit.head import build_head_training
 from training.fit.loop import Epoch, Training, fit
 from training.network.resnet50 import fold_batch_norm, load_backbone
 
@@ -85,7 +85,7 @@ def measure(photos: Path, prepared: Path, jobs: int) -> dict[str, Any]:
     preparing = time.perf_counter() - began
     dataset = open_dataset(prepared)
     values = drawn(jobs)
-    cached, cached_seconds = train_all(values, partial(head_training, dataset))
+    cached, cached_seconds = train_all(values, partial(build_head_training, dataset))
     say(f"cached: {preparing:.1f} s preparing, {cached_seconds:.1f} s training")
     backbone = fold_batch_norm(load_backbone(weights)[0]).to(choose_processor().device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     forwarded, forwarded_seconds = train_all(values, partial(forwarding, dataset, photos, backbone))
@@ -113,7 +113,7 @@ def drawn(jobs: int) -> list[Hyperparameters]:
 def forwarding(dataset: Dataset, photos: Path, backbone: torch.nn.Module, settings: Hyperparameters) -> Training:
     """The training of a head that sees the photos through the backbone in every epoch."""
     train, valid = (ForwardedPhotos(dataset, split, photos, backbone) for split in SPLITS)
-    return replace(head_training(dataset, settings), train=train, valid=valid)
+    return replace(build_head_training(dataset, settings), train=train, valid=valid)
 
 
 def train_all(values: Sequence[Hyperparameters], build: "partial[Training]") -> tuple[list[list[Epoch]], float]:

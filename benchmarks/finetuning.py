@@ -21,7 +21,7 @@ from training.data.dataset import Dataset, Photo
 from training.data.features import choose_processor
 from training.fit.augmentation import AREA, SHAPE
 from training.fit.examples import DecodedPhotos
-from training.fit.finetune import PHOTOS_AT_ONCE, fine_tuning
+from training.fit.finetune import PHOTOS_AT_ONCE, build_fine_tuning
 from training.fit.loop import Training, train_one_epoch
 from training.job.distributed import Processes
 from training.job.stopping import Stopping
@@ -48,7 +48,7 @@ def finetuning_pairs(name: str, trainable: str, photos: int) -> dict[str, dict[s
     at_once = PHOTOS_AT_ONCE[processor.device.type]
     settings = Hyperparameters(lr=LR, batch_size=at_once, trainable=trainable, seed=SEED, debugger="off")
     backbone = load_backbone(weights_channel())[0]
-    training = fine_tuning(dataset, photos_of(name), backbone, settings, processor, Processes(), Stopping())
+    training = build_fine_tuning(dataset, photos_of(name), backbone, settings, processor, Processes(), Stopping())
     chosen = some_photos(dataset, photos, at_once)
     examples = DecodedPhotos(photos_of(name), chosen, dataset.preprocessing, augmented_by=SEED)
     ready = ReadyPhotos(examples, at_once)

@@ -17,7 +17,7 @@ from local.tuning.search import CategoricalRange, NumericRange, Range, Search, m
 from training.contract.hyperparameters import BATCH_SIZES, LR_RANGE, TUNED_HYPERPARAMETERS, Hyperparameters
 from training.data.dataset import Dataset, open_dataset
 from training.fit.examples import CachedFeatures
-from training.fit.head import head_training
+from training.fit.head import build_head_training
 from training.fit.loop import evaluate, fit
 
 PARALLEL = 2
@@ -69,7 +69,7 @@ def drawn(folder: Path, draw: int | None) -> Dataset:
 def train_head(folder: Path, lr: float, batch_size: int, draw: int | None = None) -> Trained:
     """One training job on the data set in the folder; the same values are trained once a process, for they give the same head."""
     settings = Hyperparameters(lr=lr, batch_size=batch_size, seed=SEED if draw is None else draw, debugger="off")
-    training = head_training(drawn(folder, draw), settings)
+    training = build_head_training(drawn(folder, draw), settings)
     best = fit(training).best
     if best is None:
         raise RuntimeError(f"{settings} left no epoch behind")

@@ -154,7 +154,7 @@ def kill_and_start_again(workshop: Workshop, trainable: str, number: int, draw: 
         raise RuntimeError(workshop.log(job).read_text(encoding="utf-8"))
     log = workshop.log(job).read_text(encoding="utf-8")[at_kill:]
     went_on = "from a checkpoint" if "epoch 1:" not in log and "epoch " in log.partition("goes on")[2] else "from the start"
-    came_back = "to find all epochs done" if "goes on after epoch" in log and "[metric] train:loss" not in log else went_on
+    came_back = "to find all epochs done" if "resumes after epoch" in log and "[metric] train:loss" not in log else went_on
     run = Run(trainable, after, came_back, workshop.model(job) == expected)
     shutil.rmtree(workshop.base / "jobs" / job)
     return run

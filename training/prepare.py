@@ -29,14 +29,14 @@ from training.data.dataset import SCHEMA_VERSION, SPLITS, SUMMARY, Description, 
 from training.data.dataset_writer import data_sha256, write_description, write_photos
 from training.data.duplicates import Duplicates, find_duplicates
 from training.data.features import Processor, choose_processor, extract_features
-from training.data.folders import FoundPhotos, LeftOut, find_photos, look_alikes, refuse_too_many_left_out
+from training.data.folders import FoundPhotos, UnusedFile, find_look_alikes, find_photos, refuse_too_many_unused
 from training.data.inspection import Inspected, MachineError
 from training.data.preprocessing import Preprocessing
-from training.data.splits import draw_splits, missing_splits
+from training.data.splits import draw_splits, find_missing_splits
 from training.data.spool import Spool
-from training.data.summary import Summary, listed
+from training.data.summary import Summary, list_files
+from training.job.failure import InputRefusedError, write_failure
 from training.job.provenance import code_sha256
-from training.job.refusal import InputRefusedError, write_failure
 from training.network.resnet50 import WeightsError, fold_batch_norm, load_backbone
 
 MAX_PRINTED = 100
@@ -120,14 +120,14 @@ def prepare(options: Options, summary: Summary) -> None:
     backbone, weights = load_backbone(options.weights)
     print(f"{len(found.photos)} files of {len(found.classes)} classes, on {processor}", flush=True)
 
-    with Spool(new_folder(options.dataset) / ".spool") as spool:
+    with Spool(make_folder(options.dataset) / ".spool") as spool:
         inspected = read_photos(found, fold_batch_norm(backbone), preprocessing, processor, spool, summary)
         duplicates = find_duplicates(inspected, spool.previews)
-        summary.tell(duplicates)
-        rows = rows_to_use(inspected, duplicates)
+        summary.add_duplicates(duplicates)
+        rows = choose_rows(inspected, duplicates)
         used = [inspected[row].photo for row in rows]
         splits = draw_splits(used, summary.drawn_splits, found.classes, options.seed, duplicates.groups)
-        photos = [manifest_entry(inspected[row], split) for row, split in zip(rows, splits, strict=True)]
+        photos = [build_manifest_entry(inspected[row], split) for row, split in zip(rows, splits, strict=True)]
         summary.count(photos)
         summary.warn_of_gaps()
         refuse_empty_splits(photos)
@@ -148,7 +148,7 @@ def prepare(options: Options, summary: Summary) -> None:
     print(f"prepared {len(photos)} photos: {describe_counts(summary)}", flush=True)
 
 
-def new_folder(folder: Path) -> Path:
+def make_folder(folder: Path) -> Path:
     """Make the folder, or take one that is empty.
 
     Raises:
@@ -184,14 +184,14 @@ def find_splittable(folder: Path, seed: int, summary: Summary) -> FoundPhotos:
         InputRefusedError: folders that mean nothing, too many files that are no photos, or a class too small to split.
     """
     found = find_photos(folder)
-    summary.classes, summary.seed, summary.left_out = found.classes, seed, listed(found.left_out)
-    summary.drawn_splits = missing_splits(found.photos)
+    summary.classes, summary.seed, summary.left_out = found.classes, seed, list_files(found.left_out)
+    summary.drawn_splits = find_missing_splits(found.photos)
     summary.warnings = [
         f"classes whose names look the same: {', '.join(map(repr, names))}; they are learnt as different classes: "
         "if they are one, put their photos into one folder"
-        for names in look_alikes(found.classes)
+        for names in find_look_alikes(found.classes)
     ]
-    refuse_too_many_left_out(found.left_out, found.files)
+    refuse_too_many_unused(found.left_out, found.files)
     draw_splits(found.photos, summary.drawn_splits, found.classes, seed, {})
     return found
 
@@ -213,10 +213,10 @@ def read_photos(
         left_out += batch.left_out
         progress.add(len(batch.photos) + len(batch.left_out))
     left_out.sort(key=lambda item: item.name)
-    print_left_out(left_out)
-    summary.left_out = listed(left_out)
+    print_unused_files(left_out)
+    summary.left_out = list_files(left_out)
     summary.measure(inspected)
-    refuse_too_many_left_out(left_out, found.files)
+    refuse_too_many_unused(left_out, found.files)
     return inspected
 
 
@@ -235,7 +235,7 @@ class Progress:
             print(f"{self._done} of {self._total} files read, {rate:.1f} a second", flush=True)
 
 
-def print_left_out(left_out: Sequence[LeftOut]) -> None:
+def print_unused_files(left_out: Sequence[UnusedFile]) -> None:
     """Name the files that are not used, the first of many."""
     for item in left_out[:MAX_PRINTED]:
         print(f"left out {item.name!r}: {item.reason}", flush=True)
@@ -243,13 +243,13 @@ def print_left_out(left_out: Sequence[LeftOut]) -> None:
         print(f"left out {len(left_out) - MAX_PRINTED} more: see {SUMMARY}", flush=True)
 
 
-def rows_to_use(inspected: Sequence[Inspected], duplicates: Duplicates) -> list[int]:
+def choose_rows(inspected: Sequence[Inspected], duplicates: Duplicates) -> list[int]:
     """Return the positions of the photos that no duplicate excludes."""
     excluded = {item.name for item in duplicates.excluded}
     return [row for row, item in enumerate(inspected) if item.photo.name not in excluded]
 
 
-def manifest_entry(inspected: Inspected, split: str) -> Photo:
+def build_manifest_entry(inspected: Inspected, split: str) -> Photo:
     """Return what the manifest holds of a photo."""
     return Photo(inspected.photo.name, inspected.sha256, inspected.length, split, inspected.photo.label)
 

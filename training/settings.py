@@ -29,7 +29,7 @@ from training.contract import (
 from training.contract import rules as known
 from training.contract.fields import Kind, UnfitValue
 from training.contract.hyperparameters import RULES, Hyperparameters, Rules
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 
 BASE = "/opt/ml"
 

@@ -5,7 +5,7 @@ Runs in SageMaker's PyTorch training image, started by its training toolkit, and
     SAGEMAKER_BASE_DIR=folder python -m training.train --lr 0.01 --batch_size 64 --epochs 20 --evaluate_test true
 
 The same data set, weights, hyperparameters and code give the same model on the same kind of machine with the same number of processes and
-threads: nothing is drawn but from the seed. Another processor or version of torch adds up in another order, and rounds differently.
+threads: every random draw follows from the seed. Another processor or version of torch sums in another order and rounds differently.
 """
 
 import sys
@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
-if not __package__:  # started as a file: what lies beside `training` is imported from there, and nothing from inside it
+if not __package__:  # started as a file: imports start from the folder that holds `training`, not from inside it
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import torch
@@ -27,19 +27,19 @@ from training.data.dataset import Dataset, open_dataset
 from training.data.features import Processor, choose_processor
 from training.debugger.attach import attach_debugger
 from training.debugger.interface import Debugger
-from training.debugger.rule_results import Verdicts, judge_profile
+from training.debugger.rule_results import RuleResults, evaluate_profile
 from training.evaluation.assessment import assess
-from training.fit.artefact_refresh import Output, best_metrics
+from training.fit.artefact_refresh import ArtefactWriter, collect_best_metrics
 from training.fit.checkpoint import Checkpoints, spread
 from training.fit.examples import DecodedPhotos
-from training.fit.finetune import FineTuned, fine_tuning
-from training.fit.head import Head, head_training, join
+from training.fit.finetune import FineTuned, build_fine_tuning
+from training.fit.head import Head, build_head_training, join
 from training.fit.loop import Epoch, Progress, Training, fit, steps_per_epoch
 from training.job.distributed import Processes, end_program, join_processes, leave_processes, rank
+from training.job.failure import InputRefusedError, write_failure
 from training.job.metric_lines import print_metrics
 from training.job.micro_batches import Parts
 from training.job.provenance import code_sha256, versions
-from training.job.refusal import InputRefusedError, write_failure
 from training.job.stopping import StoppedError, Stopping
 from training.network.resnet50 import BackboneDescription, WeightsError, build_resnet50, fill, load_backbone
 from training.profiler.profiler import Profiler, start_profiler
@@ -48,49 +48,49 @@ from training.serving.artefact import save_artefact
 from training.serving.prediction import Model, logits, prepare_network
 from training.settings import Folders, parse_hyperparameters
 
-JUDGED = ("valid", "test")
-"""Splits that the report judges the saved weights by."""
-JUDGED_AT_ONCE = 32
-"""Photos at once where the trained network itself is judged."""
-NO_VERDICTS = Verdicts()
+EVALUATED = ("valid", "test")
+"""Splits on which the report evaluates the saved weights."""
+EVALUATED_AT_ONCE = 32
+"""Photos per forward pass when a fine-tuned network is evaluated."""
+NO_RESULTS = RuleResults()
 
 
 def main(arguments: Sequence[str], folders: Folders, stopping: Stopping | None = None) -> int:
-    """Train; return the exit status. What the input makes impossible is said in one sentence, in the log and as the FailureReason."""
+    """Train; return the exit status. An input that cannot be used is reported in one sentence, in the log and as the FailureReason."""
     try:
         settings = parse_hyperparameters(arguments)
         if settings.trainable == "head" and rank() > 0:
-            return 0  # a head takes seconds: one process trains it, the others that were started have nothing to do
-        with measured(settings, folders) as profiler:
+            return 0  # a head takes seconds: one process trains it, and the others have nothing to do
+        with profile(settings, folders) as profiler:
             processes = Processes() if settings.trainable == "head" else join_processes()
             run(settings, folders, processes, stopping or Stopping(), profiler)
             leave_processes(processes)
     except (InputRefusedError, WeightsError) as error:
         write_failure(folders.failure, str(error))
-        print(f"the job cannot go on: {error}", file=sys.stderr, flush=True)
+        print(f"the job failed: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
 
 
 @contextmanager
-def measured(settings: Hyperparameters, folders: Folders) -> Iterator[Profiler]:
-    """Start the profiler before anything else, for the time until the first step counts; end it whatever happens."""
+def profile(settings: Hyperparameters, folders: Folders) -> Iterator[Profiler]:
+    """Start the profiler first, because it measures the time until the first step; end it whatever happens."""
     mode = settings.debugger if rank() == 0 else "off"
     folder = folders.managed_profiler_output if mode == "managed" else folders.profiler_output
-    profiler = start_profiler(mode, folder, device(settings))
+    profiler = start_profiler(mode, folder, choose_device(settings))
     try:
         yield profiler
     finally:
         profiler.close()
 
 
-def device(settings: Hyperparameters) -> torch.device:
-    """Return what the training computes on: a head's is over on the CPU before a GPU is warm."""
+def choose_device(settings: Hyperparameters) -> torch.device:
+    """Return the training's device: a head is trained on the CPU before a GPU would be warm."""
     return torch.device("cuda" if settings.trainable != "head" and torch.cuda.is_available() else "cpu")
 
 
 def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopping: Stopping, profiler: Profiler) -> None:
-    """Load, build, go on from a checkpoint, loop, save."""
+    """Load, build, resume from a checkpoint, train, save."""
     torch.manual_seed(settings.seed)
     torch.backends.cudnn.deterministic = True
     dataset = open_dataset(folders.dataset)
@@ -99,7 +99,7 @@ def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopp
 
     processor = choose_processor()
     training, plain_state = build(settings, folders, dataset, backbone, processor, processes, stopping)
-    checkpoints = Checkpoints(folders.resume, identity(settings, dataset, weights, processor, processes))
+    checkpoints = Checkpoints(folders.resume, describe_identity(settings, dataset, weights, processor, processes))
     if processes.rank == 0:
         checkpoints.drop_others()
     progress = spread(training, checkpoints.load(training) if processes.rank == 0 else None)
@@ -108,24 +108,24 @@ def run(settings: Hyperparameters, folders: Folders, processes: Processes, stopp
         return
 
     steps = steps_per_epoch(len(training.train.labels), settings.batch_size)
-    with attached(settings, folders, training, steps, progress) as debugger:
+    with attach(settings, folders, training, steps, progress) as debugger:
         training = replace(training, debugger=debugger, profiler=profiler)
-        output = Output(folders.model, dataset, weights, settings, plain_state)
-        progress = fit(training, progress, after_epoch=lambda done: end_epoch(done, training, checkpoints, output))
-        save_best(progress, output)
+        artefact = ArtefactWriter(folders.model, dataset, weights, settings, plain_state)
+        progress = fit(training, progress, after_epoch=lambda done: end_epoch(done, training, checkpoints, artefact))
+        save_best(progress, artefact)
         debugger.close(judge=not progress.stopped)
-    progress.stopped |= settings.evaluate_test and stopping.asked
+    progress.stopped |= settings.evaluate_test and stopping.requested
     profiler.close()
-    profiled = Verdicts() if progress.stopped else judge_profile(settings, folders, profiler.problem)
-    verdicts = replace(profiled, rules=debugger.statuses())
-    finish(progress, output, folders, training, verdicts)
+    profiled = RuleResults() if progress.stopped else evaluate_profile(settings, folders, profiler.problem)
+    results = replace(profiled, rules=debugger.statuses())
+    finish(progress, artefact, folders, training, results)
     if not progress.stopped:
         checkpoints.remove()
 
 
 @contextmanager
-def attached(settings: Hyperparameters, folders: Folders, training: Training, steps: int, progress: Progress | None) -> Iterator[Debugger]:
-    """Attach the debugger; what ends the training by an error ends it and its rules too."""
+def attach(settings: Hyperparameters, folders: Folders, training: Training, steps: int, progress: Progress | None) -> Iterator[Debugger]:
+    """Attach the debugger; an error that ends the training closes the debugger and its rules too."""
     debugger = attach_debugger(settings, folders, training.watched, steps, len(progress.history) if progress else 0)
     try:
         yield debugger
@@ -143,17 +143,17 @@ def build(
     processes: Processes,
     stopping: Stopping,
 ) -> tuple[Training, Callable[[], dict[str, torch.Tensor]]]:
-    """Return the training, and what gives the state_dict of a plain ResNet50 with what it has learnt."""
+    """Return the training, and a function that returns its weights as the state_dict of a plain ResNet50."""
     print(f"{settings} on {processor}, {torch.get_num_threads()} threads, process {processes.rank + 1} of {processes.size}", flush=True)
     if settings.trainable == "head":
-        training = head_training(dataset, settings, stopping)
+        training = build_head_training(dataset, settings, stopping)
         return training, lambda: join(backbone, cast("Head", training.network))
-    training = fine_tuning(dataset, folders.photos, backbone, settings, processor, processes, stopping)
+    training = build_fine_tuning(dataset, folders.photos, backbone, settings, processor, processes, stopping)
     return training, cast("FineTuned", training.network).plain_state
 
 
 def refuse_other_weights(dataset: Dataset, weights: BackboneDescription) -> None:
-    """Refuse a backbone that is not the one whose features the data set holds.
+    """Reject a backbone other than the one that computed the data set's features.
 
     Raises:
         InputRefusedError: with both digests.
@@ -165,10 +165,10 @@ def refuse_other_weights(dataset: Dataset, weights: BackboneDescription) -> None
         )
 
 
-def identity(
+def describe_identity(
     settings: Hyperparameters, dataset: Dataset, weights: BackboneDescription, processor: Processor, processes: Processes
 ) -> dict[str, object]:
-    """Return everything that the result of the job follows from."""
+    """Return everything that determines the result of the job."""
     return {
         **asdict(settings),
         "data_sha256": dataset.description.data_sha256,
@@ -180,14 +180,14 @@ def identity(
     }
 
 
-def end_epoch(progress: Progress, training: Training, checkpoints: Checkpoints, output: Output) -> None:
-    """Say what the epoch brought, and make it outlive the process."""
+def end_epoch(progress: Progress, training: Training, checkpoints: Checkpoints, artefact: ArtefactWriter) -> None:
+    """Report the epoch, and save it so that it survives the process."""
     print_epoch(progress.history[-1], cast("Epoch", progress.best))
     try:
         checkpoints.save(training, progress)
     except OSError as error:
-        print(f"no checkpoint of epoch {progress.history[-1].epoch}: {error}. A job that is killed now begins anew.", flush=True)
-    output.refresh(progress, training)
+        print(f"the checkpoint of epoch {progress.history[-1].epoch} was not saved: {error}. A killed job repeats this epoch.", flush=True)
+    artefact.refresh(progress, training)
 
 
 def print_epoch(epoch: Epoch, best: Epoch) -> None:
@@ -202,96 +202,105 @@ def print_epoch(epoch: Epoch, best: Epoch) -> None:
     )
 
 
-def save_best(progress: Progress, output: Output) -> None:
-    """Save the artefact of the best epoch, before anything that takes its time: rules, profile, test photos.
+def save_best(progress: Progress, artefact: ArtefactWriter) -> None:
+    """Save the artefact of the best epoch before the slow parts: rules, profile, test photos.
 
-    What ends the job during these, an error or SIGTERM, finds the artefact saved.
+    An error or SIGTERM during these then finds the artefact saved.
     """
-    state, metrics = output.plain_state(), best_metrics(progress)
+    state, metrics = artefact.plain_state(), collect_best_metrics(progress)
     if state["fc.weight"].any():
         print_metrics(**metrics)
-        save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, check=False)
+        save_artefact(artefact.model, state, artefact.dataset, artefact.weights, artefact.settings, metrics, check=False)
 
 
-def finish(progress: Progress, output: Output, folders: Folders, training: Training, verdicts: Verdicts = NO_VERDICTS) -> None:
-    """Say what became of the training; the final job judges its model by the test photos, once, and writes the report."""
-    state = output.plain_state()
+def finish(progress: Progress, artefact: ArtefactWriter, folders: Folders, training: Training, results: RuleResults = NO_RESULTS) -> None:
+    """Report how the training ended; the final job evaluates its model on the test photos, once, and writes the report."""
+    state = artefact.plain_state()
     if not state["fc.weight"].any():
-        print("the job was told to end before its first epoch was done: nothing has been learnt, and there is no artefact", flush=True)
+        print("the job was stopped before its first epoch ended: nothing was learnt, and no artefact is saved", flush=True)
         return
-    if not progress.stopped and output.settings.evaluate_test:
+    if not progress.stopped and artefact.settings.evaluate_test:
         training.release()
-        judge_and_report(progress, output, folders, training, state, verdicts)
+        evaluate_and_report(progress, artefact, folders, training, state, results)
     if progress.stopped:
         model = "its best model so far" if progress.best else "the head that was fitted on the cached features"
-        print(f"the job was told to end: {model} is the artefact, and there is no report", flush=True)
+        print(f"the job was stopped: {model} is the artefact, and no report is written", flush=True)
 
 
-def judge_and_report(
-    progress: Progress, output: Output, folders: Folders, training: Training, state: Mapping[str, torch.Tensor], verdicts: Verdicts
+def evaluate_and_report(
+    progress: Progress,
+    artefact: ArtefactWriter,
+    folders: Folders,
+    training: Training,
+    state: Mapping[str, torch.Tensor],
+    results: RuleResults,
 ) -> None:
-    """Look at the test photos, save what they said with the artefact, and write the report; note where the job was told to end before."""
+    """Evaluate the model, save the result with the artefact, and write the report; if SIGTERM comes first, note that instead."""
     try:
-        judged = {split: judge(split, state, output, folders.photos, training.stopping) for split in JUDGED}
+        evaluated = {split: compute_split(split, state, artefact, folders.photos, training.stopping) for split in EVALUATED}
     except StoppedError:
         progress.stopped = True
         return
-    assessment = assess(judged, output.dataset)
+    assessment = assess(evaluated, artefact.dataset)
     print_metrics(**assessment.metrics())
-    metrics = best_metrics(progress) | assessment.metrics()
-    description = save_artefact(output.model, state, output.dataset, output.weights, output.settings, metrics, assessment.temperature)
+    metrics = collect_best_metrics(progress) | assessment.metrics()
+    description = save_artefact(
+        artefact.model, state, artefact.dataset, artefact.weights, artefact.settings, metrics, assessment.temperature
+    )
     best = cast("Epoch", progress.best)
     report = Report(
-        output.dataset,
+        artefact.dataset,
         progress.history,
         best,
         assessment,
         training.debugger,
         description,
-        rule_statuses=verdicts.rules,
-        profiler_rule_statuses=verdicts.profiler_rules,
-        profile=verdicts.profile,
+        rule_statuses=results.rules,
+        profiler_rule_statuses=results.profiler_rules,
+        profile=results.profile,
         ended_by=progress.ended_by,
     )
     write_safely(folders.report, report)
 
 
 def write_safely(folder: Path, report: Report) -> None:
-    """Write the report; where that fails the log says why."""
+    """Write the report; if that fails, the log says why."""
     try:
         write_report(folder, report)
     except OSError as error:
-        print(f"the report cannot be written: {error}. The model is the artefact all the same.", flush=True)
-    except Exception as error:  # noqa: BLE001 - the model is trained, judged and saved: nothing that is told of it may cost it
-        said = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
-        print(f"the report failed: {said}. The model is the artefact all the same.", flush=True)
+        print(f"the report cannot be written: {error}. The model is saved as the artefact.", flush=True)
+    except Exception as error:  # noqa: BLE001 - the model is trained, evaluated and saved: a fault of its report must not lose it
+        problem = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
+        print(f"the report failed: {problem}. The model is saved as the artefact.", flush=True)
 
 
 @torch.no_grad()
-def judge(split: str, state: Mapping[str, torch.Tensor], output: Output, photos: Path, stopping: Stopping) -> torch.Tensor:
-    """Return float32 [n, classes] of a split, in manifest order, by the weights that are saved.
+def compute_split(
+    split: str, state: Mapping[str, torch.Tensor], artefact: ArtefactWriter, photos: Path, stopping: Stopping
+) -> torch.Tensor:
+    """Return the saved weights' logits for a split, float32 [n, classes], in manifest order.
 
-    A network that was trained is judged as it is served, in float32 from the photos; a head from the cached features, which are kept in
-    float16 and were computed in bfloat16 where the processing job's hardware has it.
+    A fine-tuned network is evaluated as it is served: in float32, from the photos. A head is evaluated on the cached features, which are
+    stored in float16 and were computed in bfloat16 if the processing job's hardware has it.
 
     Raises:
-        StoppedError: the job has been told to end.
+        StoppedError: the job has received SIGTERM.
     """
-    dataset = output.dataset
-    if output.settings.trainable == "head":
+    dataset = artefact.dataset
+    if artefact.settings.trainable == "head":
         return linear(dataset.features(split).values, state["fc.weight"], state["fc.bias"])
-    network = fill(build_resnet50(output.weights.stride, len(dataset.classes)), dict(state), "the trained network")
+    network = fill(build_resnet50(artefact.weights.stride, len(dataset.classes)), dict(state), "the trained network")
     model = Model(prepare_network(network), dataset.classes, dataset.preprocessing, temperature=1.0, name="")
-    examples, parts, kept = DecodedPhotos(photos, dataset.split(split), dataset.preprocessing), Parts(JUDGED_AT_ONCE), []
-    for squares in examples.batches(torch.split(torch.arange(len(examples.labels)), JUDGED_AT_ONCE), epoch=0):
-        kept.append(answer(model, squares, parts))
-        if stopping.asked:
+    examples, parts, kept = DecodedPhotos(photos, dataset.split(split), dataset.preprocessing), Parts(EVALUATED_AT_ONCE), []
+    for squares in examples.batches(torch.split(torch.arange(len(examples.labels)), EVALUATED_AT_ONCE), epoch=0):
+        kept.append(compute_logits(model, squares, parts))
+        if stopping.requested:
             raise StoppedError
     return torch.cat(kept)
 
 
-def answer(model: Model, squares: torch.Tensor, parts: Parts) -> torch.Tensor:
-    """Return float32 [n, classes] of uint8 [n, side, side, 3], as many at once as the memory holds."""
+def compute_logits(model: Model, squares: torch.Tensor, parts: Parts) -> torch.Tensor:
+    """Return float32 [n, classes] of uint8 [n, side, side, 3], as many at once as fit into memory."""
 
     def attempt(at_once: int) -> torch.Tensor:
         return torch.cat([logits(model, model.preprocessing.scale(part)) for part in torch.split(squares, at_once)])
@@ -300,6 +309,6 @@ def answer(model: Model, squares: torch.Tensor, parts: Parts) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    told = Stopping()
-    told.listen()
-    end_program(main(sys.argv[1:], Folders.from_environment(), told))
+    stopping = Stopping()
+    stopping.listen()
+    end_program(main(sys.argv[1:], Folders.from_environment(), stopping))

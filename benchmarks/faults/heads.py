@@ -19,7 +19,7 @@ from benchmarks.faults.recorded import Judged, folders_in, record, train_and_jud
 from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset, Features
 from training.fit.examples import CachedFeatures, Examples
-from training.fit.head import head_training
+from training.fit.head import build_head_training
 from training.fit.loop import Training
 
 CHESS, FLOWERS, DOGS = range(3)
@@ -30,7 +30,7 @@ HOUR = 3600.0
 
 def head(dataset: Dataset, **settings: Any) -> Training:
     """Return a sound training; faults are planted in it."""
-    return head_training(dataset, Hyperparameters(**{"lr": 0.01, "batch_size": 32, "debugger": "off", **settings}))
+    return build_head_training(dataset, Hyperparameters(**{"lr": 0.01, "batch_size": 32, "debugger": "off", **settings}))
 
 
 def of_chess(spoil: Callable[[Training], Training] = lambda training: training, **settings: Any) -> Callable[[Workplace], Judged]:

@@ -17,8 +17,8 @@ from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import Dataset
 from training.data.features import choose_processor
 from training.data.preprocessing import Preprocessing
-from training.fit.finetune import fine_tuning
-from training.fit.head import head_training
+from training.fit.finetune import build_fine_tuning
+from training.fit.head import build_head_training
 from training.fit.loop import Training, fit
 from training.job.distributed import Processes
 from training.job.stopping import Stopping
@@ -44,7 +44,7 @@ def healthy(place: Workplace, seed: int) -> Judged:
         return train_and_judge(fine_tuned(place, number, few, seed, Preprocessing()), profiled=True)
     classes = draw.sample(range(len(whole.classes)), draw.randint(3, min(CLASSES, len(whole.classes))))
     dataset = part_of(whole, classes)
-    return train_and_judge(head_training(dataset, searched(dataset, seed)), profiled=True)
+    return train_and_judge(build_head_training(dataset, searched(dataset, seed)), profiled=True)
 
 
 def searched(dataset: Dataset, seed: int) -> Hyperparameters:
@@ -54,7 +54,7 @@ def searched(dataset: Dataset, seed: int) -> Hyperparameters:
     for _ in range(SEARCHED):
         number, (lr, batch_size) = ask(search)
         settings = Hyperparameters(lr=lr, batch_size=batch_size, seed=seed, debugger="off")
-        best = fit(head_training(dataset, settings)).best
+        best = fit(build_head_training(dataset, settings)).best
         if best is None:
             raise RuntimeError(f"{settings} left no epoch behind")
         search.tell(number, best.valid_loss)
@@ -67,4 +67,4 @@ def fine_tuned(place: Workplace, number: int, part: Part, seed: int, preprocessi
     settings = Hyperparameters(lr=0.01, batch_size=16, epochs=5, seed=seed, trainable="last_stage", debugger="off")
     small = shrunk(part, place.photos[number], place.weights, preprocessing)
     backbone, _ = load_backbone(place.weights)
-    return fine_tuning(small, place.photos[number], backbone, settings, choose_processor(), Processes(), Stopping())
+    return build_fine_tuning(small, place.photos[number], backbone, settings, choose_processor(), Processes(), Stopping())

@@ -27,7 +27,7 @@ from training.contract.rules import configurations, default_rules
 from training.data.dataset import Dataset, Features
 from training.data.preprocessing import Preprocessing
 from training.fit.examples import CachedFeatures
-from training.fit.head import head_training
+from training.fit.head import build_head_training
 from training.fit.loop import Training
 from training.job.micro_batches import Parts
 from training.rule_evaluation.judge import judge
@@ -67,7 +67,7 @@ class Layers(nn.Sequential):
 
 def layers_training(dataset: Dataset, network: nn.Module, lr: float = 0.001) -> Training:
     """Return the training of a network of several layers, as if it were the backbone that is trained."""
-    sound = head_training(dataset, Hyperparameters(batch_size=32, epochs=10, trainable="last_stage", debugger="off"))
+    sound = build_head_training(dataset, Hyperparameters(batch_size=32, epochs=10, trainable="last_stage", debugger="off"))
     centre, size = sound.network.get_buffer("centre"), sound.network.get_buffer("size")
 
     def scaled(features: Features) -> CachedFeatures:

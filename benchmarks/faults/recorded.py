@@ -15,7 +15,7 @@ from training.contract.hyperparameters import Rules
 from training.contract.rules import configurations, profiler_configurations
 from training.debugger.attach import attach_debugger
 from training.fit.loop import Training, fit, steps_per_epoch
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 from training.profiler.analyse import analyse
 from training.profiler.profiler import start_profiler
 from training.rule_evaluation.judge import judge

@@ -17,7 +17,7 @@ from local.storage.objects import DownloadError, relative_name
 from tests.fixtures.lambdas.fake_s3 import FakeS3
 from tests.fixtures.training.jobs import save_photo
 from training.data.summary import Summary
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 from training.prepare import find_splittable
 
 Layout = dict[str, int]

@@ -1,13 +1,13 @@
-"""The prepared data set: what PrepareDataset leaves in S3 and training jobs read. Written once for the same photos, weights, seed and code.
+"""The prepared data set: PrepareDataset writes it to S3 and training jobs read it. Made once for the same photos, weights, seed and code.
 
 Runs in processing and training jobs. A folder with
 
     dataset.json                  hashes, classes, preprocessing, and every other file with its length and digest; written last
-    manifest.jsonl                one line a photo that is used, in order of its name
+    manifest.jsonl                one line per used photo, in order of its name
     summary.json                  for people: counts, files left out, duplicates, leaks, class balance
     features-00000.safetensors …  "features": float16 [n, 2048], in manifest order
     thumbnails.safetensors        "bytes": uint8, "offsets": int64 [n + 1]: a small JPEG of each test photo, in manifest order
-    check/                        a few test photos as they are, for the endpoint to be verified with
+    check/                        a few unchanged test photos, which verify the endpoint
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import torch
 
 from training.contract import DATASET_DESCRIPTION
 from training.data.preprocessing import Preprocessing
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 from training.job.safetensors_file import TensorFileError, read_tensors
 
 SCHEMA_VERSION = 1
@@ -39,7 +39,7 @@ AGAIN = "delete its folder under prepared-data-sets/ in the bucket, and the next
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo that is used, and what it shows."""
+    """One used photo and its class."""
 
     name: str
     """Path below the photos channel, with forward slashes."""
@@ -54,7 +54,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Features:
-    """What the frozen backbone makes of a split's photos."""
+    """The frozen backbone's features of a split's photos."""
 
     values: torch.Tensor
     """float32 [n, FEATURES], on the CPU."""
@@ -64,7 +64,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Description:
-    """What dataset.json holds."""
+    """The content of dataset.json."""
 
     schema_version: int
     data_sha256: str
@@ -78,7 +78,7 @@ class Description:
     """In the order of the network's outputs."""
     preprocessing: dict[str, Any]
     processor: str
-    """What computed the features, such as `CPU, bfloat16`."""
+    """The hardware and number format that computed the features, such as `CPU, bfloat16`."""
     files: dict[str, dict[str, Any]]
     """File name -> {"bytes", "sha256"}, of every file but dataset.json itself."""
 
@@ -99,7 +99,7 @@ class Dataset:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How photos became features, and how they have to be shown to the model."""
+        """How photos became features, and how the model needs them."""
         return Preprocessing.from_json(self.description.preprocessing)
 
     def split(self, name: str) -> tuple[Photo, ...]:
@@ -111,10 +111,10 @@ class Dataset:
         return torch.tensor([photo.label for photo in self.photos if photo.split == split], dtype=torch.int64)
 
     def features(self, split: str) -> Features:
-        """The features of one split; no other split's numbers are kept.
+        """The features of one split; those of other splits are not kept.
 
         Raises:
-            InputRefusedError: a features file is damaged, or they do not number the photos.
+            InputRefusedError: a features file is damaged, or the number of features differs from that of the photos.
         """
         wanted = torch.tensor([photo.split == split for photo in self.photos], dtype=torch.bool)
         kept, start = [], 0
@@ -128,7 +128,7 @@ class Dataset:
         return Features(torch.cat(kept), self.labels(split))
 
     def thumbnails(self) -> list[bytes]:
-        """JPEG files of the test photos, in manifest order; none where they were too many to keep."""
+        """JPEG files of the test photos, in manifest order; empty if there were too many to keep."""
         if THUMBNAILS not in self.description.files:
             return []
         tensors, _ = _read(self.folder / THUMBNAILS)
@@ -146,10 +146,10 @@ class Dataset:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open a prepared data set whose files are whole.
+    """Open a prepared data set and verify its files.
 
     Raises:
-        InputRefusedError: a file is missing, is not the one that dataset.json describes, or a name leads out of its channel.
+        InputRefusedError: a file is missing or differs from dataset.json, or a name leads out of its channel.
     """
     try:
         fields = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -177,7 +177,7 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def write_manifest(folder: Path, photos: tuple[Photo, ...]) -> None:
-    """Write manifest.jsonl; names that are no valid Unicode are escaped, so that they come back as they are."""
+    """Write manifest.jsonl; names that are not valid Unicode are escaped, so that they are read back unchanged."""
     text = "".join(f"{json.dumps(asdict(photo))}\n" for photo in photos)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
@@ -197,7 +197,7 @@ def digest_of(file: Path) -> str:
 def _refuse_elsewhere(name: str) -> None:
     if {"", ".", ".."} & set(name.split("/")) or "\0" in name:
         raise InputRefusedError(
-            f"the data set channel names {name!r}, which leads out of its channel: PrepareDataset writes no such name; {AGAIN}"
+            f"the data set channel names {name!r}, which leads out of its channel: PrepareDataset never writes such a name; {AGAIN}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Writes the files of a prepared data set; training/data/dataset.py says what they are and reads them.
+"""Writes the files of a prepared data set; training/data/dataset.py describes and reads them.
 
 Runs in the processing job.
 """
@@ -22,11 +22,11 @@ from training.data.spool import Spool
 from training.job.safetensors_file import write_tensors
 
 MAX_THUMBNAILS = 5_000
-"""Most test photos whose thumbnails are kept; of more, none are."""
+"""If there are more test photos, no thumbnails are kept."""
 CHECK_PHOTOS = 8
-"""Most photos that the endpoint is verified with."""
+"""Most photos that verify the endpoint."""
 CHECK_PHOTO_BYTES = 4_500_000
-"""Longest of them: what the API takes in one request, with room for its encoding."""
+"""Longest of them: the API's limit for one request, with room for its encoding."""
 
 
 def write_photos(folder: Path, photos: Sequence[Photo], rows: Sequence[int], spool: Spool, channel: Path) -> None:
@@ -42,7 +42,7 @@ def write_photos(folder: Path, photos: Sequence[Photo], rows: Sequence[int], spo
 
 
 def write_description(folder: Path, description: Description) -> None:
-    """Write dataset.json with the lengths and digests of all other files: where it is, the data set is whole."""
+    """Write dataset.json with the lengths and digests of all other files, last: if it exists, the data set is complete."""
     fields = asdict(description) | {"files": describe_files(folder)}
     (folder / DESCRIPTION).write_text(f"{json.dumps(fields, indent=1)}\n", encoding="utf-8")
 
@@ -57,7 +57,7 @@ def data_sha256(photos: Sequence[Photo], classes: Sequence[str]) -> str:
 
 
 def choose_check_photos(photos: Sequence[Photo]) -> list[Photo]:
-    """Return a few test photos: one of each class, then another of each, as long as there are places."""
+    """Return a few test photos: one of each class, then another of each, until there are enough."""
     by_class = defaultdict(list)
     for photo in photos:
         if photo.split == "test" and photo.bytes <= CHECK_PHOTO_BYTES:
@@ -75,7 +75,7 @@ def _write_thumbnails(file: Path, rows: Sequence[int], spool: Spool) -> None:
 
 
 def _copy_check_photos(folder: Path, photos: Sequence[Photo], channel: Path) -> None:
-    """Copy them as they are; they are named by number and content, for a photo's own name may not suit a key."""
+    """Copy them unchanged, named by number and format, because a photo's own name may not be valid in a key."""
     folder.mkdir()
     for number, photo in enumerate(choose_check_photos(photos)):
         source = channel / photo.name

@@ -1,15 +1,15 @@
-"""Photos that are there more than once, exactly or nearly: what is kept out of which split because of them.
+"""Duplicate photos, exact or near, and which photos are excluded from which split because of them.
 
 Runs in the processing job, when all photos have been read.
 
-- The same file under two labels: none of its copies is used, for nobody can say which label is right.
+- The same file under two labels: no copy is used, because it is unknown which label is correct.
 - The same file twice under one label: the first is used, in the order train, valid, test and of names.
-- Near duplicates: where the folders name the split, a photo that has one in an earlier split is kept out of its own, or the evaluation
-  would ask what was learnt by heart; where the split is drawn, they are drawn together. Under two labels they are listed as suspicious.
+- Near duplicates: if the folders name the splits, a photo with a near duplicate in an earlier split is excluded, because the evaluation
+  would otherwise test memorised photos; if the split is drawn, they are drawn together. Under two labels they are listed as suspicious.
 
-A photo that is itself kept out keeps out no other: test is settled once it is known what valid keeps.
+An excluded photo does not exclude others: test is decided after valid.
 
-All pairs are compared: 256 multiplications a pair, which is little beside the 4 thousand million that the backbone needs a photo.
+All pairs are compared: 256 multiplications per pair, which is little compared with the 4 thousand million per photo of the backbone.
 """
 
 from collections import Counter, defaultdict
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from training.data.dataset import SPLITS
-from training.data.fingerprint import MOST_BITS, are_near, differing_bits, unpack
-from training.data.folders import FoundPhoto, LeftOut
+from training.data.fingerprint import MOST_BITS, are_near, count_differing_bits, unpack
+from training.data.folders import FoundPhoto, UnusedFile
 from training.data.inspection import Inspected
 
 MAX_LISTED = 1000
@@ -31,10 +31,10 @@ MAX_LISTED = 1000
 _BLOCK = 2048
 """Photos that are compared with as many others at once: 16 MiB of distances."""
 _CHUNK = 4096
-"""Suspicions that are settled at once."""
+"""Candidate pairs that are checked at once."""
 
 Previews = Callable[[Sequence[int]], torch.Tensor]
-"""Positions of photos -> their tiny pictures, uint8 [n, PREVIEW, PREVIEW, 3]."""
+"""Positions of photos -> their previews, uint8 [n, PREVIEW, PREVIEW, 3]."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -50,16 +50,16 @@ class NearPair:
 
 @dataclass
 class Duplicates:
-    """What was found, and what follows from it."""
+    """The duplicates, and their consequences."""
 
-    excluded: list[LeftOut] = field(default_factory=list)
-    """Usable photos that no split gets."""
+    excluded: list[UnusedFile] = field(default_factory=list)
+    """Usable photos that are in no split."""
     exact: list[list[str]] = field(default_factory=list)
     """Names of the same content."""
     contradictions: list[NearPair] = field(default_factory=list)
-    """The same content under two labels, one pair a content."""
+    """The same content under two labels, one pair per content."""
     near: list[NearPair] = field(default_factory=list)
-    """Enough pairs to tie all near duplicates together; not each with each."""
+    """Enough pairs to connect all near duplicates; not every pair."""
     groups: dict[str, int] = field(default_factory=dict)
     """Photo -> group, of photos that are drawn together."""
 
@@ -95,7 +95,7 @@ def _settle_copies(photos: Sequence[Inspected], found: Duplicates) -> list[int]:
 
 
 def _settle_near(photos: Sequence[Inspected], kept: Sequence[int], previews: Previews, found: Duplicates) -> None:
-    """Exclude what would leak from split to split, and tie together what is drawn together."""
+    """Exclude what would leak between splits, and group what is drawn together."""
     search = _Search([photos[position] for position in kept])
     for one, other, distance in search.pairs(lambda rows: previews([kept[row] for row in rows])):
         found.near.append(_pair(photos[kept[one]], photos[kept[other]], distance))
@@ -107,7 +107,7 @@ def _settle_near(photos: Sequence[Inspected], kept: Sequence[int], previews: Pre
 
 
 def _true_leaks(leaks: dict[int, int], photos: Sequence[Inspected], kept: Sequence[int], previews: Previews) -> dict[int, int]:
-    """Return the leaks from photos that are used; whoever was only like one that leaks itself is compared with the rest of its split."""
+    """Return leaks from photos that are used; a photo whose near duplicate leaks itself is compared with the rest of its split."""
     doubtful = {later for later, earlier in leaks.items() if earlier in leaks}
     if not doubtful:
         return leaks
@@ -115,13 +115,13 @@ def _true_leaks(leaks: dict[int, int], photos: Sequence[Inspected], kept: Sequen
     rest = [row for row, position in enumerate(kept) if row in doubtful or (_rank(photos[position].photo) == valid and row not in leaks)]
     search = _Search([photos[kept[row]] for row in rest])
     for _ in search.pairs(lambda rows: previews([kept[rest[row]] for row in rows])):
-        pass  # it is the leaks that count
+        pass  # only the leaks are needed
     again = {rest[later]: rest[earlier] for later, earlier in search.leaks.items()}
     return {later: earlier for later, earlier in leaks.items() if later not in doubtful} | again
 
 
 class _Search:
-    """Near pairs among photos of different content; those that would tell nothing new are passed over, so that a film is no trouble."""
+    """Near pairs among photos of different content; pairs without new information are skipped, so that frames of a film are not slow."""
 
     def __init__(self, photos: Sequence[Inspected]) -> None:
         self.roots = np.arange(len(photos))
@@ -132,21 +132,21 @@ class _Search:
         self._ranks = np.array([_rank(photo.photo) for photo in photos])
         self._labels = np.array([photo.photo.label for photo in photos])
         self._earliest = self._ranks.copy()
-        self._doubted = np.zeros(len(photos), dtype=bool)
+        self._in_conflict = np.zeros(len(photos), dtype=bool)
 
     def pairs(self, previews: Previews) -> Iterator[tuple[int, int, int]]:
         """Yield (one, other, bits that differ) for near duplicates, one before other."""
-        for ones, others, distances in self._suspicions():
+        for ones, others, distances in self._find_candidates():
             for start in range(0, len(ones), _CHUNK):
                 chunk = slice(start, start + _CHUNK)
                 yield from self._settle(ones[chunk], others[chunk], distances[chunk], previews)
 
-    def _suspicions(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _find_candidates(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield pairs whose bits nearly agree, block by block."""
         for top in range(0, len(self._bits), _BLOCK):
             rows = unpack(self._bits[top : top + _BLOCK])
             for left in range(top, len(self._bits), _BLOCK):
-                distances = differing_bits(rows, unpack(self._bits[left : left + _BLOCK]))
+                distances = count_differing_bits(rows, unpack(self._bits[left : left + _BLOCK]))
                 near = distances <= MOST_BITS
                 if left == top:
                     near = near.triu(diagonal=1)
@@ -166,11 +166,11 @@ class _Search:
                 yield one, other, distance
 
     def _is_news(self, one: np.ndarray | int, other: np.ndarray | int) -> np.ndarray:
-        """Whether a pair would tie groups, show a leak, or two labels of a photo of which nothing of the kind is known."""
+        """Whether a pair would connect two groups, show a new leak, or show a first conflict of labels."""
         tie = self.roots[one] != self.roots[other]
         rank_of_one, rank_of_other = self._ranks[one], self._ranks[other]
         leak = (rank_of_one < self._earliest[other]) | (rank_of_other < self._earliest[one])
-        doubt = (self._labels[one] != self._labels[other]) & ~(self._doubted[one] & self._doubted[other])
+        doubt = (self._labels[one] != self._labels[other]) & ~(self._in_conflict[one] & self._in_conflict[other])
         return np.asarray(tie | leak | doubt)
 
     def _learn(self, one: int, other: int) -> None:
@@ -182,11 +182,11 @@ class _Search:
             if self._ranks[earlier] < self._earliest[later]:
                 self.leaks[later], self._earliest[later] = earlier, self._ranks[earlier]
         if self._labels[one] != self._labels[other]:
-            self._doubted[[one, other]] = True
+            self._in_conflict[[one, other]] = True
 
 
 def _rank(photo: FoundPhoto) -> int:
-    """Order of the splits; what is drawn is drawn from train."""
+    """Order of the splits; photos to be drawn come from train."""
     return SPLITS.index(photo.split or "train")
 
 
@@ -194,17 +194,18 @@ def _pair(one: Inspected, other: Inspected, distance: int) -> NearPair:
     return NearPair(distance, one.photo.name, other.photo.name, (one.photo.label, other.photo.label))
 
 
-def _copy(copy: Inspected, first: Inspected) -> LeftOut:
-    return LeftOut(copy.photo.name, f"it is an exact copy of {first.photo.name!r}")
+def _copy(copy: Inspected, first: Inspected) -> UnusedFile:
+    return UnusedFile(copy.photo.name, f"it is an exact copy of {first.photo.name!r}")
 
 
-def _contradiction(copy: Inspected, first: Inspected, other: Inspected) -> LeftOut:
-    return LeftOut(
-        copy.photo.name, f"the same file lies under two labels, as {first.photo.name!r} and as {other.photo.name!r}: keep one of them"
+def _contradiction(copy: Inspected, first: Inspected, other: Inspected) -> UnusedFile:
+    return UnusedFile(
+        copy.photo.name, f"the same file has two labels, as {first.photo.name!r} and as {other.photo.name!r}: keep one of them"
     )
 
 
-def _leak(later: Inspected, earlier: Inspected) -> LeftOut:
-    return LeftOut(
-        later.photo.name, f"it is a near duplicate of {earlier.photo.name!r} in {earlier.photo.split}: {later.photo.split} must not show it"
+def _leak(later: Inspected, earlier: Inspected) -> UnusedFile:
+    return UnusedFile(
+        later.photo.name,
+        f"it is a near duplicate of {earlier.photo.name!r} in {earlier.photo.split}: {later.photo.split} must not contain it",
     )

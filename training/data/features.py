@@ -1,6 +1,6 @@
-"""Photos to features: each file is read once, decoded by threads while the network computes, and goes through the frozen backbone once.
+"""Photos to features: threads decode each file once while the network computes, and each photo passes the frozen backbone once.
 
-Runs in the processing job, on a GPU where there is one. Results come batch by batch, so memory does not grow with the number of photos.
+Runs in the processing job, on a GPU if there is one. Results are yielded batch by batch, so memory does not grow with the number of photos.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from training.data.folders import FoundPhoto, LeftOut
+from training.data.folders import FoundPhoto, UnusedFile
 from training.data.inspection import Seen, inspect
 from training.data.preprocessing import Preprocessing
 from training.network.resnet50 import FEATURES
@@ -25,33 +25,33 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 BATCH = 16
-"""Photos a forward pass: on a CPU larger ones are no faster, on a GPU the decoding is the limit."""
+"""Photos per forward pass: on a CPU larger batches are not faster, on a GPU decoding is the limit."""
 GPU_INSTANCES = ("ml.g", "ml.p")
-"""How the names of instance types with a GPU begin."""
+"""Prefixes of instance types with a GPU."""
 RESOURCES = Path("/opt/ml/config/resourceconfig.json")
 """Where a processing job reads its instance type; the training toolkit puts it into the environment."""
 BATCHES_AHEAD = 4
-"""How far the threads that decode may be ahead of the network."""
+"""How many batches the decoding threads may be ahead of the network."""
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What computes, and how."""
+    """The device and its number format."""
 
     device: torch.device
     bfloat16: bool
-    """Whether convolutions run in bfloat16; features are float32 all the same."""
+    """Whether convolutions run in bfloat16; features are float32 either way."""
 
     def __str__(self) -> str:
-        """Return words for the log."""
+        """Return a description for the log."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         return f"{name}, {'bfloat16' if self.bfloat16 else 'float32'}"
 
 
 def choose_processor() -> Processor:
-    """Return the GPU where there is one, and say so where there should be one that cannot be used.
+    """Return the GPU if there is one, otherwise the CPU; print a warning if the machine has a GPU that torch cannot use.
 
-    bfloat16 only where the hardware multiplies it: elsewhere it is slower than float32.
+    bfloat16 is used only if the hardware multiplies it: otherwise it is slower than float32.
     """
     if torch.cuda.is_available():
         return Processor(torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False))
@@ -62,26 +62,26 @@ def choose_processor() -> Processor:
 
 
 def warn_of_unused_gpu(environment: Mapping[str, str] = os.environ, resources: Path = RESOURCES) -> str:
-    """Return the sentence for a machine whose GPU torch cannot use; nothing where none is promised."""
+    """Return the warning for a machine whose GPU torch cannot use; empty if the machine has no GPU."""
     text = environment.get("SM_RESOURCE_CONFIG") or (resources.read_text(encoding="utf-8") if resources.is_file() else "{}")
     instance = str(json.loads(text).get("current_instance_type", ""))
     if not instance.startswith(GPU_INSTANCES) and environment.get("SM_NUM_GPUS", "0") == "0":
         return ""
     return (
-        f"warning: {instance or 'this machine'} has a GPU, but torch cannot use it, and the CPU computes: it takes far longer, and the "
-        "GPU is paid for. Take a GPU image for this instance type, or an instance type without a GPU"
+        f"warning: {instance or 'this machine'} has a GPU, but torch cannot use it, so the CPU computes: this takes far longer, and the "
+        "GPU is paid for. Use a GPU image for this instance type, or an instance type without a GPU"
     )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some photos in their order, seen by the backbone."""
+    """Consecutive photos with their features."""
 
     photos: tuple[Seen, ...]
     features: torch.Tensor
     """float32 [n, FEATURES], on the CPU."""
-    left_out: tuple[LeftOut, ...]
-    """Files among them that are no usable photos."""
+    left_out: tuple[UnusedFile, ...]
+    """Files among them that are not usable photos."""
 
 
 def extract_features(
@@ -90,12 +90,12 @@ def extract_features(
     """Yield the photos below the folder, BATCH files at a time, in the order given; `backbone` must be frozen and in eval mode."""
     backbone = backbone.to(processor.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def read(photo: FoundPhoto) -> Seen | LeftOut:
+    def read(photo: FoundPhoto) -> Seen | UnusedFile:
         return inspect(folder, photo, preprocessing)
 
     for batch in _batched(read_ahead(photos, read, BATCHES_AHEAD * BATCH), BATCH):
         photos_seen = tuple(item for item in batch if isinstance(item, Seen))
-        left_out = tuple(item for item in batch if isinstance(item, LeftOut))
+        left_out = tuple(item for item in batch if isinstance(item, UnusedFile))
         if photos_seen:
             squares = torch.stack([photo.square for photo in photos_seen])
             features = forward(backbone, squares, preprocessing, processor)
@@ -114,7 +114,7 @@ def forward(backbone: nn.Module, squares: torch.Tensor, preprocessing: Preproces
 
 
 def read_ahead(items: Iterable[In], read: Callable[[In], Out], ahead: int) -> Iterator[Out]:
-    """Yield read(item) in order, worked out by threads, at most so many items ahead; who ends early waits for none that has not begun."""
+    """Yield read(item) in order, computed by threads, at most so many items ahead; an early end cancels items not yet begun."""
     waiting: deque[Future[Out]] = deque()
     coming = iter(items)
     readers = ThreadPoolExecutor(max_workers=reading_threads())
@@ -128,15 +128,15 @@ def read_ahead(items: Iterable[In], read: Callable[[In], Out], ahead: int) -> It
 
 
 def reading_threads(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how many threads read: this process's part of the cores.
+    """Return how many threads read: this process's share of the cores.
 
-    torchrun tells each of several processes to compute with one thread: that says nothing of reading. What a process by itself is told
-    counts, for other jobs may run beside it.
+    torchrun sets OMP_NUM_THREADS to 1 for each of several processes; this does not limit reading. A single process follows the variable,
+    because other jobs may run on the machine.
     """
     cores, processes = len(os.sched_getaffinity(0)), int(environment.get("LOCAL_WORLD_SIZE", "1"))
-    told = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if processes == 1 and told.isdigit():
-        cores = min(cores, int(told))
+    limit = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if processes == 1 and limit.isdigit():
+        cores = min(cores, int(limit))
     return max(1, cores // processes)
 
 

@@ -1,8 +1,8 @@
-"""What tells near duplicates: 128 bits that are compared with everyone's, and a tiny picture that settles a suspicion.
+"""Fingerprints of near duplicates: 128 bits that are compared with those of all photos, and a preview that decides candidate pairs.
 
-Runs in the processing job. A near duplicate is the same photo resized, compressed again, or with a sliver cut from its sides. Such photos
-agree in nearly all bits, but so do drawings on white ground, whose fields mostly are as bright as their neighbours: all those bits are 0.
-In the tiny pictures drawings differ. The small shift and stretch that a cut leaves there is fitted before the two are compared.
+Runs in the processing job. A near duplicate is the same photo resized, compressed again, or slightly cropped. Such photos agree in
+nearly all bits, but so do drawings on a white background, whose fields are mostly as bright as their neighbours: those bits are 0. The
+previews of drawings differ. The small shift and stretch that a crop causes is fitted before two previews are compared.
 """
 
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ BITS = 128
 MOST_BITS = 20
 """Most bits in which near duplicates differ."""
 PREVIEW = 16
-"""Side of the tiny picture, in pixels."""
+"""Side of the preview, in pixels."""
 
-_TELLING = 52
-"""So many bits that are 1 in either of two photos tell much of them."""
+_INFORMATIVE = 52
+"""From so many bits that are 1 in either of two photos, the bits are informative."""
 _MOST_DIFFERENCE = {True: 0.35, False: 0.125}
-"""Most that the tiny pictures of near duplicates differ, as a part of their own contrast, where their bits tell much and where not."""
+"""Largest difference between previews of near duplicates, relative to their contrast, by whether their bits are informative."""
 
 _SIDE = 72
-"""Divides into 8 and into 9 equal fields."""
+"""Divisible by 8 and by 9."""
 _LEAST_CONTRAST = 4 / 255
-"""Contrast that a tiny picture is taken to have at least: where it has less, noise is all that differs."""
+"""Least assumed contrast of a preview: below it only noise differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Of one photo."""
+    """The fingerprint of one photo."""
 
     bits: bytes
-    """BITS of them, eight a byte."""
+    """BITS bits, eight per byte."""
     preview: torch.Tensor
     """uint8 [PREVIEW, PREVIEW, 3]."""
 
@@ -55,22 +55,22 @@ def unpack(bits: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.unpackbits(bits, axis=1)).float()
 
 
-def differing_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return float32 [n, m]: in how many bits each of the n differs from each of the m."""
+def count_differing_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return float32 [n, m]: the number of differing bits of each pair."""
     return one.sum(dim=1).unsqueeze(1) + other.sum(dim=1) - 2 * one @ other.T
 
 
 def are_near(bits: tuple[torch.Tensor, torch.Tensor], previews: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Return bool [n]: which of n pairs are near duplicates, of float32 [n, BITS] and uint8 [n, PREVIEW, PREVIEW, 3] of either side."""
-    most = torch.where(torch.maximum(*bits).sum(dim=1) >= _TELLING, _MOST_DIFFERENCE[True], _MOST_DIFFERENCE[False])
-    near: torch.Tensor = ((bits[0] != bits[1]).sum(dim=1) <= MOST_BITS) & (difference(*previews) <= most)
+    """Return bool [n]: which of n pairs are near duplicates, from float32 [n, BITS] and uint8 [n, PREVIEW, PREVIEW, 3] of both."""
+    most = torch.where(torch.maximum(*bits).sum(dim=1) >= _INFORMATIVE, _MOST_DIFFERENCE[True], _MOST_DIFFERENCE[False])
+    near: torch.Tensor = ((bits[0] != bits[1]).sum(dim=1) <= MOST_BITS) & (measure_difference(*previews) <= most)
     return near
 
 
-def difference(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return float32 [n]: how far each pair of uint8 [n, PREVIEW, PREVIEW, 3] differs once a shift and a stretch are fitted.
+def measure_difference(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return float32 [n]: the difference of each pair of uint8 [n, PREVIEW, PREVIEW, 3] after a shift and a stretch are fitted.
 
-    0: they are the same; 1: they differ as much as their own parts do.
+    0: they are equal; 1: they differ as much as the parts of one picture do.
     """
     a, b = one.float() / 255, other.float() / 255
     down, across = torch.gradient((a + b) / 2, dim=(1, 2))

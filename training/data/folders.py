@@ -1,13 +1,13 @@
-"""The files of the photos channel: found in class folders, each with its class and, where the folders tell it, its split.
+"""The files of the photos channel: found in class folders, each with its class and, if the folders name it, its split.
 
-Runs in the processing job that prepares the data set. Only names are read here. Two layouts are understood, under the channel or under one
-lone folder in it:
+Runs in the processing job that prepares the data set. Only names are read here. Two layouts are supported, directly in the channel or in a
+single folder in it:
 
     <class>/<photo>                       split here: see training/data/splits.py
-    {train,valid,test}/<class>/<photo>    honoured; a missing valid or test is cut from train
+    {train,valid,test}/<class>/<photo>    kept; a missing valid or test is drawn from train
 
-A class folder may hold folders. Names are compared as they are, code point by code point: "Dog" and "dog", or an é in one and in two code
-points, are different classes, and the summary warns of such pairs.
+A class folder may hold folders. Names are compared code point by code point: "Dog" and "dog", or é as one and as two code points, are
+different classes, and the summary warns of such pairs.
 """
 
 import os
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 
 MAX_LEFT_OUT = 0.10
 """Largest part of the files that may be unusable."""
@@ -26,23 +26,23 @@ LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside 
 _SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 _DOCUMENTS = {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
-"""Endings of files that are no photos; PrepareExecution knows the same."""
+"""Extensions of files that are not photos; PrepareExecution uses the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPhoto:
-    """One file that may be a photo, and what its folders say of it."""
+    """One file that may be a photo, with the class and split that its folders name."""
 
     name: str
-    """Path relative to the photos channel, with forward slashes; bytes that are no UTF-8 are surrogate escapes."""
+    """Path relative to the photos channel, with forward slashes; bytes that are not UTF-8 are surrogate escapes."""
     label: int
     """Index into the classes."""
     split: str | None
-    """`train`, `valid` or `test`; None where the folders name no split."""
+    """`train`, `valid` or `test`; None if the folders name no split."""
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class UnusedFile:
     """One file that is not used, and why."""
 
     name: str
@@ -51,15 +51,15 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class FoundPhotos:
-    """What the photos channel holds."""
+    """The content of the photos channel."""
 
     folder: Path
     classes: tuple[str, ...]
     """Names in order of their code points: the order of the network's outputs."""
     photos: tuple[FoundPhoto, ...]
     """In order of their names."""
-    left_out: tuple[LeftOut, ...]
-    """Files whose name or place says that they are no photos of a class."""
+    left_out: tuple[UnusedFile, ...]
+    """Files that are not photos of a class, by their name or place."""
 
     @property
     def files(self) -> int:
@@ -68,16 +68,16 @@ class FoundPhotos:
 
 
 def find_photos(folder: Path) -> FoundPhotos:
-    """List the files and tell class and split from their folders.
+    """List the files, and read class and split from their folders.
 
     Raises:
-        InputRefusedError: no photos, fewer than two classes, or folders that mean nothing.
+        InputRefusedError: no photos, fewer than two classes, or folders in neither layout.
     """
     root = _descend(folder)
     names = sorted(_files(root))
     if not names:
-        raise InputRefusedError(f"no photos: the folder {folder.name!r} holds no file. Upload class folders: {LAYOUTS}")
-    left_out = {name: reason for name in names if (reason := _no_photo(name))}
+        raise InputRefusedError(f"no photos: the folder {folder.name!r} holds no files. Upload class folders: {LAYOUTS}")
+    left_out = {name: reason for name in names if (reason := _find_reason(name))}
     candidates = [name for name in names if name not in left_out]
     split_of = _split_folders(root)
     placed = [_place(name, split_of) for name in candidates]
@@ -85,11 +85,11 @@ def find_photos(folder: Path) -> FoundPhotos:
     index = {name: label for label, name in enumerate(classes)}
     prefix = "".join(f"{part}/" for part in root.relative_to(folder).parts)
     photos = (FoundPhoto(prefix + name, index[shown], split) for name, (split, shown) in zip(candidates, placed, strict=True))
-    return FoundPhotos(folder, classes, tuple(photos), tuple(LeftOut(prefix + name, reason) for name, reason in left_out.items()))
+    return FoundPhotos(folder, classes, tuple(photos), tuple(UnusedFile(prefix + name, reason) for name, reason in left_out.items()))
 
 
-def refuse_too_many_left_out(left_out: Sequence[LeftOut], files: int) -> None:
-    """Refuse when more than MAX_LEFT_OUT of the files cannot be used.
+def refuse_too_many_unused(left_out: Sequence[UnusedFile], files: int) -> None:
+    """Reject the photos if more than MAX_LEFT_OUT of the files cannot be used.
 
     Raises:
         InputRefusedError: with the first three names and reasons.
@@ -103,8 +103,8 @@ def refuse_too_many_left_out(left_out: Sequence[LeftOut], files: int) -> None:
     )
 
 
-def look_alikes(classes: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the classes whose names look the same: they differ in capitals, accents' encoding or spaces around them alone."""
+def find_look_alikes(classes: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the classes whose names look the same: they differ only in capitals, the encoding of accents or spaces."""
     same = defaultdict(list)
     for name in classes:
         same[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
@@ -112,7 +112,7 @@ def look_alikes(classes: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _descend(folder: Path) -> Path:
-    """Step into a lone folder that holds only folders, as an unpacked archive often does."""
+    """Enter a single folder that holds only folders, as in an unpacked archive."""
     entries = [entry for entry in folder.iterdir() if not _is_ignored(entry.name)] if folder.is_dir() else []
     if len(entries) != 1 or not entries[0].is_dir() or entries[0].name.lower() in _SPLIT_FOLDERS:
         return folder
@@ -132,17 +132,17 @@ def _files(root: Path) -> Iterator[str]:
         yield from ((inner / name).as_posix() for name in files if not _is_ignored(name))
 
 
-def _no_photo(name: str) -> str | None:
-    """Return why a file is no photo of a class, as far as its name tells."""
+def _find_reason(name: str) -> str | None:
+    """Return why a file is not a photo of a class, judged by its name; None if it may be one."""
     if "/" not in name:
-        return "it lies outside the class folders"
+        return "it is outside the class folders"
     if PurePosixPath(name).suffix.lower() in _DOCUMENTS:
-        return "its name says that it is a document"
+        return "its extension is that of a document"
     return None
 
 
 def _split_folders(root: Path) -> dict[str, str]:
-    """Return folder -> split, or nothing where the folders are classes."""
+    """Return folder -> split; empty if the folders are classes."""
     names = {entry.name for entry in root.iterdir() if entry.is_dir() and not _is_ignored(entry.name)}
     split_of = {name: _SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in _SPLIT_FOLDERS}
     if "train" not in split_of.values():
@@ -151,7 +151,7 @@ def _split_folders(root: Path) -> dict[str, str]:
         return {}
     if split_of.keys() != names:
         others = ", ".join(map(repr, sorted(names - split_of.keys())))
-        raise InputRefusedError(f"beside train there are folders that are no split: {others}. Use {LAYOUTS}")
+        raise InputRefusedError(f"beside train there are folders that are not splits: {others}. Use {LAYOUTS}")
     return split_of
 
 
@@ -161,7 +161,7 @@ def _place(name: str, split_of: dict[str, str]) -> tuple[str | None, str]:
     if not split_of:
         return None, parts[0]
     if len(parts) < 3:
-        raise InputRefusedError(f"{name!r} lies in no class folder. Use {LAYOUTS}")
+        raise InputRefusedError(f"{name!r} is not in a class folder. Use {LAYOUTS}")
     return split_of[parts[0]], parts[1]
 
 

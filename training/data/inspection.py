@@ -1,8 +1,8 @@
-"""One file, read once: what the data set keeps of it, and the pixels for the network; or the reason why it is no usable photo.
+"""Reads one file once: returns what the data set keeps of it and the pixels for the network, or why it is not a usable photo.
 
 Runs in the processing job, in the threads that read ahead. A shortage of memory and a failing disk are faults of the machine, not of the
-photo: such a photo is read once more, while no other is. What the memory cannot hold even then is left out; a disk that fails again ends
-the job, for the data set would lack sound photos as long as it is kept.
+photo: such a photo is read again, alone. A photo that does not fit into memory even then is left out; a disk that fails again ends the
+job, because the stored data set would lack usable photos.
 """
 
 import errno
@@ -19,25 +19,25 @@ import torch
 from PIL import Image
 
 from training.data.fingerprint import fingerprint
-from training.data.folders import FoundPhoto, LeftOut
+from training.data.folders import FoundPhoto, UnusedFile
 from training.data.preprocessing import PhotoError, PhotoMemoryError, Preprocessing, read_photo
 
 MAX_BYTES = 200_000_000
-"""Longest file that is read: as long as a photo of the most pixels allowed gets without compression."""
+"""Longest file that is read: the size of the largest allowed photo without compression."""
 THUMBNAIL = 96
 """Longer side of the small pictures in the report, in pixels."""
 
 _OWN_FAULTS = (None, errno.ENOENT, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO)
-"""What the system says of a link to nowhere, of a file that this user must not read; None: a coder's complaint, not the system's."""
+"""Errors of a broken link or of a file without read permission; None: an error of a decoder, not of the system."""
 
 
 class MachineError(Exception):
-    """The machine does not give what it holds; the text is a sentence for the person who started the job."""
+    """The disk cannot be read; the text is a sentence for the person who started the job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What is kept of one usable photo."""
+    """The data kept of one usable photo."""
 
     photo: FoundPhoto
     sha256: str
@@ -53,7 +53,7 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One usable photo with its pixels, which are soon let go."""
+    """One usable photo with its pixels, which are kept only briefly."""
 
     kept: Inspected
     square: torch.Tensor
@@ -64,11 +64,11 @@ class Seen:
     """A small JPEG."""
 
 
-def inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Seen | LeftOut:
-    """Read the file; return what is to be known of it, or why it is left out.
+def inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Seen | UnusedFile:
+    """Read the file; return its data, or why it is left out.
 
     Raises:
-        MachineError: the disk does not give the file, twice.
+        MachineError: the disk fails twice.
     """
     with suppress(MemoryError, PhotoMemoryError, OSError), _readers.together():
         return _inspect(folder, photo, preprocessing)
@@ -76,8 +76,8 @@ def inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Se
         return _inspect_again(folder, photo, preprocessing)
 
 
-def _inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Seen | LeftOut:
-    """Do it; what may be the machine's fault is raised."""
+def _inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Seen | UnusedFile:
+    """Inspect it; raise what may be a fault of the machine."""
     try:
         content = _read(folder / photo.name)
         image = read_photo(content)
@@ -87,36 +87,36 @@ def _inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> S
     except PhotoMemoryError:
         raise
     except PhotoError as error:
-        return LeftOut(photo.name, str(error))
+        return UnusedFile(photo.name, str(error))
 
 
-def _inspect_again(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Seen | LeftOut:
-    """Do it for the last time."""
+def _inspect_again(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Seen | UnusedFile:
+    """Inspect it for the last time."""
     try:
         return _inspect(folder, photo, preprocessing)
     except PhotoMemoryError as error:
-        return LeftOut(photo.name, str(error))
+        return UnusedFile(photo.name, str(error))
     except MemoryError:
-        return LeftOut(photo.name, "it needs more memory than there is")
+        return UnusedFile(photo.name, "it needs more memory than is available")
     except OSError as error:
         if error.errno in _OWN_FAULTS:
-            return LeftOut(photo.name, f"it cannot be read: {error.strerror or error}")
+            return UnusedFile(photo.name, f"it cannot be read: {error.strerror or error}")
         raise MachineError(
-            f"the disk does not give {photo.name!r}: {error.strerror}, twice. That is no fault of the photo, and a data set "
-            "without it would be kept as if it were whole: start the execution again"
+            f"reading {photo.name!r} failed twice: {error.strerror}. The photo itself may be usable, and a data set "
+            "without it would be stored as complete: start the execution again"
         ) from error
 
 
 class Readers:
-    """Many threads at once, or a single one while all others wait."""
+    """Lets many threads read at once, or a single one while all others wait."""
 
     def __init__(self) -> None:
-        """Nobody is reading."""
+        """Start without readers."""
         self._changed, self._reading, self._reserved = Condition(), 0, False
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Read beside others, once nobody wants to be alone."""
+        """Read beside others, as soon as no thread needs to be alone."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved)
             self._reading += 1
@@ -129,7 +129,7 @@ class Readers:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Read once all others have ended, and let none begin."""
+        """Read when all others have ended, and keep them from starting."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved)
             self._reserved = True
@@ -146,15 +146,15 @@ _readers = Readers()
 
 
 def _read(file: Path) -> bytes:
-    """Return the content of an ordinary file of an ordinary length.
+    """Return the content of a regular file of at most MAX_BYTES.
 
     Raises:
-        PhotoError: it is neither.
+        PhotoError: it is not a regular file, or too long.
         OSError: it cannot be read.
     """
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise PhotoError("it is no ordinary file")
+        raise PhotoError("it is not a regular file")
     if status.st_size > MAX_BYTES:
         raise PhotoError(f"it is {status.st_size:,} bytes long, more than the {MAX_BYTES:,} allowed")
     return file.read_bytes()

@@ -1,7 +1,7 @@
-"""From the bytes of a photo to the tensor that the network sees: the one definition, used in training, evaluation and serving.
+"""From the bytes of a photo to the tensor that the network sees: the only definition, used in training, evaluation and serving.
 
 Runs in the training and serving images.
-The numbers travel in the artefact's model.json, so that a model is always served as it was trained.
+The artefact's model.json holds the numbers, so that a model is always served as it was trained.
 """
 
 import io
@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 LARGE_PIXELS = 16_000_000
-"""Photos of more pixels are decoded one at a time, however many threads read: several at once would need gigabytes."""
+"""Photos of more pixels are decoded one at a time, because several at once would need gigabytes."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 DAMAGE = (
@@ -36,7 +36,7 @@ DAMAGE = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's decoders raise on damaged files; a decoder reads untrusted structure with ordinary Python, so the list is long."""
+"""What Pillow's decoders raise on damaged files; decoders parse untrusted bytes in plain Python, so the list is long."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,11 +52,11 @@ _large = Lock()
 
 
 class PhotoError(Exception):
-    """A file is not a photo that can be read; the text says why."""
+    """A file is not a readable photo; the text says why."""
 
 
 class PhotoMemoryError(PhotoError):
-    """The memory that is free just now does not hold the photo; the file itself may be sound."""
+    """The photo does not fit into the free memory; the file itself may be usable."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Preprocessing:
 
         Raises:
             KeyError, TypeError: a field is unknown or missing.
-            ValueError: a value with which no photo could be shown to a network; the text names it.
+            ValueError: a value that no network can use; the text names it.
         """
         made = cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
         made._refuse_nonsense()
@@ -108,13 +108,13 @@ class Preprocessing:
     def _refuse_nonsense(self) -> None:
         sizes, numbers = (self.crop, self.resize), (*self.mean, *self.std)
         if any(type(size) is not int for size in sizes) or not 0 < self.crop <= self.resize:
-            raise ValueError(f"crop is {self.crop!r} and resize {self.resize!r}: whole numbers are needed, 0 < crop <= resize")
+            raise ValueError(f"crop is {self.crop!r} and resize {self.resize!r}: they must be whole numbers with 0 < crop <= resize")
         if (len(self.mean), len(self.std)) != (3, 3) or not all(math.isfinite(number) for number in numbers) or min(self.std) <= 0:
-            raise ValueError(f"mean is {self.mean} and std {self.std}: three finite numbers each are needed, and those of std above 0")
+            raise ValueError(f"mean is {self.mean} and std {self.std}: each must be three finite numbers, those of std above 0")
 
 
 def read_photo(source: bytes | Path) -> Image.Image:
-    """Return the photo as RGB, upright, over white where it is transparent; the first frame of an animation.
+    """Return the photo as RGB, upright, transparent areas white; the first frame of an animation.
 
     Raises:
         PhotoError: not one of FORMATS, larger than MAX_PIXELS, or damaged.
@@ -124,13 +124,13 @@ def read_photo(source: bytes | Path) -> Image.Image:
             if image.format == "JPEG":
                 image.draft(None, (1024, 1024))  # a large JPEG is decoded at a half, quarter or eighth: never below 1,024 pixels a side
             with _one_large_at_a_time(image.width * image.height):
-                image.load()  # before its orientation is asked for: that loads a PNG too, and would swallow what is wrong with it
+                image.load()  # before its orientation is read: that also loads a PNG, and would hide its errors
                 orientation = _orientation(image)
                 upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
                 return _to_rgb(upright)
         except MemoryError as error:
             size = f"{image.width} x {image.height} pixels in mode {image.mode}"
-            raise PhotoMemoryError(f"it needs more memory than there is: {size}") from error
+            raise PhotoMemoryError(f"it needs more memory than is available: {size}") from error
         except DAMAGE as error:
             raise PhotoError(f"it is damaged: {error}") from error
 
@@ -144,7 +144,7 @@ def _open(source: bytes | Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"it has more than {MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
-        raise PhotoMemoryError("it needs more memory than there is to read even its header") from error
+        raise PhotoMemoryError("it needs more memory than is available to read even its header") from error
     except DAMAGE as error:
         raise PhotoError(f"it is damaged: {error}") from error
     if image.width * image.height > MAX_PIXELS:
@@ -158,7 +158,7 @@ def _one_large_at_a_time(pixels: int) -> AbstractContextManager[object]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) where there is none or it cannot be read: the photo itself may still be sound."""
+    """Return the EXIF orientation, 1 (upright) if there is none or it cannot be read: the photo itself may still be usable."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except DAMAGE:
@@ -179,7 +179,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255: Pillow's own conversion would cut everything above 255 to white."""
     if image.mode == "F":
-        raise PhotoError("its pixels are floating point numbers, whose range is unknown: save it with 8 or 16 bits a channel")
+        raise PhotoError("its pixels are floating point numbers, whose range is unknown: save it with 8 or 16 bits per channel")
     values = np.asarray(image)
     if image.mode == "I":  # 32 bits with a sign
         values = np.clip(values, 0, 65535)

@@ -1,8 +1,8 @@
-"""Which photo is for training, which for validation, which for the test: honoured where the folders say it, drawn where they do not.
+"""Assigns each photo to train, valid or test: as the folders say, or drawn if they do not.
 
-Runs in the processing job. A drawn split takes 15 % of each class for valid and 15 % for test. What a photo is drawn for depends on its
-name and the seed, so that adding photos moves few others; photos that are near duplicates of one another are drawn together. Where that
-would leave a class without a photo in one of them, a group larger than the class's share goes there all the same.
+Runs in the processing job. A drawn split takes 15 % of each class for valid and 15 % for test. The draw depends on a photo's name
+and the seed, so that adding photos moves few others; near duplicates are drawn together. If a class would then have no photo in a split,
+a group larger than the class's share is moved there.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 from training.data.dataset import SPLITS
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 
 SHARE = 0.15
-"""Part of each class that goes to valid, and to test, where the split is made here."""
+"""Part of each class that is drawn for valid, and for test."""
 
 
 class Splittable(Protocol):
-    """What a split is drawn by."""
+    """The attributes that a split depends on."""
 
     @property
     def name(self) -> str:
@@ -33,8 +33,8 @@ class Splittable(Protocol):
         """Split that the folders name."""
 
 
-def missing_splits(photos: Sequence[Splittable]) -> tuple[str, ...]:
-    """Return the splits that have to be drawn: those that no folder names. Where folders name any, they name train."""
+def find_missing_splits(photos: Sequence[Splittable]) -> tuple[str, ...]:
+    """Return the splits to draw: those that no folder names. If folders name splits, they name train."""
     named = {photo.split for photo in photos}
     return tuple(split for split in SPLITS[1:] if split not in named)
 
@@ -44,7 +44,7 @@ def draw_splits(
 ) -> list[str]:
     """Return the split of each photo; of those for training, some are drawn for each missing split, class by class.
 
-    `groups` maps names to groups; photos of one group stay together, a photo without one is alone.
+    `groups` maps names to groups; photos of one group stay together.
 
     Raises:
         InputRefusedError: a class has too few photos.
@@ -67,7 +67,7 @@ def draw_splits(
 
 
 def _fill_gaps(split: str, groups: Sequence[Sequence[Splittable]], drawn: dict[str, str]) -> None:
-    """Move the smallest group that training can spare to the split, for each class that has no photo there."""
+    """For each class without a photo in the split, move the smallest group there that leaves train a photo of each class."""
     here = Counter(photo.label for members in groups for photo in members if drawn[photo.name] == split)
     learnt = Counter(photo.label for members in groups for photo in members if drawn[photo.name] == "train")
     from_the_smallest = sorted(groups, key=len)  # of the same size, the first drawn
@@ -89,12 +89,12 @@ def _refuse_small_classes(counts: Mapping[int, int], missing: Sequence[str], cla
             raise InputRefusedError(
                 f"class {name!r} has {counts.get(label, 0)} usable photos for training; at least {least} are needed"
                 + (f" to make {' and '.join(missing)}" if missing else "")
-                + ". Add photos of it, or remove its folder; summary.json lists each file that is not used, and why"
+                + ". Add photos of it, or remove its folder; summary.json lists each unused file with the reason"
             )
 
 
 def _in_drawn_order(pool: Sequence[Splittable], seed: int, groups: Mapping[str, Hashable]) -> list[list[Splittable]]:
-    """Return the groups in the order that the seed draws from their first names."""
+    """Return the groups in an order that the seed and their first names determine."""
     members: dict[Hashable, list[Splittable]] = {}
     for photo in sorted(pool, key=lambda photo: photo.name):
         members.setdefault(groups.get(photo.name, (photo.name,)), []).append(photo)
@@ -102,5 +102,5 @@ def _in_drawn_order(pool: Sequence[Splittable], seed: int, groups: Mapping[str, 
 
 
 def _draw(name: str, seed: int) -> str:
-    """Return a number that depends on the photo's name and the seed alone."""
+    """Return a number that depends only on the photo's name and the seed."""
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,6 +1,6 @@
-"""Features, tiny pictures and thumbnails of all usable photos, on disk until it is known which of them the data set keeps.
+"""Features, previews and thumbnails of all usable photos, on disk until it is decided which of them the data set keeps.
 
-Runs in the processing job. Rows are numbered in the order in which they come; a row takes some bytes of memory, and kilobytes of disk.
+Runs in the processing job. Rows are numbered in order of arrival; a row takes some bytes of memory and kilobytes of disk.
 """
 
 import shutil
@@ -23,7 +23,7 @@ ROWS_A_SHARD = 8192
 
 
 class Spool:
-    """A folder that is there while the data set is being made."""
+    """A folder that exists while the data set is made."""
 
     def __init__(self, folder: Path) -> None:
         """`folder`: made when the spool is entered, removed when it is left."""
@@ -39,7 +39,7 @@ class Spool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Remove the folder and what is in it, also where a full disk does not even let a file be closed."""
+        """Remove the folder with its files, even if a full disk prevents a file from being closed."""
         with ExitStack() as ending:
             ending.callback(shutil.rmtree, self._folder)
             for file in (self._features, self._previews, self._thumbnails):
@@ -54,8 +54,8 @@ class Spool:
         rows = features.half()
         if not torch.isfinite(rows).all():
             raise WeightsError(
-                f"the backbone makes features up to {float(features.abs().max()):g}, beyond what float16 holds (65,504), or none that are "
-                "finite: its weights are damaged, or were trained for pixels on another scale"
+                f"the backbone computes features up to {float(features.abs().max()):g}, above the limit of float16 (65,504), or NaN or "
+                "infinite ones: its weights are damaged, or were trained for pixels on another scale"
             )
         self._features.write(rows.numpy().tobytes())
         for photo in photos:
@@ -71,7 +71,7 @@ class Spool:
             yield torch.from_numpy(stored[chosen])
 
     def previews(self, rows: Sequence[int]) -> torch.Tensor:
-        """Return the tiny pictures of the rows: uint8 [n, PREVIEW, PREVIEW, 3]."""
+        """Return the previews of the rows: uint8 [n, PREVIEW, PREVIEW, 3]."""
         return torch.from_numpy(self._stored(self._previews, np.uint8).reshape(-1, PREVIEW, PREVIEW, 3)[list(rows)])
 
     def thumbnail(self, row: int) -> bytes:
@@ -80,6 +80,6 @@ class Spool:
         return self._thumbnails.read(self._ends[row + 1] - self._ends[row])
 
     def _stored(self, file: BinaryIO, kind: type[np.generic]) -> np.ndarray:
-        """Return a file's numbers, where they lie."""
+        """Return a file's numbers, mapped into memory."""
         file.flush()
         return np.memmap(file, dtype=kind, mode="r") if len(self._ends) > 1 else np.empty(0, dtype=kind)

@@ -1,17 +1,17 @@
-"""summary.json: what was found in the photos, for people and for the report. The same photos give the same bytes.
+"""summary.json: the findings about the photos, for people and for the report. The same photos give the same bytes.
 
 Runs in the processing job. Its fields:
 
-    error          why the job could not go on, or null; then the fields below hold what was known by then
+    error          why the job failed, or null; after an error the fields below hold what was known by then
     classes        [name], in the order of the network's outputs
-    seed           of the splits that were drawn
+    seed           of the drawn splits
     drawn_splits   the splits that no folder named
     photos         {split: {class: photos used}}
     balance        {"biggest": {"class", "photos"}, "smallest": {…}, "ratio"} of the training photos
     sizes          {"bytes": [least, most], "width": […], "height": […]}, in pixels as decoded: a large JPEG is decoded smaller
-    left_out       [{"file", "reason"}]: no usable photos
-    excluded       [{"file", "reason"}]: usable, and kept out of every split
-    duplicates     {"exact": [[name, …], …], "near": [{"a", "b", "distance"}], "near_pairs": how many were found,
+    left_out       [{"file", "reason"}]: not usable photos
+    excluded       [{"file", "reason"}]: usable, but in no split
+    duplicates     {"exact": [[name, …], …], "near": [{"a", "b", "distance"}], "near_pairs": their number,
                     "suspicious": [{"a", "b", "classes": [of a, of b], "distance"}]: a photo under two labels, exact or near}
     warnings       [sentence]
 """
@@ -25,10 +25,10 @@ from typing import Any
 
 from training.data.dataset import SPLITS, SUMMARY, Photo
 from training.data.duplicates import MAX_LISTED, Duplicates, NearPair
-from training.data.folders import LeftOut
+from training.data.folders import UnusedFile
 from training.data.inspection import Inspected
 
-_UNKNOWN = {"valid": "it has no say in which model is the best", "test": "how well it is told apart is not measured"}
+_UNKNOWN = {"valid": "it does not influence which model is chosen", "test": "its accuracy is not measured"}
 
 
 @dataclass
@@ -48,37 +48,37 @@ class Summary:
     warnings: list[str] = field(default_factory=list)
 
     def count(self, photos: Iterable[Photo]) -> None:
-        """Count the photos that are used, by split and class."""
+        """Count the used photos by split and class."""
         counts = Counter((photo.split, photo.label) for photo in photos)
         self.photos = {split: {name: counts[split, label] for label, name in enumerate(self.classes)} for split in SPLITS}
         self.balance = _balance(self.photos["train"])
 
     def warn_of_gaps(self) -> None:
-        """Warn of each class that has no photo in a split by which models are judged; to be called once the photos are counted."""
+        """Warn of each class without a photo in valid or test; call this after `count`."""
         for name in self.classes:
             gaps = [split for split in SPLITS[1:] if not self.photos[split][name]]
             if gaps:
                 self.warnings.append(
                     f"class {name!r} has no photo in {' and '.join(gaps)}: {' and '.join(_UNKNOWN[split] for split in gaps)}; "
-                    "add photos of it that are no copies of others"
+                    "add photos of it that are not copies of others"
                 )
 
-    def tell(self, duplicates: Duplicates) -> None:
-        """Say which photos are there more than once, and what is excluded for it."""
-        doubtful = [pair for pair in duplicates.near if pair.labels[0] != pair.labels[1]]
-        self.excluded = listed(duplicates.excluded)
+    def add_duplicates(self, duplicates: Duplicates) -> None:
+        """Add the duplicates, and the photos that are excluded because of them."""
+        conflicts = [pair for pair in duplicates.near if pair.labels[0] != pair.labels[1]]
+        self.excluded = list_files(duplicates.excluded)
         self.duplicates = {
             "exact": duplicates.exact,
             "near": [_pair(pair) for pair in duplicates.near[:MAX_LISTED]],
             "near_pairs": len(duplicates.near),
             "suspicious": [
                 _pair(pair) | {"classes": [self.classes[label] for label in pair.labels]}
-                for pair in [*duplicates.contradictions, *doubtful][:MAX_LISTED]
+                for pair in [*duplicates.contradictions, *conflicts][:MAX_LISTED]
             ],
         }
 
     def measure(self, inspected: Sequence[Inspected]) -> None:
-        """Note the range of the photos' sizes."""
+        """Add the range of the photos' sizes."""
         columns = {
             "bytes": [photo.length for photo in inspected],
             "width": [photo.width for photo in inspected],
@@ -87,13 +87,13 @@ class Summary:
         self.sizes = {name: [min(values), max(values)] for name, values in columns.items() if values}
 
     def write(self, folder: Path) -> None:
-        """Write summary.json; names that are no valid Unicode are escaped."""
+        """Write summary.json; names that are not valid Unicode are escaped."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SUMMARY).write_text(f"{json.dumps(asdict(self), indent=1)}\n", encoding="utf-8")
 
 
-def listed(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
-    """Return what the summary holds of such files."""
+def list_files(left_out: Iterable[UnusedFile]) -> list[dict[str, str]]:
+    """Return such files as summary.json lists them."""
     return [{"file": item.name, "reason": item.reason} for item in left_out]
 
 

@@ -1,7 +1,7 @@
-"""What the ReLUs of the trained layers take and give: a mean for each photo and channel, of few photos at few steps.
+"""Inputs and outputs of the trained layers' ReLUs: a mean per photo and channel, of few photos at few steps.
 
-Runs in training jobs that train the backbone, beside the hook. A ReLU works in place and serves three times in a block, in parts of a batch
-and again after a step that did not fit into memory; what is kept is one pass through the network.
+Runs in training jobs that train the backbone, beside the hook. A ReLU works in place, is used three times in a block, in each part
+of a batch, and again after a step that did not fit into memory; one pass through the network is kept.
 """
 
 from collections.abc import Callable
@@ -12,32 +12,32 @@ from torch import nn
 
 
 class Activations:
-    """Watches the ReLUs of a network; it costs nothing noticeable at steps at which it was not asked to."""
+    """Watches the ReLUs of a network; at steps without `watching` the cost is not measurable."""
 
     def __init__(self, network: nn.Module, photos: int) -> None:
-        """`photos`: whose activations are kept, at most; the first of the step."""
+        """`photos`: how many of a step are kept at most, the first ones."""
         self.watching = False
         """Whether the next pass with gradients is kept; an evaluation's passes have none."""
         self._photos, self._inside = photos, False
         self._kept: dict[str, torch.Tensor] = {}
         self._uses: dict[str, int] = {}
         self.failed: Callable[[Exception], None] = print
-        """Told what went wrong; the pass itself goes on."""
+        """Called with an error; the pass itself continues."""
         relus = trained_relus(network)
         self._handles = [network.register_forward_pre_hook(self._enter), network.register_forward_hook(self._leave)] if relus else []
         self.names = tuple(f"{name}_{side}_0" for name, _ in relus for side in ("input", "output"))
-        """Names that tensors will have, among others."""
+        """Names of some of the tensors."""
         for name, relu in relus:
             self._handles.append(relu.register_forward_pre_hook(self._keeper(name, "input")))
             self._handles.append(relu.register_forward_hook(self._keeper(name, "output")))
 
     def take(self) -> dict[str, torch.Tensor]:
-        """Return float32 [photos, channels] by smdebug's name for such a tensor, and forget them."""
+        """Return float32 [photos, channels] by smdebug's names, and drop them here."""
         kept, self._kept, self._inside = self._kept, {}, False
         return kept
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         for handle in self._handles:
             handle.remove()
 
@@ -47,18 +47,18 @@ class Activations:
             self._kept, self._uses = {}, {}
 
     def _leave(self, _network: nn.Module, _inputs: object, _output: object) -> None:
-        if self._inside:  # the first part of the batch is through: no other is looked at
+        if self._inside:  # the first part of the batch is done: the others are not watched
             self.watching = self._inside = False
 
     def _keeper(self, name: str, side: str) -> Any:
-        """Return a hook that serves before and after a ReLU."""
+        """Return a hook that can be called before and after a ReLU."""
 
         def keep(_relu: nn.Module, *values: Any) -> None:
             if not self._inside:
                 return
             try:
                 self._keep(f"{name}_{side}", values[-1][0] if side == "input" else values[-1])
-            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training goes on
+            except Exception as error:  # noqa: BLE001 - whatever fails in recording, the training continues
                 self.watching = self._inside = False
                 self._kept = {}
                 self.failed(error)
@@ -76,7 +76,7 @@ def channel_means(values: torch.Tensor) -> torch.Tensor:
 
 
 def channels(network: nn.Module) -> int:
-    """Return how many numbers are kept of a photo: in a ResNet each convolution of a block is followed by one use of its ReLU."""
+    """Return how many numbers are kept per photo: in a ResNet each convolution of a block is followed by one use of its ReLU."""
     modules = dict(network.named_modules())
     blocks = [modules[name.rpartition(".")[0]] for name, _ in trained_relus(network)]
     return 2 * sum(layer.out_channels for block in blocks for layer in block.children() if isinstance(layer, nn.Conv2d))

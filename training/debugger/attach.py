@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from training.contract.hyperparameters import Hyperparameters
 from training.debugger.activations import Activations, channels
-from training.debugger.configuration import COLLECTIONS, FINE_TUNING, KEPT, complete, own_configuration
+from training.debugger.configuration import COLLECTIONS, FINE_TUNING, KEPT, build_own_configuration, complete
 from training.debugger.degraded import note_degraded
 from training.debugger.interface import Debugger, NoDebugger, Watched
-from training.debugger.intervals import Intervals, intervals
+from training.debugger.intervals import Intervals, compute_intervals
 from training.debugger.recorder import JobDebugger
-from training.debugger.rule_results import debugger_rules
+from training.debugger.rule_results import select_debugger_rules
 from training.rule_evaluation.watch import RuleWatch
 from training.settings import BASE, Folders
 
@@ -46,7 +46,7 @@ def attach_debugger(settings: Hyperparameters, folders: Folders, watched: Watche
     requested = find_configuration()
     if requested is None and settings.debugger == "off":
         return NoDebugger()
-    rules = debugger_rules(settings)
+    rules = select_debugger_rules(settings)
     if requested is None and settings.debugger == "managed":
         return NoDebugger("the request has no DebugHookConfig", rules)
     os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")
@@ -54,7 +54,7 @@ def attach_debugger(settings: Hyperparameters, folders: Folders, watched: Watche
         os.environ[unused] = f"{os.devnull}/unused"
     try:
         hook, every = _build(settings, folders, watched, steps_per_epoch, requested, done)
-    except Exception as error:  # noqa: BLE001 - whatever Python, numpy, protobuf or the disk raises, the training goes on
+    except Exception as error:  # noqa: BLE001 - whatever Python, numpy, protobuf or the disk raises, the training continues
         problem = f"the hook cannot be made: {type(error).__name__}: {error}"
         note_degraded(_find_folder(requested) if requested else folders.debug_output, problem)
         return NoDebugger(problem, rules)
@@ -70,7 +70,7 @@ def _build(
     """Return the requested hook, or our own, and its save intervals."""
     from training.debugger.hook import build_hook, has_saved_gradient  # needs smdebug
 
-    every = intervals(
+    every = compute_intervals(
         head_only=settings.trainable == "head",
         epochs=settings.epochs,
         steps_per_epoch=steps_per_epoch,
@@ -80,7 +80,7 @@ def _build(
         classes=watched.classes,
     )
     collections = COLLECTIONS if settings.trainable == "head" else COLLECTIONS | FINE_TUNING
-    given = json.loads(requested.read_text(encoding="utf-8")) if requested else own_configuration(folders.debug_output, collections)
+    given = json.loads(requested.read_text(encoding="utf-8")) if requested else build_own_configuration(folders.debug_output, collections)
     with tempfile.TemporaryDirectory() as folder:
         return build_hook(complete(given, every), Path(folder, "debughookconfig.json"), done * steps_per_epoch, done), every
 

@@ -26,7 +26,7 @@ ANSWERS = ("labels", "predictions", "images")
 """Collections that only evaluations have."""
 
 
-def own_configuration(folder: Path, collections: Mapping[str, str | None]) -> dict[str, Any]:
+def build_own_configuration(folder: Path, collections: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the DebugHookConfig of a request without one: name -> regular expression, None if smdebug has its own."""
     named = [
         {"CollectionName": name, "CollectionParameters": {"include_regex": regex} if regex else {}} for name, regex in collections.items()
@@ -43,8 +43,8 @@ def complete(configuration: Mapping[str, Any], every: Intervals) -> dict[str, An
     collections = [dict(each) for each in configuration.get("CollectionConfigurations") or [{"CollectionName": "losses"}]]
     for collection in collections:
         name, given = collection["CollectionName"], dict(collection.get("CollectionParameters") or {})
-        ours = {**_saving("train", _train_interval(name, every)), **_saving("eval", _eval_interval(name, every))}
-        missing = {key: value for key, value in ours.items() if not _gives(key, general) and not _gives(key, given)}
+        ours = {**_set_interval("train", _train_interval(name, every)), **_set_interval("eval", _eval_interval(name, every))}
+        missing = {key: value for key, value in ours.items() if not _sets_interval(key, general) and not _sets_interval(key, given)}
         if name in ("weights", "gradients") and "reductions" not in general:
             missing |= {"reductions": REDUCTIONS}
         collection["CollectionParameters"] = missing | given
@@ -62,13 +62,13 @@ def _eval_interval(name: str, every: Intervals) -> int:
     return NEVER if name in ("weights", "gradients", "biases", "relu_input", "relu_output") else 1
 
 
-def _saving(mode: str, interval: int) -> dict[str, str]:
+def _set_interval(mode: str, interval: int) -> dict[str, str]:
     if interval == NEVER:
         return {f"{mode}.start_step": str(NEVER), f"{mode}.save_interval": str(NEVER)}
     return {f"{mode}.save_interval": str(interval)}
 
 
-def _gives(key: str, parameters: Mapping[str, Any]) -> bool:
+def _sets_interval(key: str, parameters: Mapping[str, Any]) -> bool:
     """Return whether parameters say when to save in the mode of a key."""
     mode = key.partition(".")[0]
     return any(f"{prefix}{kind}" in parameters for prefix in (f"{mode}.", "") for kind in ("save_interval", "save_steps", "start_step"))

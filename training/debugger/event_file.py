@@ -1,12 +1,12 @@
-"""One saved step in smdebug's format: a file of tensor records, and the index that says where in it each tensor lies.
+"""One saved step in smdebug's format: a file of tensor records, and the index of the tensors in it.
 
 Runs beside training jobs, started by training.debugger.event_writer with the standard library alone:
 
     python -IS training/debugger/event_file.py < steps
 
-smdebug's own writer hands each record to a thread. When the disk is full that thread dies and the training waits for it for ever; while it
-works it holds the lock that the training's Python needs. This process writes both files at once, when the step is over, and reports what
-failed. It encodes the records itself, with the standard library. That is as fast as protobuf in C (the 1,932 reductions of a ResNet50's
+smdebug's own writer gives each record to a thread. When the disk is full, that thread dies and the training waits for it forever; while
+it works, it holds the lock that the training's Python needs. This process writes both files together when the step has ended, and reports
+errors. It encodes the records itself, with the standard library. That is as fast as protobuf in C (the 1,932 reductions of a ResNet50's
 weights and gradients: 13.9 and 13.3 ms) and 20 times as fast as protobuf in Python. Without smdebug and protobuf the process starts in
 0.04 instead of 0.45 seconds of processor time and takes 14 instead of 42 MB.
 """
@@ -26,19 +26,19 @@ Files = Sequence[tuple[str, bytes]]
 
 STEPS_AN_INDEX_FOLDER = 1000
 LENGTHS = struct.Struct("<II")
-"""Before steps that are handed over together: bytes of their description, and of their tensors."""
+"""In front of a group of steps: the bytes of their description and of their tensors."""
 END = LENGTHS.pack(0, 0)
 """After the last ones."""
 UNCHECKED = b"0x12345678"
-"""smdebug puts the checksum of these bytes where that of a record's content belongs, and its reader looks for it."""
+"""smdebug writes the checksum of these bytes in place of the content's checksum, and its reader expects it."""
 PAUSE_S = 0.005
-"""Between the arrival of steps and the work on them: what wakes a process is often displaced by it, and here that is the training."""
+"""Between the arrival of steps and the work on them: a process that wakes often displaces the one that woke it, here the training."""
 POLYNOMIAL = 0x82F63B78
 """CRC-32C's, bits reversed."""
 
 
 class Tensor(NamedTuple):
-    """A tensor that is saved."""
+    """A saved tensor."""
 
     name: str
     kind: int
@@ -51,7 +51,7 @@ class Tensor(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """The shape alone of a tensor."""
+    """A tensor of which only the shape is saved."""
 
     tensorname: str
     originalname: str
@@ -59,7 +59,7 @@ class Shape(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What is saved of one step."""
+    """The saved tensors of one step."""
 
     folder: str
     number: int
@@ -75,7 +75,7 @@ class Step(NamedTuple):
 
 
 def pack(steps: Sequence[Step]) -> bytes:
-    """Return steps as they are handed over: lengths, a JSON description, the tensors' numbers."""
+    """Return steps as bytes: lengths, a JSON description, the tensors' numbers."""
     description = [
         (*step[:6], [(name, kind, shape, len(content), seconds) for name, kind, shape, content, seconds in step.tensors], step.shapes)
         for step in steps
@@ -85,7 +85,7 @@ def pack(steps: Sequence[Step]) -> bytes:
 
 
 def unpack(described: bytes, content: bytes) -> Iterator[Step]:
-    """Yield the steps that were handed over."""
+    """Yield the packed steps."""
     start = 0
     for *step, described_tensors, shapes in json.loads(described):
         tensors = []
@@ -95,8 +95,8 @@ def unpack(described: bytes, content: bytes) -> Iterator[Step]:
         yield Step._make((*step, tensors, [Shape(*each) for each in shapes]))
 
 
-def files_of(step: Step) -> Files:
-    """Return both files, the index last: it is what readers look for. A step that saved nothing has none, one of shapes the index alone."""
+def build_files(step: Step) -> Files:
+    """Return both files, the index last, because readers look for it. A step without tensors has no files, one of shapes only the index."""
     entries, records, start = [], [], 0
     for tensor in step.tensors:
         content = record(step, tensor)
@@ -170,7 +170,7 @@ def _varint(value: int) -> bytes:
 
 @lru_cache(maxsize=4096)
 def masked_checksum(content: bytes) -> bytes:
-    """Return the CRC-32C of a few bytes, masked as TFRecord files have it (https://www.tensorflow.org/tutorials/load_data/tfrecord)."""
+    """Return the CRC-32C of a few bytes, masked as in TFRecord files (https://www.tensorflow.org/tutorials/load_data/tfrecord)."""
     checksum = 0xFFFFFFFF
     for byte in content:
         checksum ^= byte
@@ -181,7 +181,7 @@ def masked_checksum(content: bytes) -> bytes:
 
 
 def write_files(files: Files) -> None:
-    """Write files that are there whole or not at all, under the name for unfinished ones that smdebug's readers pass over."""
+    """Write files completely or not at all; smdebug's readers skip the name of an unfinished one."""
     for file, content in files:
         unfinished = f"{file}.tmp"
         make_folder(os.path.dirname(file))
@@ -196,22 +196,22 @@ def write_files(files: Files) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder where there is none; each step has one of its own."""
+    """Make a folder if it does not exist; each step has its own."""
     try:
         os.mkdir(folder)
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
     except FileExistsError:
-        pass  # opening a file in it says what is wrong, where it is no folder
+        pass  # if it is not a folder, opening a file in it raises the error
 
 
 def write_steps(source: IO[bytes], errors: IO[str]) -> None:
-    """Write the steps that come, until the end is told or the source ends, as it does when the training is killed.
+    """Write the steps that arrive, until `END` or the end of the source, which comes when the training is killed.
 
-    A step that cannot be written keeps no later one from being written. The first such is a line of `errors`, [errno, text, file]; no other
-    is, for the training may be waiting for this process and read nothing.
+    After a step that cannot be written, later ones are still written. Only the first error is a line of `errors`, [errno, text, file]: the
+    training may be waiting for this process without reading.
     """
-    said = False
+    is_reported = False
     while len(lengths := source.read(LENGTHS.size)) == LENGTHS.size and lengths != END:
         described, content = (source.read(length) for length in LENGTHS.unpack(lengths))
         if (len(described), len(content)) != LENGTHS.unpack(lengths):
@@ -219,15 +219,15 @@ def write_steps(source: IO[bytes], errors: IO[str]) -> None:
         time.sleep(PAUSE_S)
         for step in unpack(described, content):
             try:
-                write_files(files_of(step))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the training is told, and what follows may well be written
-                if not said:
-                    say(error, errors)
-                said = True
+                write_files(build_files(step))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported, and later steps may still be written
+                if not is_reported:
+                    report_error(error, errors)
+                is_reported = True
 
 
-def say(error: Exception, errors: IO[str]) -> None:
-    """Write the line of an error; where the training is gone nobody reads it."""
+def report_error(error: Exception, errors: IO[str]) -> None:
+    """Write the line of an error; if the training has ended, it is dropped."""
     found = [error.errno, error.strerror, error.filename] if isinstance(error, OSError) and error.errno else [None, repr(error), None]
     with suppress(BrokenPipeError):
         print(json.dumps(found), file=errors, flush=True)

@@ -1,7 +1,7 @@
-"""Hands saved steps to the process that writes them, so that a training with one busy thread of Python loses nothing to files.
+"""Sends saved steps to the process that writes them, so that the training does not wait for files.
 
-Runs in training jobs, under the hook. Steps wait in memory, and are handed over together twice a second: a head's step takes a millisecond,
-and code that has not run for so long takes several times what it takes when it runs again at once.
+Runs in training jobs, under the hook. Steps wait in memory and are sent together twice a second: a head's step takes a millisecond, and
+code that runs rarely takes several times as long as code that runs repeatedly.
 """
 
 import json
@@ -27,9 +27,9 @@ Array = np.ndarray[Any, Any]
 
 PROGRAM = Path(__file__).with_name("event_file.py")
 WAIT_S = 0.5
-"""From one time that steps are handed over to the next, unless somebody asks for it."""
+"""Seconds between two sends, unless `flush` is called."""
 MOST_WAITING = 2**20
-"""Bytes that are held back."""
+"""Bytes that may wait."""
 RECORD = 180
 """Most bytes of a tensor's record and its entry in the index, beside its numbers and its names."""
 INDEX = 200
@@ -37,14 +37,14 @@ INDEX = 200
 
 
 class StepFile:
-    """Collects what is saved of one step; nothing is handed over before `close`."""
+    """Collects the saved tensors of one step, and sends them on `close`."""
 
     __slots__ = ("_clock", "_folder", "_mode", "_mode_step", "_shapes", "_step", "_tensors", "_worker", "_write", "bytes")
 
     def __init__(
         self, folder: str, step: int, worker: str, write: Callable[[Sequence[Step], int], None], clock: Callable[[], float] = time.time
     ) -> None:
-        """`step`: counted over all modes. `worker`: the name of the process in smdebug's words. `write`: takes it, and its size."""
+        """`step`: counted over all modes. `worker`: smdebug's name of the process. `write`: takes the step and its size."""
         self._folder, self._step, self._worker, self._write = folder, step, worker, write
         self._clock = clock
         self._tensors: list[Tensor] = []
@@ -53,51 +53,51 @@ class StepFile:
         """Of both files so far, at most."""
 
     def write_tensor(self, tdata: Array | torch.Tensor, tname: str, mode: Any, mode_step: int, timestamp: float | None = None) -> None:
-        """Add a tensor as it is now; smdebug's hook calls it, and names the arguments.
+        """Add a tensor as it is now; smdebug's hook calls it, by these argument names.
 
         Raises:
-            KeyError: its numbers are of a type that smdebug does not know.
+            KeyError: smdebug does not know the type of its numbers.
         """
-        array = numbers_of(tdata)
+        array = to_numpy(tdata)
         self._tensors.append(Tensor(tname, kind_of(array.dtype), array.shape, array.tobytes(), timestamp or self._clock()))
         self._mode, self._mode_step = mode, mode_step
-        self.bytes += array.nbytes + size_beside(tname, array.ndim)
+        self.bytes += array.nbytes + measure_overhead(tname, array.ndim)
 
     def write_numbers(self, names: Sequence[str], numbers: Array, mode: Any, mode_step: int) -> None:
-        """Add numbers [n], each a tensor of its own; a saved step of a head is a dozen of them, and they are made ready in one go."""
+        """Add numbers [n], each as a separate tensor; a saved step of a head has a dozen, which are prepared together."""
         now = self._clock()
-        self._tensors += [Tensor(*each, now) for each in zip(names, *apart(numbers), strict=True)]
+        self._tensors += [Tensor(*each, now) for each in zip(names, *split_numbers(numbers), strict=True)]
         self._mode, self._mode_step = mode, mode_step
-        self.bytes += numbers.nbytes + sum(map(size_beside, names))
+        self.bytes += numbers.nbytes + sum(map(measure_overhead, names))
 
     def write_shape(self, name: str, shape: tuple[int, ...], mode: Any, mode_step: int, original_name: str | None = None) -> None:
         """Add a tensor's shape alone; smdebug's hook calls it."""
         self._shapes.append(Shape(name, original_name or name, shape))
-        self.bytes += size_beside(original_name or name)
+        self.bytes += measure_overhead(original_name or name)
         self._mode, self._mode_step = mode, mode_step
 
     def flush(self) -> None:
-        """Nothing yet: a step that is read is whole."""
+        """Do nothing: a step is written as a whole."""
 
     def close(self) -> None:
-        """Have the step written."""
+        """Send the step."""
         if self._tensors or self._shapes:
             place = (self._folder, self._step, self._worker)
             self._write([Step(*place, self._mode.value, self._mode.name, self._mode_step, self._tensors, self._shapes)], self.bytes)
 
 
 class EventWriter:
-    """The process that writes the steps of one hook, in the order given; it is started by the first of them."""
+    """The process that writes the steps of one hook, in order; the first step starts it."""
 
     def __init__(self) -> None:
-        """Nothing runs yet."""
+        """Start without a process."""
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: list[Step] = []
         self._bytes = 0
         self._flushed = 0.0
 
     def write(self, steps: Sequence[Step], size: int) -> None:
-        """Have steps written soon; `size`: bytes of their files, at most.
+        """Send steps soon; `size`: bytes of their files, at most.
 
         Raises:
             OSError: see `flush`.
@@ -108,14 +108,14 @@ class EventWriter:
             self.flush()
 
     def is_due(self) -> bool:
-        """Return whether steps are handed over as soon as they are given: the last were half a second ago or more."""
+        """Return whether the last send was half a second ago or more, so that new steps are sent at once."""
         return time.monotonic() - self._flushed >= WAIT_S
 
     def flush(self) -> None:
-        """Have all steps written now; waits only where the disk is so far behind that the pipe is full.
+        """Send all steps now; this waits only if the disk is so slow that the pipe is full.
 
         Raises:
-            OSError: the process cannot be started, or a step that was given earlier could not be written.
+            OSError: the process cannot be started, or an earlier step could not be written.
         """
         waiting, self._waiting, self._bytes, self._flushed = self._waiting, [], 0, time.monotonic()
         if not waiting:
@@ -126,15 +126,15 @@ class EventWriter:
             steps.write(pack(waiting))
             steps.flush()
         except BrokenPipeError:
-            raise said(errors.readline(), process) from None
+            raise read_error(errors.readline(), process) from None
         if select.select([errors], [], [], 0)[0]:
-            raise said(errors.readline(), process)
+            raise read_error(errors.readline(), process)
 
     def close(self) -> None:
         """Wait until all is written; the process is gone afterwards.
 
         Raises:
-            OSError: something could not be written, and nobody has been told yet.
+            OSError: something could not be written, and was not reported yet.
         """
         try:
             self.flush()
@@ -146,12 +146,12 @@ class EventWriter:
 
 
 def start() -> "subprocess.Popen[bytes]":
-    """Start the process, in a session of its own: what ends the training lets it write what it was given."""
+    """Start the process in its own session, so that it writes what it has received even if the training is ended."""
     return subprocess.Popen([sys.executable, "-IS", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
 
 def end(process: "subprocess.Popen[bytes]") -> OSError | None:
-    """Wait for the end of the process; return what it had not said yet."""
+    """Wait for the end of the process; return the error that it had not reported yet."""
     steps, errors = pipes(process)
     with suppress(BrokenPipeError):
         steps.write(END)
@@ -160,26 +160,26 @@ def end(process: "subprocess.Popen[bytes]") -> OSError | None:
     code = process.wait()
     with errors, suppress(BrokenPipeError):
         steps.close()
-    return said(first, process) if first or code else None
+    return read_error(first, process) if first or code else None
 
 
 def pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
-    """Return what takes steps, and what says errors."""
+    """Return the pipe for steps and the pipe for errors."""
     assert process.stdin is not None
     assert process.stdout is not None
     return process.stdin, process.stdout
 
 
-def said(line: bytes, process: "subprocess.Popen[bytes]") -> OSError:
-    """Return the error of a line; one about the process itself where it ended without a word."""
+def read_error(line: bytes, process: "subprocess.Popen[bytes]") -> OSError:
+    """Return the error that a line holds; an error about the process if it ended without one."""
     if not line:
         return OSError(f"the process that writes tensors ended with status {process.wait()}")
     number, text, file = json.loads(line)
     return OSError(number, text, file)
 
 
-def numbers_of(value: object) -> Array:
-    """Return the numbers of what torch takes for a tensor; bfloat16, which numpy does not know, as float32."""
+def to_numpy(value: object) -> Array:
+    """Return the numbers of anything that torch accepts as a tensor; bfloat16, which numpy lacks, as float32."""
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     tensor = torch.as_tensor(value).detach().cpu()
@@ -187,8 +187,8 @@ def numbers_of(value: object) -> Array:
     return array
 
 
-def apart(numbers: Array) -> tuple[Iterator[int], Iterator[tuple[()]], Iterator[bytes]]:
-    """Return kind, shape and content of each of some numbers [n], as of a tensor of its own."""
+def split_numbers(numbers: Array) -> tuple[Iterator[int], Iterator[tuple[()]], Iterator[bytes]]:
+    """Return kind, shape and content of each of some numbers [n], as of separate tensors."""
     content, size = numbers.tobytes(), numbers.itemsize
     return (
         repeat(kind_of(numbers.dtype), numbers.size),
@@ -198,13 +198,13 @@ def apart(numbers: Array) -> tuple[Iterator[int], Iterator[tuple[()]], Iterator[
 
 
 @lru_cache(maxsize=4096)
-def size_beside(name: str, dimensions: int = 0) -> int:
-    """Return the bytes that a tensor takes in both files beside its numbers, at most."""
+def measure_overhead(name: str, dimensions: int = 0) -> int:
+    """Return the most bytes that a tensor takes in both files beside its numbers."""
     return (2 + dimensions) * length_of(name) + RECORD
 
 
 def length_of(name: str) -> int:
-    """Return the bytes of a name in an index, at least those in a record."""
+    """Return the bytes of a name in an index; a record has no more."""
     return len(json.dumps(name))
 
 

@@ -1,7 +1,7 @@
 """The hook: smdebug's own, which knows collections, configurations and names, but is given each whole step by the debugger.
 
-Runs in training jobs, under training.debugger. smdebug's hook listens to modules instead, and so would count each part of a
-batch as a step and save the gradient of that part. Imported late: everything here needs smdebug.
+Runs in training jobs, under training.debugger. smdebug's hook listens to modules instead, so it would count each part of a
+batch as a step and save the gradient of that part. Imported late, because everything here needs smdebug.
 """
 
 import atexit
@@ -23,19 +23,19 @@ from smdebug.core.reductions import get_reduction_tensor_name
 from training.contract import DEGRADED
 from training.debugger.configuration import ANSWERS
 from training.debugger.event_file import Step, Tensor
-from training.debugger.event_writer import INDEX, EventWriter, StepFile, apart, numbers_of, size_beside
+from training.debugger.event_writer import INDEX, EventWriter, StepFile, measure_overhead, split_numbers, to_numpy
 from training.debugger.intervals import BUDGET, LOSSES_IN_RUN
 from training.debugger.schedule import Schedule
 from training.job.micro_batches import is_shortage
 
 Reductions = tuple[tuple[str, bool], ...]
-"""smdebug's names, and whether of the absolute values."""
+"""smdebug's names, and whether of absolute values."""
 USUAL: Reductions = (("min", False), ("max", False), ("mean", False), ("mean", True), ("std", False), ("l2", False))
 SMALL = frozenset({"losses", *ANSWERS})
 """Collections that hold no parameter and no gradient."""
 FOLDERS = ("events", "index", "collections")
 FILES = ("training_job_end.ts", "claim.smd", DEGRADED)
-"""What a hook writes below the folder that it is given, which may hold more."""
+"""What a hook writes in its folder, which may hold other files."""
 RESERVED = 1024 * LOSSES_IN_RUN
 """Bytes of the budget that only losses may take."""
 
@@ -172,12 +172,12 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         if not waiting:
             return
         mode = (modes.TRAIN.value, modes.TRAIN.name)
-        losses = numbers_of(torch.tensor([value for _, _, value, _ in waiting], dtype=self._loss_type))
+        losses = to_numpy(torch.tensor([value for _, _, value, _ in waiting], dtype=self._loss_type))
         steps = [
             Step(self.out_dir, number, self.worker, *mode, mode_step, [Tensor(self._loss, kind, shape, content, seconds)])
-            for (number, mode_step, _, seconds), kind, shape, content in zip(waiting, *apart(losses), strict=True)
+            for (number, mode_step, _, seconds), kind, shape, content in zip(waiting, *split_numbers(losses), strict=True)
         ]
-        size = losses.nbytes + len(waiting) * (INDEX + size_beside(self._loss))
+        size = losses.nbytes + len(waiting) * (INDEX + measure_overhead(self._loss))
         self.files.write(steps, size)
         self.spent += size
         self._export_collections_once()
@@ -198,7 +198,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         collections = self._get_collections_with_tensor(name) & self._collections_to_save_for_step
         if not collections:
             return
-        what = wanted(frozenset(collections))
+        what = find_saved_parts(frozenset(collections))
         if what.shape:
             self._write_shape(name, value, collections)
         if what.usual or what.others:
@@ -228,7 +228,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
 
     @staticmethod
     def _make_numpy_array(tensor_value: Any) -> Any:
-        return numbers_of(tensor_value)
+        return to_numpy(tensor_value)
 
     def _write_raw_tensor_simple(
         self,
@@ -248,7 +248,7 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         unwritten = self.writer.bytes if self.writer else 0
         if not self.full and self.spent + unwritten + length > BUDGET - RESERVED:
             self.full = True
-            print(f"debugger: {BUDGET // 2**20} MB of tensors are saved; from here on losses alone are", flush=True)
+            print(f"debugger: {BUDGET // 2**20} MB of tensors are saved; from here on only losses are saved", flush=True)
         return not self.full
 
     def _write_reductions(
@@ -258,17 +258,17 @@ class Hook(smdebug.Hook):  # type: ignore[misc]
         save_collections: Collection[Any],
         tensor_ref: Any = None,  # noqa: ARG002 - TensorFlow's
     ) -> None:
-        """Take the usual ones in a few passes over the tensor and one transfer; smdebug would take a dozen of each."""
-        _, usual, others, _ = wanted(frozenset(save_collections))
+        """Compute the usual ones in a few passes over the tensor and one transfer; smdebug needs a dozen of each."""
+        _, usual, others, _ = find_saved_parts(frozenset(save_collections))
         if usual and self._affords(tensor_name, 4 * len(usual)) and self.writer is not None:
-            numbers = usual_reductions(tensor_value)[[USUAL.index(each) for each in usual]]
+            numbers = compute_reductions(tensor_value)[[USUAL.index(each) for each in usual]]
             self.writer.write_numbers(reduction_names(tensor_name, usual), numbers, self.mode, self.mode_steps[self.mode])
         for reduction in others:
             self._write_reduction(tensor_name, tensor_value.float(), *reduction)
 
 
-class Wanted(NamedTuple):
-    """What is saved of a tensor for the collections that want it."""
+class SavedParts(NamedTuple):
+    """The parts of a tensor that its collections save."""
 
     shape: bool
     usual: Reductions
@@ -278,35 +278,35 @@ class Wanted(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def wanted(collections: frozenset[Any]) -> Wanted:
-    """Return what is saved of a tensor that these collections of smdebug, whose configurations are settled, hold."""
+def find_saved_parts(collections: frozenset[Any]) -> SavedParts:
+    """Return what is saved of a tensor in these collections of smdebug, whose configurations are settled."""
     configurations = [each.reduction_config for each in collections]
     reductions = {(name, False) for each in configurations for name in (*each.reductions, *each.norms)}
     reductions |= {(name, True) for each in configurations for name in (*each.abs_reductions, *each.abs_norms)}
     shape, raw = (any(getattr(each, kind) for each in configurations) for kind in ("save_shape", "save_raw_tensor"))
-    return Wanted(shape, tuple(each for each in USUAL if each in reductions), tuple(sorted(reductions.difference(USUAL))), raw)
+    return SavedParts(shape, tuple(each for each in USUAL if each in reductions), tuple(sorted(reductions.difference(USUAL))), raw)
 
 
 @lru_cache(maxsize=4096)
 def reduction_names(tensor: str, reductions: Reductions) -> tuple[str, ...]:
-    """Return smdebug's names for the numbers that are kept of a tensor."""
+    """Return smdebug's names for the saved reductions of a tensor."""
     return tuple(get_reduction_tensor_name(tensor, *reduction) for reduction in reductions)
 
 
-def usual_reductions(tensor: torch.Tensor) -> "np.ndarray[Any, np.dtype[np.float32]]":
+def compute_reductions(tensor: torch.Tensor) -> "np.ndarray[Any, np.dtype[np.float32]]":
     """Return float32 [6], in the order of `USUAL`."""
     values = _row(tensor.detach().float())
     numbers = torch.stack([values.amin(), values.amax(), values.mean(), values.abs().mean(), torch.linalg.vector_norm(values)])
     low, high, mean, absolute_mean, norm = numbers.tolist()
     squares, of_mean = norm**2, mean**2 * values.numel()
-    is_exact = squares >= 2 * of_mean  # the difference loses no digits, and a pass over the tensor is spared
+    is_exact = squares >= 2 * of_mean  # the difference loses no digits, and saves a pass over the tensor
     around_mean = (squares - of_mean) ** 0.5 if is_exact else torch.linalg.vector_norm(values - mean).item()
     deviation = around_mean / max(1, values.numel() - 1) ** 0.5  # torch.std takes ten times as long
     return np.array([low, high, mean, absolute_mean, deviation, norm], np.float32)
 
 
 def _row(values: torch.Tensor) -> torch.Tensor:
-    """Return the values in the order in which they lie in memory: reductions are eight times as fast."""
+    """Return the values in memory order: reductions are eight times as fast."""
     if values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last):
         values = values.permute(0, 2, 3, 1)
     return values.reshape(-1)
@@ -326,46 +326,46 @@ def has_saved_gradient(name: str) -> bool:
 
 
 def build_hook(configuration: Mapping[str, Any], file: Path, steps: int, evaluations: int) -> Hook:
-    """Make the hook of a configuration, which smdebug reads from a file; it goes on after the steps that an earlier run of the job saved.
+    """Make the hook of a configuration, which smdebug reads from a file; it continues after the steps that an earlier run of the job saved.
 
     Args:
-        configuration: a whole DebugHookConfig.
-        file: where it may lie for a moment.
-        steps: training steps that were made.
-        evaluations: that were made.
+        configuration: a complete DebugHookConfig.
+        file: a temporary place for it.
+        steps: training steps of the earlier run.
+        evaluations: of the earlier run.
 
     Raises:
         Exception: whatever smdebug finds wrong with it.
     """
     folder = Path(configuration.get("LocalPath", DEFAULT_SAGEMAKER_OUTDIR))
-    forget_after(folder, steps + evaluations)
+    remove_steps_after(folder, steps + evaluations)
     file.write_text(json.dumps(configuration), encoding="utf-8")
     hook: Hook = Hook.create_from_json_file(str(file))
     hook.prepare()
     hook.step = steps + evaluations - 1
     hook.mode_steps |= {modes.GLOBAL: hook.step, modes.TRAIN: steps - 1, modes.EVAL: evaluations - 1}
-    hook.spent = sum(each.stat().st_size for each in saved_files(folder))
+    hook.spent = sum(each.stat().st_size for each in list_saved_files(folder))
     return hook
 
 
-def forget_after(folder: Path, steps: int) -> None:
-    """Remove what an earlier run of the job saved of its steps from a number on, and its end; the earlier ones are judged with the rest.
+def remove_steps_after(folder: Path, steps: int) -> None:
+    """Remove the steps of an earlier run from a number on, and its end mark; the steps before are evaluated with the new ones.
 
-    The folder is the request's choice: what else lies in it, a model or checkpoints, is not touched.
+    The request chooses the folder: other files in it, such as a model or checkpoints, are not touched.
     """
     kept, dropped = 0, 0
-    for file in saved_files(folder):
+    for file in list_saved_files(folder):
         number = file.name.partition("_")[0]
         if file.suffix == ".tmp" or not number.isdigit() or int(number) >= steps:
-            file.unlink(missing_ok=True)  # the process that wrote for an earlier run may just be finishing it
+            file.unlink(missing_ok=True)  # the process that wrote for an earlier run may still be finishing it
             dropped += 1
         else:
             kept += 1
     if kept or dropped:
-        print(f"debugger: of an earlier run of the job {kept} files of saved steps are kept, and {dropped} are removed", flush=True)
+        print(f"debugger: of an earlier run of the job, {kept} files of saved steps are kept and {dropped} are removed", flush=True)
 
 
-def saved_files(folder: Path) -> list[Path]:
+def list_saved_files(folder: Path) -> list[Path]:
     """Return the files in a folder that a hook wrote there."""
     inside = [file for name in FOLDERS for file in folder.joinpath(name).rglob("*")]
     return [file for file in (*inside, *(folder / name for name in FILES)) if file.is_file()]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from training.debugger.degraded import warn
-from training.debugger.rule_results import Configurations, unjudged
+from training.debugger.rule_results import Configurations, mark_failed
 from training.job.stopping import Stopping
 from training.rule_evaluation.status import RuleStatus
 
@@ -81,4 +81,4 @@ class NoDebugger:
 
     def statuses(self) -> list[RuleStatus]:
         """Return an Error for each rule that should have been evaluated."""
-        return unjudged(self._rules, self.problem or "") if self.problem else []
+        return mark_failed(self._rules, self.problem or "") if self.problem else []

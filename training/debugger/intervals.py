@@ -1,6 +1,6 @@
-"""How often the hook saves what: it follows from the number of steps, so that a 13-step epoch is judged and a long job stays small.
+"""The hook's save intervals: they follow from the number of steps, so that rules can judge a 13-step epoch and a long job stays small.
 
-Runs in training jobs. Nothing is measured: the same job saves the same steps everywhere, whoever judges it.
+Runs in training jobs. They depend on nothing measured: the same job saves the same steps everywhere.
 """
 
 import math
@@ -12,7 +12,7 @@ from training.contract.rules import FEW_EPOCHS
 
 MIB = 2**20
 BUDGET = 50 * MIB
-"""Of all that is saved in a run; what is not a loss stops at what the losses will not need."""
+"""Bytes that a run may save; tensors other than losses stop where the losses' reserve begins."""
 FOR_PARAMETERS = 24 * MIB
 FOR_ACTIVATIONS = 16 * MIB
 FOR_ANSWERS = 4 * MIB
@@ -20,51 +20,51 @@ FOR_ANSWERS = 4 * MIB
 MOST_ROWS = 10_000
 """Most photos of an evaluation whose label and prediction are saved."""
 MOST_SHOWN = 512
-"""Most photos of an evaluation whose brightness is: the rule that looks at it asks for 500."""
+"""Most photos of an evaluation whose brightness is saved: the rule that reads it needs 500."""
 BYTES_A_REDUCTION = 340
-"""Of one number in its record and the index entry, with a name of usual length."""
+"""Of one number in its record and index entry, with a name of usual length."""
 LOSSES_PER_EPOCH = 26
-"""Most training losses of an epoch of a head, whose step takes a millisecond: what is saved of an epoch may take a fiftieth. A step
-of fine-tuning decodes its photos and takes them through the network, a hundred times as long at least: there each loss is saved."""
+"""Most training losses of an epoch of a head, whose step takes a millisecond: saving may take a fiftieth of an epoch. A step of
+fine-tuning, which decodes photos and runs the network, takes at least a hundred times as long: each of its losses is saved."""
 LOSSES_IN_RUN = 5000
-"""Most training losses of a run: each saved step is two files, which all go to S3."""
+"""Most training losses of a run: each saved step is two files, which are uploaded to S3."""
 PARAMETERS_PER_EPOCH = 4
 HEAD_PARAMETERS_PER_EPOCH = 2
-"""Of more than FEW_EPOCHS; in a shorter job the rules need more saved steps, and it costs little anyway."""
+"""Of more than FEW_EPOCHS; in a shorter job the rules need more saved steps, which cost little there."""
 ACTIVATIONS_PER_EPOCH = 2
 MOST_PHOTOS = 16
 """Photos whose activations are kept."""
 NEVER = 10**9
-"""An interval that no training reaches; step 0 is left out by starting there."""
+"""An interval that no training reaches; starting there also skips step 0."""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Training steps from one saved step to the next; of an evaluation the loss is saved in any case."""
+    """Training steps from one saved step to the next; the loss of each evaluation is always saved."""
 
     losses: int
     parameters: int
-    """Of weights and gradients; like `activations` a multiple of `losses`, so that they lie in the files of the losses."""
+    """Of weights and gradients; like `activations` a multiple of `losses`, so that they share the files of the losses."""
     activations: int
     photos: int
-    """Whose activations are kept at such a step, at most."""
+    """How many photos' activations are saved at such a step, at most."""
     answers: int
-    """Evaluations from one whose labels, predictions and images are saved to the next; the losses of all are."""
+    """Evaluations from one with saved labels, predictions and images to the next; losses are saved at each."""
 
 
-def intervals(
+def compute_intervals(
     *, head_only: bool, epochs: int, steps_per_epoch: int, reductions: int, channels: int, evaluated: int = 0, classes: int = 2
 ) -> Intervals:
     """Return the intervals of a training.
 
     Args:
-        head_only: whether a step is a head's, on cached features.
-        epochs: that the job will train.
+        head_only: whether only a head is trained, on cached features.
+        epochs: of the job.
         steps_per_epoch: training steps.
-        reductions: numbers that are kept of all weights and gradients at once.
-        channels: numbers that are kept of a photo's activations.
+        reductions: numbers saved of all weights and gradients at one step.
+        channels: numbers saved of one photo's activations.
         evaluated: photos of an evaluation.
-        classes: that the model tells apart.
+        classes: of the model.
     """
     steps = epochs * steps_per_epoch
     losses = max(math.ceil(steps / LOSSES_IN_RUN), math.ceil(steps_per_epoch / LOSSES_PER_EPOCH) if head_only else 1)

@@ -12,7 +12,7 @@ import torch
 from training.debugger.activations import Activations
 from training.debugger.degraded import note_degraded, warn
 from training.debugger.interface import Watched
-from training.debugger.rule_results import LOSS_RULES, Configurations, doubted, unjudged
+from training.debugger.rule_results import LOSS_RULES, Configurations, mark_failed, mark_incomplete
 from training.rule_evaluation.status import RuleStatus
 from training.rule_evaluation.watch import RuleWatch
 
@@ -81,9 +81,9 @@ class JobDebugger:
             self._attempt(self._mark_end)
         if self._watch:
             try:
-                found = doubted(self._watch.finish(RULES_TIMEOUT_S, lambda: not judge or self._stopping.asked), self.problem)
+                found = mark_incomplete(self._watch.finish(RULES_TIMEOUT_S, lambda: not judge or self._stopping.requested), self.problem)
                 if self._hook.full:
-                    found = doubted(found, FULL, LOSS_RULES)
+                    found = mark_incomplete(found, FULL, LOSS_RULES)
                 self._statuses = found if judge else []
                 self._publish(self._watch, found)
             except Exception as error:  # noqa: BLE001 - the model is trained: a fault of its rules must not lose it
@@ -110,7 +110,7 @@ class JobDebugger:
         folder.joinpath(END_OF_JOB).touch()
 
     def _lose_rules(self, problem: str) -> None:
-        self._watch, self._statuses = None, unjudged(self._rules, problem)
+        self._watch, self._statuses = None, mark_failed(self._rules, problem)
         warn(problem)
 
     def _attempt(self, work: Callable[[], None], *, always: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""When the collections of a hook are saved next, so that a step at which none is costs next to nothing.
+"""When the collections of a hook are saved next, so that a step without a saved collection takes almost no time.
 
 Runs in training jobs, under the hook.
 """
@@ -12,22 +12,22 @@ from training.debugger.intervals import NEVER
 WITHOUT_GRADIENTS = ("gradients", "optimizer_variables")
 """Collections that smdebug saves in no mode but TRAIN and GLOBAL."""
 AHEAD = 64
-"""Saved steps that are found at once: for one after the other it takes several times as long."""
+"""Saved steps that are computed together: one by one takes several times as long."""
 
 
 class Schedule:
     """The steps of one mode at which anything is saved."""
 
     def __init__(self, collections: Iterable[Any], mode: Any, step: int) -> None:
-        """`collections`: smdebug's, with settled configurations. `mode`: a ModeKeys. `step`: of the mode, the first that is asked about."""
-        judged = mode.name in ("EVAL", "PREDICT")
-        saved = [each for each in collections if not (judged and each.name in WITHOUT_GRADIENTS)]
-        self._coming = saved_steps([(each, each.save_config.get_save_config(mode)) for each in saved], step)
+        """`collections`: smdebug's, with settled configurations. `mode`: a ModeKeys. `step`: of the mode, the first one."""
+        evaluates = mode.name in ("EVAL", "PREDICT")
+        saved = [each for each in collections if not (evaluates and each.name in WITHOUT_GRADIENTS)]
+        self._coming = find_saved_steps([(each, each.save_config.get_save_config(mode)) for each in saved], step)
         self._found: list[tuple[int, frozenset[Any]]] = []
         self._go_on()
 
     def take(self) -> frozenset[Any]:
-        """Return the collections that are saved at the step `next`, and go on to the steps after it."""
+        """Return the collections that are saved at the step `next`, and move to the steps after it."""
         due = self._due
         self._go_on()
         return due
@@ -37,22 +37,22 @@ class Schedule:
             self._found = list(islice(self._coming, AHEAD))[::-1]
         step, self._due = self._found.pop() if self._found else (NEVER, frozenset())
         self.next = step
-        """The first step, of those not yet taken, at which anything is saved."""
+        """The first step not yet taken at which anything is saved."""
 
 
-def saved_steps(configurations: Sequence[tuple[Any, Any]], step: int) -> Iterator[tuple[int, frozenset[Any]]]:
+def find_saved_steps(configurations: Sequence[tuple[Any, Any]], step: int) -> Iterator[tuple[int, frozenset[Any]]]:
     """Yield each step from one on at which anything is saved, and which of the collections, given with their SaveConfigModes, are."""
-    coming = [next_saved(configuration, step) for _, configuration in configurations]
+    coming = [find_next_saved_step(configuration, step) for _, configuration in configurations]
     while (step := min(coming, default=NEVER)) < NEVER:
         yield step, frozenset(collection for (collection, _), when in zip(configurations, coming, strict=True) if when == step)
         coming = [
-            next_saved(configuration, step + 1) if when == step else when
+            find_next_saved_step(configuration, step + 1) if when == step else when
             for (_, configuration), when in zip(configurations, coming, strict=True)
         ]
 
 
-def next_saved(configuration: Any, step: int) -> int:
-    """Return the first step from this one on that a SaveConfigMode saves; NEVER where there is none."""
+def find_next_saved_step(configuration: Any, step: int) -> int:
+    """Return the first step from this one on that a SaveConfigMode saves; NEVER if there is none."""
     listed: list[int] = [each for each in configuration.save_steps if each >= step]
     multiple: int = -(-max(step, configuration.start_step) // configuration.save_interval) * configuration.save_interval
     within = configuration.end_step is None or multiple < configuration.end_step

@@ -1,4 +1,4 @@
-"""What becomes the artefact of a training job, and how often it is renewed while the job runs.
+"""Writes the artefact of a running training job again when the model has improved.
 
 Runs in training jobs, under training.train.
 """
@@ -17,12 +17,12 @@ from training.network.resnet50 import BackboneDescription
 from training.serving.artefact import save_artefact
 
 SECONDS_BETWEEN_ARTEFACTS = 60.0
-"""How old the artefact of a running job gets before a better model replaces it: it is what is left of a job that is killed."""
+"""Shortest time between two artefacts of a running job. If the job is killed, the latest one remains."""
 
 
 @dataclass
-class Output:
-    """What becomes the artefact."""
+class ArtefactWriter:
+    """Holds what an artefact is made of, and writes the best model so far."""
 
     model: Path
     dataset: Dataset
@@ -32,21 +32,23 @@ class Output:
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        """A job that ends soon writes its artefact once."""
+        """Count from the start: a short job writes its artefact once."""
         self._saved_at, self._saved = self.clock(), 0
 
     def refresh(self, progress: Progress, training: Training) -> None:
-        """Save the best model so far, unless it is saved already or another was a short time ago."""
+        """Save the best model so far, unless it is saved already or the last save was less than a minute ago."""
         if progress.best is None or self._saved == progress.best.epoch or self.clock() - self._saved_at < SECONDS_BETWEEN_ARTEFACTS:
             return
         latest = training.state()
         training.restore(progress.best_state)
-        save_artefact(self.model, self.plain_state(), self.dataset, self.weights, self.settings, best_metrics(progress), check=False)
+        save_artefact(
+            self.model, self.plain_state(), self.dataset, self.weights, self.settings, collect_best_metrics(progress), check=False
+        )
         training.restore(latest)
         self._saved_at, self._saved = self.clock(), progress.best.epoch
 
 
-def best_metrics(progress: Progress) -> dict[str, float]:
-    """Return the figures of the best epoch, none before the first has ended."""
+def collect_best_metrics(progress: Progress) -> dict[str, float]:
+    """Return the metrics of the best epoch; empty before the first epoch has ended."""
     best = progress.best
     return {"best_epoch": best.epoch, "best_valid_loss": best.valid_loss, "best_valid_accuracy": best.valid_accuracy} if best else {}

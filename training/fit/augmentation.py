@@ -1,7 +1,7 @@
-"""A different cut of a photo in each epoch: a random part of it, brought to the network's size, and mirrored half of the time.
+"""Augmentation: a random crop of a photo in each epoch, scaled to the network's size, and mirrored half of the time.
 
-Runs in training jobs that train the backbone. What is drawn follows from the seed, the epoch and the photo's name alone: the order of
-the photos, the number of threads or processes and an interruption change nothing.
+Runs in training jobs that train the backbone. The draw depends only on the seed, the epoch and the photo's name: the order of the
+photos, the number of threads or processes and an interruption do not change it.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Checkpoints: how far a training has come, on disk after each epoch, so that a job that is killed goes on where it was.
+"""Checkpoints: the state of a training on disk after each epoch, so that a killed job resumes there.
 
-Runs in training jobs. Two files take turns, and each is there whole or not at all. The order of the photos and their cuts follow from
-seed and epoch, so there is no generator to keep: on a CPU a job that went on ends with the same bits as one that was never killed.
+Runs in training jobs. Two files alternate; each is complete or missing. The order and the crops of the photos follow from seed and epoch,
+so no random generator is saved: on a CPU a resumed job ends with the same bits as one that was never killed.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from training.fit.loop import Epoch, Progress, Training, device_of
 from training.job.safetensors_file import TensorFileError, read_tensors, write_tensors
 
 FILES = ("even.safetensors", "odd.safetensors")
-"""Of an epoch with an even, and with an odd number."""
+"""For epochs with an even and with an odd number."""
 
 
 class Checkpoints:
     """The checkpoints of one training job."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        """`identity`: everything that the result follows from; a checkpoint with another one is not gone on from."""
+        """`identity`: everything that determines the result; a checkpoint with another identity is not used."""
         self.folder, self.identity = folder, json.loads(json.dumps(identity))
 
     def save(self, training: Training, progress: Progress) -> None:
@@ -43,7 +43,7 @@ class Checkpoints:
         write_tensors(self.folder / FILES[len(progress.history) % 2], tensors, {**metadata, "digest": _digest(tensors, metadata)})
 
     def load(self, training: Training) -> Progress | None:
-        """Put network and optimizer where the newest whole checkpoint had them; None where there is none to go on from, and say why."""
+        """Restore network and optimizer from the newest usable checkpoint; if there is none, return None and print why."""
         found = [content for content in map(self._read, FILES) if content is not None]
         if not found:
             return None
@@ -51,24 +51,24 @@ class Checkpoints:
         _unpack(training, tensors)
         history = [Epoch(**epoch) for epoch in json.loads(metadata["history"])]
         best, ended_by = json.loads(metadata["best"]), json.loads(metadata["ended_by"])
-        print(f"the job goes on after epoch {len(history)}, which an earlier run of it had completed", flush=True)
+        print(f"the job resumes after epoch {len(history)}, which an earlier run completed", flush=True)
         first = next((epoch for epoch in history if epoch.epoch == best), None)
-        return Progress(_named(tensors, "best"), history, first, ended_by=ended_by)
+        return Progress(_select(tensors, "best"), history, first, ended_by=ended_by)
 
     def remove(self) -> None:
-        """Forget all of it: the job is complete. SageMaker never deletes in S3 what is deleted here, so the files are emptied."""
+        """Remove the checkpoints of a complete job. SageMaker does not delete in S3 what is deleted here, so the files are emptied."""
         for file in (self.folder / name for name in FILES):
             if file.exists():
                 file.write_bytes(b"")
 
     def drop_others(self) -> None:
-        """Delete what SageMaker brought of other jobs: those of one tuning job share their place in S3."""
+        """Delete checkpoints of other jobs that SageMaker downloaded: the jobs of one tuning job share their folder in S3."""
         for folder in self.folder.parent.glob("*"):
             if folder != self.folder:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
-        """Return a checkpoint of this job that is whole, else None; an empty file is what a complete job leaves."""
+        """Return a usable checkpoint of this job, else None; a complete job leaves an empty file."""
         file = self.folder / name
         if not file.exists() or not file.stat().st_size:
             return None
@@ -81,13 +81,13 @@ class Checkpoints:
         return tensors, metadata
 
     def _refuse(self, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
-        """Refuse what is damaged, or comes from a job whose result would be another one."""
+        """Reject a damaged checkpoint, and one from a job with another result."""
         if metadata.get("digest") != _digest(tensors, metadata):
-            raise TensorFileError("its content is not what was written")
+            raise TensorFileError("its digest does not match: the file is damaged")
         identity = json.loads(metadata["identity"])
         changed = sorted(key for key, value in self.identity.items() if identity.get(key) != value)
         if changed:
-            raise TensorFileError(f"it is of another job: {', '.join(changed)} changed")
+            raise TensorFileError(f"it belongs to another job: {', '.join(changed)} changed")
 
 
 def _pack(training: Training, progress: Progress) -> dict[str, torch.Tensor]:
@@ -100,15 +100,15 @@ def _pack(training: Training, progress: Progress) -> dict[str, torch.Tensor]:
 
 
 def _unpack(training: Training, tensors: Mapping[str, torch.Tensor]) -> None:
-    training.restore(_named(tensors, "parameters"))
+    training.restore(_select(tensors, "parameters"))
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in _named(tensors, "optimizer").items():
+    for name, value in _select(tensors, "optimizer").items():
         index, _, key = name.partition("/")
         state.setdefault(int(index), {})[key] = value
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": state})
 
 
-def _named(tensors: Mapping[str, torch.Tensor], group: str) -> dict[str, torch.Tensor]:
+def _select(tensors: Mapping[str, torch.Tensor], group: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(f"{group}/"): value for name, value in tensors.items() if name.startswith(f"{group}/")}
 
 
@@ -123,10 +123,10 @@ def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
 
 
 def spread(training: Training, progress: Progress | None) -> Progress | None:
-    """Give every process the state that process 0 goes on from; return it with the history, which tells the epoch to go on with.
+    """Give every process the state from which process 0 resumes; return it with the history, which determines the next epoch.
 
-    Only process 0 has the best epoch's parameters. The others keep none that anyone uses: their best is the first epoch with the
-    parameters of the latest, which says no more than that there is one.
+    Only process 0 has the best epoch's parameters. The others never use theirs: as a placeholder their best epoch is the first one,
+    with the latest parameters.
     """
     processes, device = training.processes, device_of(training)
     if processes.size == 1:
@@ -139,16 +139,16 @@ def spread(training: Training, progress: Progress | None) -> Progress | None:
     if processes.rank == 0:
         content.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
     processes.copy([content, *(parameter.detach() for parameter in training.parameters().values())])
-    told = json.loads(bytes(content.cpu().numpy()))
-    history = [Epoch(**epoch) for epoch in told["history"]]
+    state = json.loads(bytes(content.cpu().numpy()))
+    history = [Epoch(**epoch) for epoch in state["history"]]
     if history:
         processes.copy(_momentum(training))
     if processes.rank == 0:
         return progress
-    return Progress(training.state(), history, history[0] if history else None, ended_by=told["ended_by"])
+    return Progress(training.state(), history, history[0] if history else None, ended_by=state["ended_by"])
 
 
 def _momentum(training: Training) -> list[torch.Tensor]:
-    """Return what SGD remembers of each parameter, made where it is not there yet."""
+    """Return SGD's momentum of each parameter, created if missing."""
     state = training.optimizer.state
     return [state[value].setdefault("momentum_buffer", torch.zeros_like(value)) for value in training.parameters().values()]

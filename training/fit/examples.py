@@ -1,6 +1,6 @@
-"""What a training goes through: cached features for a head, photos cut anew in each epoch where the backbone is trained.
+"""Training examples: cached features for a head, newly cropped photos in each epoch for fine-tuning.
 
-Runs in training jobs. Both hand out inputs for lists of indices, in the order asked for, so that the two loops know only one thing.
+Runs in training jobs. Both yield inputs for lists of indices, in that order, so that the loops need not know which they have.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from training.data.dataset import Features, Photo
 from training.data.features import read_ahead
 from training.data.preprocessing import PhotoError, Preprocessing, read_photo
 from training.fit.augmentation import cut_at_random
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 
 PHOTOS_AHEAD = 64
-"""How many photos are decoded while the network computes, beyond one batch."""
+"""How many photos beyond one batch are decoded while the network computes."""
 
 
 class Examples(Protocol):
@@ -32,7 +32,7 @@ class Examples(Protocol):
         """Yield the inputs of each list of indices, in its order; `epoch` counts from 1 and is part of every draw."""
 
     def channel_means(self, inputs: torch.Tensor) -> list[torch.Tensor]:
-        """Return [float32 [n, 3]], the mean of each channel of each photo as the network sees it; nothing where inputs are no photos."""
+        """Return [float32 [n, 3]], the mean of each channel of each photo as the network sees it; empty if inputs are not photos."""
 
 
 class CachedFeatures:
@@ -46,8 +46,8 @@ class CachedFeatures:
         """Yield float32 [batch, FEATURES]."""
         return (self.values[batch] for batch in indices)
 
-    def channel_means(self, inputs: torch.Tensor) -> list[torch.Tensor]:  # noqa: ARG002 - they are features
-        """Return nothing."""
+    def channel_means(self, inputs: torch.Tensor) -> list[torch.Tensor]:  # noqa: ARG002 - inputs are features
+        """Return an empty list."""
         return []
 
 
@@ -63,7 +63,7 @@ class DecodedPhotos:
         """Yield uint8 [batch, side, side, 3].
 
         Raises:
-            InputRefusedError: a photo is no longer the one that was prepared.
+            InputRefusedError: a photo has changed since the data set was prepared.
         """
 
         def read(index: int) -> torch.Tensor:
@@ -85,13 +85,14 @@ class DecodedPhotos:
             content = (self.folder / photo.name).read_bytes()
             if len(content) != photo.bytes or hashlib.sha256(content).hexdigest() != photo.sha256:
                 raise InputRefusedError(
-                    f"photo {photo.name!r} is no longer the one that was prepared ({photo.bytes} bytes then, {len(content)} now): "
-                    "start a new execution, which looks again"
+                    f"photo {photo.name!r} has changed since the data set was prepared ({photo.bytes} bytes then, {len(content)} now): "
+                    "start a new execution, which prepares the photos again"
                 )
             image = read_photo(content)
         except (PhotoError, OSError) as error:
             raise InputRefusedError(
-                f"photo {photo.name!r} was usable when the data set was prepared, but now {error}: start a new execution, which looks again"
+                f"photo {photo.name!r} was usable when the data set was prepared, but now {error}: "
+                "start a new execution, which prepares the photos again"
             ) from error
         if self.seed is None:
             return self.preprocessing.cut(image)

@@ -1,7 +1,7 @@
-"""Training the backbone too: its last stage, or all of it, from a head that was fitted on the cached features.
+"""Fine-tuning: trains the backbone's last stage, or all of it, starting with a head that was fitted on the cached features.
 
-Runs in training jobs with `trainable` other than `head`, on a GPU where there is one. BatchNorm keeps the statistics that came with the
-weights, so every photo is judged by itself: parts of a batch, and several processes, give the gradient of the whole batch.
+Runs in training jobs with `trainable` other than `head`, on a GPU where there is one. BatchNorm keeps the statistics of the
+loaded weights, so photos do not affect each other: parts of a batch, and several processes, give the gradient of the whole batch.
 """
 
 import copy
@@ -18,7 +18,7 @@ from training.data.dataset import Dataset
 from training.data.features import Processor
 from training.data.preprocessing import Preprocessing
 from training.fit.examples import DecodedPhotos
-from training.fit.head import Head, head_training, join
+from training.fit.head import Head, build_head_training, join
 from training.fit.loop import Training, decay_matrices, fit
 from training.job.distributed import Processes
 from training.job.micro_batches import Parts
@@ -27,17 +27,17 @@ from training.network.resnet50 import fold_batch_norm
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 FIRST_LR, FIRST_BATCH_SIZE, FIRST_EPOCHS = 0.01, 64, 20
-"""How the head is trained that the network starts with."""
+"""Hyperparameters of the head that the network starts with."""
 BACKBONE_LR = 0.1
-"""The backbone's learning rate, as a part of the head's: its weights are good already, and the head's are not."""
+"""The backbone's learning rate, as a fraction of the head's, because its weights are trained already."""
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 PHOTOS_AT_ONCE = {"cpu": 16, "cuda": 128}
-"""To begin with; less where the memory does not hold them."""
+"""At first; fewer if they do not fit into memory."""
 
 
 class FineTuned(nn.Module):
-    """uint8 [n, side, side, 3] -> float32 [n, classes]; the same while training and while evaluating."""
+    """uint8 [n, side, side, 3] -> float32 [n, classes]; the same in training and evaluation."""
 
     def __init__(self, backbone: nn.Module, head: Head, trainable: str, preprocessing: Preprocessing, processor: Processor) -> None:
         """`backbone`: a ResNet50 in eval mode without its last layer. `trainable`: "last_stage" or "all"."""
@@ -47,10 +47,12 @@ class FineTuned(nn.Module):
         self.preprocessing, self.processor = preprocessing, processor
         trained = backbone if trainable == "all" else backbone.get_submodule(STAGES[-1])
         trained.requires_grad_(True)
-        self._frozen = (_frozen_part(self.backbone),) if trainable == "last_stage" else ()  # in a tuple: it is no part of the state
+        self._frozen = (
+            (_frozen_part(self.backbone),) if trainable == "last_stage" else ()
+        )  # in a tuple, so that it is not part of the state
 
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
-        """Return one logit a class."""
+        """Return one logit per class."""
         device = self.processor.device
         pixels = self.preprocessing.scale(squares.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.processor.bfloat16):
@@ -67,19 +69,19 @@ class FineTuned(nn.Module):
         return cast("torch.Tensor", pool(stage(pixels)).flatten(1))
 
     def plain_state(self) -> dict[str, torch.Tensor]:
-        """Return the state_dict of a plain ResNet50 that does the same."""
+        """Return the state_dict of a plain ResNet50 that computes the same."""
         return join(self.backbone, self.head)
 
 
 def _frozen_part(backbone: nn.Module) -> nn.Module:
-    """Return a copy of what lies before the last stage, with BatchNorm merged: nothing in it is trained."""
+    """Return a copy of the layers before the last stage, with BatchNorm merged: it is never trained."""
     names = ("conv1", "bn1", "relu", "maxpool", *STAGES[:-1])
     parts = nn.ModuleDict({name: copy.deepcopy(backbone.get_submodule(name)) for name in names})
     fold_batch_norm(parts)
     return nn.Sequential(*(parts[name] for name in names)).requires_grad_(False)
 
 
-def fine_tuning(
+def build_fine_tuning(
     dataset: Dataset,
     photos: Path,
     backbone: nn.Module,
@@ -88,7 +90,7 @@ def fine_tuning(
     processes: Processes,
     stopping: Stopping,
 ) -> Training:
-    """Return the training of a whole network, whose head has learnt already.
+    """Return the training of a whole network whose head is already trained.
 
     Args:
         dataset: the prepared data set, with features.
@@ -96,10 +98,10 @@ def fine_tuning(
         backbone: a ResNet50 in eval mode without its last layer; it is trained in place.
         settings: `lr` is the head's; the backbone's follows from it.
         processor: where it runs.
-        processes: who takes part.
-        stopping: whether it has to end.
+        processes: the processes of the job.
+        stopping: whether the job must end.
     """
-    first = head_training(dataset, replace(settings, lr=FIRST_LR, batch_size=FIRST_BATCH_SIZE, epochs=FIRST_EPOCHS), stopping)
+    first = build_head_training(dataset, replace(settings, lr=FIRST_LR, batch_size=FIRST_BATCH_SIZE, epochs=FIRST_EPOCHS), stopping)
     fit(first)
     network = FineTuned(backbone, cast("Head", first.network), settings.trainable, dataset.preprocessing, processor)
     trained = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
@@ -122,7 +124,7 @@ def fine_tuning(
 
 
 def _optimizer(groups: list[dict[str, Any]]) -> SGD:
-    """Return the optimizer with the memory that it needs already taken: what is short shows before the first step."""
+    """Return the optimizer with its memory already allocated, so that a shortage shows before the first step."""
     optimizer = SGD(groups, momentum=MOMENTUM, nesterov=True)
     for group in groups:
         for parameter in group["params"]:

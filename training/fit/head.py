@@ -1,7 +1,7 @@
-"""The head: one linear layer on the backbone's features, its training, and what turns both into a plain ResNet50 again.
+"""The head: one linear layer on the backbone's features, its training, and the conversion of both into a plain ResNet50.
 
-Runs in training jobs. Features are centred and brought to one size before the layer sees them, so that one range of learning rates suits
-every data set and backbone; when the model is saved, centre and size are folded into the layer's own weights.
+Runs in training jobs. Features are centred and scaled before the layer, so that one range of learning rates suits every data set
+and backbone; when the model is saved, centre and scale are folded into the layer's weights.
 """
 
 import torch
@@ -20,14 +20,14 @@ TYPICAL_LENGTH = FEATURES**0.5 / 8
 """Length of an average feature vector as the layer sees it: chosen so that lr 0.001 still learns in few steps and 0.1 stays stable."""
 WEIGHT_DECAY = 0.1
 FEATURES_AT_ONCE = 4096
-"""A batch of features is small: the largest goes through as one."""
+"""A batch of features is small: the largest batch fits as one part."""
 
 
 class Head(nn.Module):
     """float32 [n, FEATURES] -> float32 [n, classes]."""
 
     def __init__(self, classes: int, centre: torch.Tensor, size: torch.Tensor) -> None:
-        """Start from zero weights: every class equally likely, and no draw to depend on."""
+        """Start from zero weights: every class is equally likely, and no random draw is needed."""
         super().__init__()
         self.centre = nn.Buffer(centre)
         self.size = nn.Buffer(size)
@@ -36,7 +36,7 @@ class Head(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return one logit a class."""
+        """Return one logit per class."""
         logits: torch.Tensor = self.fc((features - self.centre) / self.size)
         return logits
 
@@ -48,7 +48,7 @@ def build_head(classes: int, train: Features) -> Head:
     return Head(classes, centre, (lengths.mean() / TYPICAL_LENGTH).clamp_min(1e-6))
 
 
-def head_training(dataset: Dataset, settings: Hyperparameters, stopping: Stopping | None = None) -> Training:
+def build_head_training(dataset: Dataset, settings: Hyperparameters, stopping: Stopping | None = None) -> Training:
     """Return the training of an untrained head on the data set's cached features."""
     train, valid = dataset.features("train"), dataset.features("valid")
     head = build_head(len(dataset.classes), train)
@@ -66,7 +66,7 @@ def head_training(dataset: Dataset, settings: Hyperparameters, stopping: Stoppin
 
 @torch.no_grad()
 def join(backbone: nn.Module, head: Head) -> dict[str, torch.Tensor]:
-    """Return the state_dict of a plain ResNet50 that does what backbone and head do one after the other."""
+    """Return the state_dict of a plain ResNet50 that computes the same as backbone and head."""
     weight = head.fc.weight / head.size
     bias = head.fc.bias - weight @ head.centre
     state = {key: value.detach().cpu().contiguous() for key, value in backbone.state_dict().items()}

@@ -1,1 +1,1 @@
-"""Shared by all programs of a job: refusals, stopping, metric lines, files, provenance. Independent of photos and networks."""
+"""Shared by all programs of a job: failures, stopping, metric lines, files, provenance. Independent of photos and networks."""

@@ -1,7 +1,7 @@
-"""Several processes that train one network, each on its share of every batch: one a GPU, started by torchrun on AWS and here.
+"""Several processes that train one network, each on its share of every batch: one per GPU, started by torchrun on AWS and locally.
 
 Runs in training jobs that train the backbone. Every sum over photos is taken over all processes, so the result is that of one process,
-but for the rounding of sums in another order.
+except for the rounding of sums in another order.
 """
 
 import os
@@ -16,20 +16,20 @@ from torch import distributed
 from torch.distributed.rendezvous import rendezvous
 
 FINISHED = "whippet/finished"
-"""What process 0 notes in the store when nothing is left to do."""
+"""Key that process 0 sets in the store when all work is done."""
 LONGEST_JOB = timedelta(days=28)
-"""No training job runs longer on AWS."""
+"""The longest a training job may run on AWS."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Who takes part."""
+    """The processes of a job, as one of them sees them."""
 
     rank: int = 0
     """This process; 0 writes and reports."""
     size: int = 1
     store: Any = field(default=None, compare=False, repr=False)
-    """The torch.distributed.Store in which the processes leave notes; None where there is only one."""
+    """The torch.distributed.Store that the processes share; None for a single process."""
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
         """Return the places in a batch that this process computes: every size-th."""
@@ -54,26 +54,26 @@ class Processes:
         return whole
 
     def agree(self, flag: bool, device: torch.device) -> bool:
-        """Return whether any process says so."""
+        """Return whether the flag is set in any process."""
         if self.size == 1:
             return flag
-        said = torch.tensor([float(flag)], device=device)
-        self.sum(said)
-        return bool(said.item())
+        votes = torch.tensor([float(flag)], device=device)
+        self.sum(votes)
+        return bool(votes.item())
 
     def copy(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give every process what process 0 has, in place, however each lays it out in its memory."""
+        """Copy the tensors of process 0 to every process, in place, whatever their memory layouts are."""
         if self.size == 1:
             return
         for tensor in tensors:
-            message = tensor.contiguous()  # the message is memory as it lies: channels_last here would be misread as rows there
+            message = tensor.contiguous()  # raw memory is sent: channels_last in one process would be read as rows in another
             distributed.broadcast(message, src=0)
             if message is not tensor:
                 tensor.copy_(message)
 
 
 def join_processes(environment: Mapping[str, str] = os.environ) -> Processes:
-    """Meet the other processes where torchrun started several; each takes the GPU of its number where there are GPUs."""
+    """Join the other processes that torchrun started, if any; each takes the GPU of its number if there are GPUs."""
     if world_size(environment) == 1:
         return Processes()
     if torch.cuda.is_available():
@@ -84,7 +84,7 @@ def join_processes(environment: Mapping[str, str] = os.environ) -> Processes:
 
 
 def world_size(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how many processes torchrun started, this one with them."""
+    """Return how many processes torchrun started, including this one."""
     return int(environment.get("WORLD_SIZE", "1"))
 
 
@@ -94,7 +94,7 @@ def rank(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def leave_processes(processes: Processes) -> None:
-    """End what join_processes began: all together, when process 0 has judged and saved; one that left before could take it with it."""
+    """Leave the group together, when process 0 has evaluated and saved; a process that left earlier could end process 0 too."""
     if processes.store is None:
         return
     if processes.rank == 0:
@@ -107,8 +107,8 @@ def leave_processes(processes: Processes) -> None:
 def end_program(status: int) -> NoReturn:
     """End this program, as its last statement.
 
-    One of several processes leaves Python's own tidying up out: a thread of gloo that still gives a tensor back meanwhile would abort it,
-    and torchrun would call a job failed whose model is saved.
+    One of several processes skips Python's own cleanup: a thread of gloo that still releases a tensor would abort it, and torchrun would
+    report a job as failed although its model is saved.
     """
     if world_size() == 1:
         sys.exit(status)

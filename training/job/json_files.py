@@ -1,4 +1,4 @@
-"""JSON files that people open: one entry of the outermost object or list a line.
+"""JSON files for people: one entry of the outermost object or list per line.
 
 Runs in training jobs.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def write_json(file: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write a file that is there whole or not at all; names that are no valid Unicode are escaped, so that they come back as they are."""
+    """Write a file completely or not at all; names that are not valid Unicode are escaped, so that they are read back unchanged."""
     unfinished = file.with_name(f".{file.name}.unfinished")
     unfinished.write_text(to_text(content), encoding="utf-8", errors="backslashreplace")
     unfinished.replace(file)

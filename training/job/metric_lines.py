@@ -1,6 +1,6 @@
-"""Metric lines: the only place that words them, so that the regular expressions of training.contract always match.
+"""Metric lines: the only code that formats them, so that the regular expressions of training.contract always match.
 
-Runs in training jobs. A line is one string given to one print: the training toolkit may break the output between two.
+Runs in training jobs. A line is a single print of a single string: the training toolkit may split the output between two prints.
 """
 
 from training.contract.metrics import METRIC_NAMES, METRIC_PREFIX
@@ -18,6 +18,6 @@ def format_metric(name: str, value: float) -> str:
 
 
 def print_metrics(**values: float) -> None:
-    """Print one line a metric; the first underscore of a keyword stands for the colon: `valid_loss` is `valid:loss`."""
+    """Print one line per metric; the first underscore of a keyword stands for the colon: `valid_loss` is `valid:loss`."""
     for keyword, value in values.items():
         print(format_metric(keyword.replace("_", ":", 1), value), flush=True)

@@ -1,4 +1,4 @@
-"""As many photos at once as the memory holds: a batch goes through in parts, and the parts get smaller where they did not fit.
+"""Runs a batch in parts that fit into memory: if a part does not fit, the parts are halved.
 
 Runs in training jobs. Gradients add up over the parts, so a batch of 512 is a batch of 512 on any machine.
 """
@@ -8,26 +8,26 @@ from typing import TypeVar
 
 import torch
 
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 
 Result = TypeVar("Result")
 
 SHORTAGES = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""Words of errors that mean it, beside the classes that do."""
+"""Texts of errors that mean a shortage but have no class of their own."""
 
 
 class Parts:
-    """How many photos go through the network at once; halved when they do not fit, and never raised again."""
+    """How many photos go through the network at once: halved when they do not fit, never raised again."""
 
     def __init__(self, photos: int) -> None:
-        """`photos`: to begin with."""
+        """`photos`: the first number."""
         self.photos = photos
 
     def run(self, work: Callable[[int], Result]) -> Result:
-        """Return work(photos at once), done again from its start with half as many each time the memory is not enough.
+        """Return work(photos at once); each time the memory is not enough, run it again from its start with half as many.
 
         Raises:
-            InputRefusedError: not even one photo fits.
+            InputRefusedError: a single photo does not fit.
         """
         while True:
             try:
@@ -37,14 +37,14 @@ class Parts:
                     raise
                 if self.photos == 1:
                     raise InputRefusedError(
-                        "the memory does not hold the network with a single photo: take an instance type with more memory, "
+                        "the network does not fit into memory with a single photo: use an instance type with more memory, "
                         "or train less of the network (trainable: head needs least, then last_stage)"
                     ) from error
             self.photos = max(1, self.photos // 2)
             torch.cuda.empty_cache()
-            print(f"out of memory: the step is done again with {self.photos} photos at once", flush=True)
+            print(f"out of memory: the step runs again with {self.photos} photos at once", flush=True)
 
 
 def is_shortage(error: RuntimeError | MemoryError) -> bool:
-    """A GPU's shortage has a class of its own, that of its libraries and a CPU's only a text."""
+    """Return whether an error means that memory is short: a GPU's shortage has a class, that of its libraries and of a CPU only a text."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in SHORTAGES)

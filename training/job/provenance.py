@@ -1,4 +1,4 @@
-"""What a result comes from: the version of this code, and of what computed.
+"""The versions that produced a result: of this code and of its libraries.
 
 Runs in the training and serving images.
 """
@@ -25,5 +25,5 @@ def code_sha256() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return what computed."""
+    """Return the versions of Python and of the libraries that compute."""
     return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__, "pillow": PIL.__version__}

@@ -1,8 +1,8 @@
-"""Named tensors in a file, in the safetensors format: reading one runs nothing and reserves no more memory than the file is long.
+"""Named tensors in a file, in the safetensors format: reading a file runs no code and takes no more memory than its length.
 
-Runs in the training and serving images. The format's own package is not in the training image and is compiled, so it cannot travel in the
-source archive; the format is eight bytes, a JSON header and the numbers (https://huggingface.co/docs/safetensors). The tests hold both
-directions against that package.
+Runs in the training and serving images. The format's own package is compiled and not in the training image, so the source archive cannot
+bring it; the format is eight bytes, a JSON header and the numbers (https://huggingface.co/docs/safetensors). The tests compare both
+directions with that package.
 """
 
 import json
@@ -32,7 +32,7 @@ class TensorFileError(ValueError):
 
 
 def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write CPU tensors and a text for each metadata name; the file is there whole or not at all, whenever the process is killed."""
+    """Write CPU tensors and a text for each metadata name; the file is complete or missing, whenever the process is killed."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -62,7 +62,7 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         content = bytearray(file.read_bytes())
         length = int.from_bytes(content[:8], "little")
         if len(content) < 8 or length > min(_HEADER_LIMIT_BYTES, len(content) - 8):
-            raise TensorFileError(f"{file.name} is cut short or no safetensors file: its header would be {length} bytes long")
+            raise TensorFileError(f"{file.name} is cut short or not a safetensors file: its header would be {length} bytes long")
         header = json.loads(content[8 : 8 + length])
         metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
         body = memoryview(content)[8 + length :]
@@ -72,11 +72,11 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     except TensorFileError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise TensorFileError(f"{file.name} is no safetensors file: {error!r}") from error
+        raise TensorFileError(f"{file.name} is not a safetensors file: {error!r}") from error
 
 
 def _tensor(body: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> torch.Tensor:
-    """One tensor of the body, checked against its own entry."""
+    """Return one tensor of the body, checked against its entry."""
     start, end = data_offsets
     kind, count = _TYPES[dtype], 1
     for side in shape:

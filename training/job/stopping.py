@@ -1,6 +1,6 @@
-"""SIGTERM means: end now, with the best model so far. Spot capacity that is taken back and a stopped job both begin with it.
+"""SIGTERM ends the job now, with the best model so far. A spot interruption and a stopped job both start with SIGTERM.
 
-Runs in training jobs. AWS kills a container 120 seconds later; torchrun, where it started several processes, its own after 30.
+Runs in training jobs. AWS kills the container 120 seconds later; torchrun kills its processes after 30.
 """
 
 import signal
@@ -8,23 +8,23 @@ from types import FrameType
 
 
 class StoppedError(Exception):
-    """The job has been told to end.
+    """The job has received SIGTERM.
 
-    Raised between two steps, by all processes at the same one; a process by itself raises it between the parts of a batch too. What the
-    parameters are then does not count: the best epoch's take their place.
+    Raised between two steps, by all processes at the same step; a single process also raises it between the parts of a batch. The
+    parameters at that moment do not matter: those of the best epoch replace them.
     """
 
 
 class Stopping:
-    """Knows whether the job has been told to end."""
+    """Knows whether the job has received SIGTERM."""
 
     def __init__(self) -> None:
-        """Nobody has said so yet."""
-        self.asked = False
+        """Start without a request."""
+        self.requested = False
 
     def listen(self) -> None:
-        """Take note of SIGTERM from now on, in place of ending at once."""
+        """Record SIGTERM from now on, instead of ending at once."""
         signal.signal(signal.SIGTERM, self._note)
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True

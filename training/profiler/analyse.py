@@ -26,7 +26,7 @@ from training.profiler.profile import missing, profile
 from training.profiler.report_page import render
 from training.profiler.rules.profiler_report import RULES, ProfilerReport, summary
 from training.profiler.rules.profiler_rule import Finding, ParameterError, ProfilerRule
-from training.rule_evaluation.status import LONGEST_DETAILS, MOST_EVIDENCE, RuleStatus, could_not_judge, utc_now
+from training.rule_evaluation.status import LONGEST_DETAILS, MOST_EVIDENCE, RuleStatus, report_errors, utc_now
 
 REPORT = "ProfilerReport"
 Configuration = Mapping[str, Any]
@@ -55,7 +55,7 @@ def analyse(
     except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; each verdict is Error, and the log says why
         said = f"the profile cannot be read: {type(error).__name__}: {error}"
         _say(said)
-        return could_not_judge(said, now, configurations), {"problem": said}
+        return report_errors(said, now, configurations), {"problem": said}
     lost = missing(metrics)
     verdicts = [_Verdict(configuration) for configuration in configurations]
     for verdict in verdicts:

@@ -76,7 +76,7 @@ def build_rule(trial: Any, configuration: Mapping[str, Any]) -> TensorRule:
     if rule is None or "source_s3_uri" in given:
         own = "; rules from a file of one's own are not evaluated here" if "source_s3_uri" in given else ""
         raise ConfigurationError(f"rule_to_invoke names {invoked}, which is not one of {', '.join(RULES)}{own}")
-    values = {key: _converted(rule, key, value) for key, value in given.items() if key not in NOT_PARAMETERS}
+    values = {key: _convert(rule, key, value) for key, value in given.items() if key not in NOT_PARAMETERS}
     try:
         return rule(trial, **values)
     except TypeError as error:
@@ -85,7 +85,7 @@ def build_rule(trial: Any, configuration: Mapping[str, Any]) -> TensorRule:
         raise ConfigurationError(str(error)) from None
 
 
-def _converted(rule: type[TensorRule], name: str, value: Any) -> Any:
+def _convert(rule: type[TensorRule], name: str, value: Any) -> Any:
     """Return a parameter's value in the type that the rule's constructor names."""
     allowed = [each for each in inspect.signature(rule).parameters if each not in REFUSED]
     if name not in allowed:
@@ -97,13 +97,13 @@ def _converted(rule: type[TensorRule], name: str, value: Any) -> Any:
     if NoneType in get_args(hint) and value in ("", "None"):
         return None
     try:
-        return _parsed(value, kinds)
+        return _parse(value, kinds)
     except ValueError:
         wanted = " or ".join(sorted(kind.__name__ for kind in kinds))
         raise ConfigurationError(f"{name} of {rule.__name__} must be {wanted}, got {value!r}") from None
 
 
-def _parsed(value: str, kinds: set[Any]) -> Any:
+def _parse(value: str, kinds: set[Any]) -> Any:
     if str in kinds:
         return value
     if bool in kinds:

@@ -24,7 +24,7 @@ from smdebug.trials import create_trial
 from training.job.json_files import write_json
 from training.rule_evaluation.builtin import stops_training
 from training.rule_evaluation.judge import SAVE_MORE, Judging
-from training.rule_evaluation.status import RuleStatus, could_not_judge, utc_now
+from training.rule_evaluation.status import RuleStatus, report_errors, utc_now
 from training.rules.saved_tensors import has_collections
 
 POLL_S = 1.0
@@ -73,7 +73,7 @@ class Evaluation:
         details = [status.StatusDetails for status in found]
         is_due = time.monotonic() - self._written_at >= DETAILS_S
         if ended or state != self._written or (details != self._details and is_due):
-            write_whole(self._statuses, [asdict(status) for status in found])
+            write_file(self._statuses, [asdict(status) for status in found])
             self._written, self._details, self._written_at = state, details, time.monotonic()
             self._stop(found)
 
@@ -81,7 +81,7 @@ class Evaluation:
         if self._judging:
             return self._judging.statuses(utc_now, ended=ended)
         if ended:
-            return could_not_judge(f"no tensors were saved in {self._tensors}", utc_now, self._configurations, SAVE_MORE)
+            return report_errors(f"no tensors were saved in {self._tensors}", utc_now, self._configurations, SAVE_MORE)
         at = utc_now().isoformat()
         return [
             RuleStatus(each["RuleConfigurationName"], "InProgress", "nothing was saved yet", at, dict(each.get("RuleParameters", {})))
@@ -93,17 +93,17 @@ class Evaluation:
             return
         for status, configuration in zip(found, self._configurations, strict=True):
             if status.RuleEvaluationStatus == "IssuesFound" and stops_training(configuration):
-                write_whole(self._stop_file, {"rule": status.RuleConfigurationName, "details": status.StatusDetails})
+                write_file(self._stop_file, {"rule": status.RuleConfigurationName, "details": status.StatusDetails})
                 return
 
 
-def write_whole(file: Path, document: Any) -> None:
+def write_file(file: Path, document: Any) -> None:
     """Write JSON so that a reader sees all of it or the version before."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, document)
 
 
-def when_closed(descriptor: int) -> Callable[[], bool]:
+def watch_pipe(descriptor: int) -> Callable[[], bool]:
     """Return a function that tells, without waiting, whether whoever holds the other end of a pipe has closed it."""
 
     def closed() -> bool:
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     os.nice(NICEST)
     configurations = json.loads(given.configurations.read_text(encoding="utf-8"))
-    closed = when_closed(sys.stdin.fileno())
+    closed = watch_pipe(sys.stdin.fileno())
     Evaluation(given.tensors, configurations, given.statuses, given.stop_file).follow(lambda: closed() or has_training_ended(given.tensors))
     return 0
 

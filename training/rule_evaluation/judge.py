@@ -17,7 +17,7 @@ from smdebug.trials import create_trial
 
 from training.contract.rules import configurations as job_configurations
 from training.rule_evaluation.builtin import ConfigurationError, build_rule
-from training.rule_evaluation.status import LONGEST_DETAILS, RuleStatus, could_not_judge, utc_now
+from training.rule_evaluation.status import LONGEST_DETAILS, RuleStatus, report_errors, utc_now
 from training.rules.saved_tensors import has_collections
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.tensor_rule import TensorRule
@@ -73,7 +73,7 @@ class Judged:
         status, details, advice = self.verdict(steps, ended=ended)
         findings = self.rule.findings if self.rule and status == "IssuesFound" else []
         evidence = tuple(
-            {"mode": each.mode, "step": each.step, "tensor": each.tensor, "value": written(each.value), "threshold": each.threshold}
+            {"mode": each.mode, "step": each.step, "tensor": each.tensor, "value": to_json_number(each.value), "threshold": each.threshold}
             for each in findings
         )
         name, parameters = self.configuration["RuleConfigurationName"], dict(self.configuration.get("RuleParameters", {}))
@@ -128,13 +128,13 @@ def judge(folder: str, configurations: Sequence[Mapping[str, Any]] | None = None
     """
     rules = job_configurations("head", epochs=20) if configurations is None else configurations
     if not has_collections(folder):
-        return could_not_judge(f"no tensors were saved in {folder}", now, rules, SAVE_MORE)
+        return report_errors(f"no tensors were saved in {folder}", now, rules, SAVE_MORE)
     judging = Judging(create_trial(folder), rules)
     judging.advance()
     return judging.statuses(now, ended=True)
 
 
-def written(value: float) -> float | str:
+def to_json_number(value: float) -> float | str:
     """Return a number as JSON can hold it."""
     return value if math.isfinite(value) else str(value)
 

@@ -38,7 +38,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def could_not_judge(
+def report_errors(
     reason: str,
     now: Callable[[], datetime] = utc_now,
     configurations: Iterable[Mapping[str, Any]] = EVERY_RULE,

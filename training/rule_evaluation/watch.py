@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from training.rule_evaluation.status import RuleStatus, could_not_judge, from_document
+from training.rule_evaluation.status import RuleStatus, from_document, report_errors
 
 READ_THE_LOG = "Find out from the job's log why the rules were not evaluated to the end: what they did not see was not judged."
 STATUSES, STOP, LOG, CONFIGURATIONS = "statuses.json", "stop.json", "rules.log", "configurations.json"
@@ -71,13 +71,13 @@ class RuleWatch:
                 self._reason = f"{found['rule']}: {found['details']}"
         return self._reason
 
-    def finish(self, timeout_s: float, told_to_end: Callable[[], bool] = lambda: False) -> list[RuleStatus]:
+    def finish(self, timeout_s: float, must_stop: Callable[[], bool] = lambda: False) -> list[RuleStatus]:
         """Have the process judge what is left, and return its verdicts; it is gone afterwards. With 0 s it is not waited for.
 
         Where it did not come to its end only issues that it had found by then stand; all else is an Error, or Stopped where it was not
         waited for because the job was told to end.
         """
-        problem = "the rules' process was never started" if self._process is None else self._end(self._process, timeout_s, told_to_end)
+        problem = "the rules' process was never started" if self._process is None else self._end(self._process, timeout_s, must_stop)
         found: list[RuleStatus] = []
         with suppress(FileNotFoundError):
             found = [from_document(each) for each in json.loads(self._output.joinpath(STATUSES).read_text(encoding="utf-8"))]
@@ -86,7 +86,7 @@ class RuleWatch:
         if problem is None:
             return found
         issues = {status.RuleConfigurationName: status for status in found if status.RuleEvaluationStatus == "IssuesFound"}
-        errors = could_not_judge(problem, configurations=self._configurations, advice=READ_THE_LOG)
+        errors = report_errors(problem, configurations=self._configurations, advice=READ_THE_LOG)
         if problem == GIVEN_UP:
             errors = [replace(status, RuleEvaluationStatus="Stopped", StatusDetails=problem, Advice="") for status in errors]
         return [issues.get(status.RuleConfigurationName, status) for status in errors]
@@ -105,14 +105,14 @@ class RuleWatch:
             unfinished.unlink(missing_ok=True)
             raise
 
-    def _end(self, process: subprocess.Popen[bytes], timeout_s: float, told_to_end: Callable[[], bool]) -> str | None:
+    def _end(self, process: subprocess.Popen[bytes], timeout_s: float, must_stop: Callable[[], bool]) -> str | None:
         """Return what went wrong."""
         with suppress(BrokenPipeError):
             if process.stdin:
                 process.stdin.close()
         code, deadline = process.poll(), time.monotonic() + timeout_s
         while code is None:
-            given_up, left = told_to_end(), deadline - time.monotonic()
+            given_up, left = must_stop(), deadline - time.monotonic()
             if given_up or left <= 0:
                 process.kill()
                 process.wait()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.rules.saved_tensors import SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 
 class AllZero(TensorRule):
@@ -31,7 +31,7 @@ class AllZero(TensorRule):
     ) -> None:
         """`collection_names`, `tensor_regex`: which tensors to look at, all of them by default."""
         super().__init__(base_trial)
-        self.watched, self.threshold = Watched(collection_names, tensor_regex), threshold
+        self.watched, self.threshold = TensorFilter(collection_names, tensor_regex), threshold
         self.compares = f"values of {self.watched}"
 
     def look(self, step: SavedStep) -> list[Finding] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.rules.saved_tensors import SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 
 class CheckInputImages(TensorRule):
@@ -27,7 +27,7 @@ class CheckInputImages(TensorRule):
     ) -> None:
         """`regex`: names of the input; `channel`: which axis of it the colours are."""
         super().__init__(base_trial)
-        self.watched, self.channel = Watched(None, regex), channel
+        self.watched, self.channel = TensorFilter(None, regex), channel
         self.threshold_mean, self.threshold_samples = threshold_mean, threshold_samples
         self.compares = f"{threshold_samples} images in {self.watched}"
         self._sums: dict[str, tuple[int, Any]] = {}

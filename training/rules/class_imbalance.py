@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from training.rules.class_answers import classes_of
+from training.rules.class_indices import to_class_indices
 from training.rules.saved_tensors import Array, SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 NOTHING = np.zeros(0, dtype=np.int64)
 
@@ -36,7 +36,7 @@ class ClassImbalance(TensorRule):
         super().__init__(base_trial)
         self.threshold_imbalance, self.threshold_misprediction = threshold_imbalance, threshold_misprediction
         self.samples, self.argmax = samples, argmax
-        self._labels, self._predictions = Watched(None, labels_regex), Watched(None, predictions_regex)
+        self._labels, self._predictions = TensorFilter(None, labels_regex), TensorFilter(None, predictions_regex)
         self.compares = f"{samples} labels"
         self._seen: list[tuple[Array, Array]] = []
 
@@ -45,9 +45,9 @@ class ClassImbalance(TensorRule):
         names = [name for name in self._labels.of(step) if step.value(name) is not None]
         if not names:
             return None
-        labels = classes_of(np.asarray(step.value(names[0])), names[0], argmax=False)
+        labels = to_class_indices(np.asarray(step.value(names[0])), names[0], argmax=False)
         predictions = next((value for name in self._predictions.of(step) if (value := step.value(name)) is not None), None)
-        answers = NOTHING if predictions is None else classes_of(predictions, "predictions", argmax=self.argmax)
+        answers = NOTHING if predictions is None else to_class_indices(predictions, "predictions", argmax=self.argmax)
         self._seen.append((labels, answers))
         if sum(len(labels) for labels, _ in self._seen) < self.samples:
             return None

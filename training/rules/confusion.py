@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from training.rules.class_answers import classes_of
+from training.rules.class_indices import to_class_indices
 from training.rules.saved_tensors import Array, SavedStep
 from training.rules.tensor_rule import Finding, TensorRule
 
@@ -55,7 +55,7 @@ class Confusion(TensorRule):
         among = step.named([collection]) or list(step.names)
         found = next((each for each in (name, *among) if each in among and name in each), None)
         value = step.value(found) if found else None
-        return None if value is None else classes_of(value, kind, argmax=kind == "predictions")
+        return None if value is None else to_class_indices(value, kind, argmax=kind == "predictions")
 
     def _add(self, labels: Array, answers: Array) -> None:
         size = self.category_no or max(len(self._counts), int(max(labels.max(), answers.max())) + 1)

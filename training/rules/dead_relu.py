@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from training.rules.saved_tensors import Array, SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 from training.rules.units import units
 
 PHOTOS = 32
@@ -38,7 +38,7 @@ class DeadRelu(TensorRule):
         """`tensor_regex`: names of the ReLUs' outputs."""
         super().__init__(base_trial)
         self.threshold_inactivity, self.threshold_layer = threshold_inactivity, threshold_layer
-        self.watched = Watched(None, tensor_regex)
+        self.watched = TensorFilter(None, tensor_regex)
         self.compares = f"{PHOTOS} photos' values of {self.watched}"
         self._seen: dict[tuple[str, str], deque[Seen]] = {}
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.rules.saved_tensors import SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 
 class ExplodingTensor(TensorRule):
@@ -25,7 +25,7 @@ class ExplodingTensor(TensorRule):
     ) -> None:
         """`collection_names`, `tensor_regex`: which tensors to look at, all of them by default."""
         super().__init__(base_trial)
-        self.watched, self.only_nan = Watched(collection_names, tensor_regex), only_nan
+        self.watched, self.only_nan = TensorFilter(collection_names, tensor_regex), only_nan
         self.compares = f"values or reductions of {self.watched}"
 
     def look(self, step: SavedStep) -> list[Finding] | None:

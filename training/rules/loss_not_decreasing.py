@@ -9,7 +9,7 @@ from typing import Any
 
 from smdebug import modes
 
-from training.rules.saved_tensors import SavedStep, listed
+from training.rules.saved_tensors import SavedStep, split_names
 from training.rules.tensor_rule import Finding, TensorRule
 
 MODES = ("EVAL", "TRAIN", "GLOBAL")
@@ -45,8 +45,8 @@ class LossNotDecreasing(TensorRule):
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         self.num_steps, self.diff_percent, self.increase_threshold_percent = num_steps, diff_percent, increase_threshold_percent
         self.mode = mode
-        self._collections = listed(collection_names) + (("losses",) if use_losses_collection else ())
-        self._patterns = listed(tensor_regex)
+        self._collections = split_names(collection_names) + (("losses",) if use_losses_collection else ())
+        self._patterns = split_names(tensor_regex)
         self.compares = f"{mode or 'EVAL, TRAIN or GLOBAL'} losses {num_steps} steps apart"
         self._history: dict[tuple[str, str], list[tuple[int, float]]] = {}
         self._checked: dict[tuple[str, str], int] = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.rules.losses import Phases
-from training.rules.saved_tensors import SavedStep, listed
+from training.rules.saved_tensors import SavedStep, split_names
 from training.rules.tensor_rule import Finding, TensorRule
 
 
@@ -31,7 +31,7 @@ class Overfit(TensorRule):
         """`start_step`: EVAL step before which nothing is judged."""
         super().__init__(base_trial)
         self.start_step, self.patience, self.ratio_threshold = start_step, patience, ratio_threshold
-        self._patterns = listed(tensor_regex)
+        self._patterns = split_names(tensor_regex)
         self._phases: dict[str, Phases] = {}
         self._in_a_row: dict[str, int] = {}
 

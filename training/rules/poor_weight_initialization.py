@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.rules.saved_tensors import SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 NORMAL_RANGE = 3.29
 """Standard deviations from the 5th to the 95th percentile of a normal distribution, for gradients saved as reductions."""
@@ -35,7 +35,7 @@ class PoorWeightInitialization(TensorRule):
     ) -> None:
         """`activation_inputs_regex`: names of what activations are given; `steps`: how many steps are looked at."""
         super().__init__(base_trial)
-        self.watched = Watched(None, activation_inputs_regex)
+        self.watched = TensorFilter(None, activation_inputs_regex)
         self.threshold, self.distribution_range, self.patience, self.steps = threshold, distribution_range, patience, steps
         self.compares = f"{self.watched}"
         self._seen = 0

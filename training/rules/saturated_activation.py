@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.rules.saved_tensors import Array, SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 from training.rules.units import inactive_percent, units
 
 
@@ -33,7 +33,7 @@ class SaturatedActivation(TensorRule):
     ) -> None:
         """Limits are those of inputs; a tensor is a tanh's or a sigmoid's by its name."""
         super().__init__(base_trial)
-        self.watched = Watched(collection_names, tensor_regex)
+        self.watched = TensorFilter(collection_names, tensor_regex)
         self.limits = {"tanh": (threshold_tanh_min, threshold_tanh_max), "sigmoid": (threshold_sigmoid_min, threshold_sigmoid_max)}
         self.threshold_inactivity, self.threshold_layer = threshold_inactivity, threshold_layer
         self.compares = f"values of {self.watched} with tanh or sigmoid in their names"

@@ -110,7 +110,7 @@ def summarize(value: Array) -> dict[str, float]:
 _last: list[SavedStep] = []
 
 
-def saved_step(trial: Any, step: int) -> SavedStep:
+def read_step(trial: Any, step: int) -> SavedStep:
     """Return what was saved at a step; the same object for all rules that look at it one after the other."""
     if not _last or _last[0].trial is not trial or _last[0].global_step != step:
         _last[:] = [SavedStep(trial, step)]
@@ -122,7 +122,7 @@ def has_collections(tensors: str) -> bool:
     return tensors.startswith("s3://") or any(Path(tensors, "collections").glob("*/*collections.json"))
 
 
-def listed(value: str | Sequence[str] | None) -> tuple[str, ...]:
+def split_names(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return names or regular expressions, which RuleParameters separate by commas."""
     parts = value.split(",") if isinstance(value, str) else value or ()
     return tuple(part.strip() for part in parts if part.strip())

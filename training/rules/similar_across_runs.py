@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from smdebug.trials import create_trial
 
-from training.rules.saved_tensors import SavedStep, has_collections, listed
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.saved_tensors import SavedStep, has_collections, split_names
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 
 class SimilarAcrossRuns(TensorRule):
@@ -29,7 +29,7 @@ class SimilarAcrossRuns(TensorRule):
         tensor_regex: str | Sequence[str] | None = None,
     ) -> None:
         """`other_trials`: trials, or the folders or s3:// prefixes of their tensors, several separated by commas."""
-        names = listed(other_trials) if isinstance(other_trials, str) else other_trials
+        names = split_names(other_trials) if isinstance(other_trials, str) else other_trials
         if not names:
             raise ValueError("SimilarAcrossRuns needs other_trials: the folder or s3:// prefix of another run's tensors")
         missing = [each for each in names if isinstance(each, str) and not has_collections(each)]
@@ -37,7 +37,7 @@ class SimilarAcrossRuns(TensorRule):
             raise ValueError(f"no tensors were saved in {missing[0]}: give other_trials the folder of a run that has a debug-output")
         others = [create_trial(each) if isinstance(each, str) else each for each in names]
         super().__init__(base_trial, other_trials=others)
-        self.watched = Watched(collection_names, tensor_regex)
+        self.watched = TensorFilter(collection_names, tensor_regex)
         self.compares = f"{self.watched} that the other run saved at the same step"
 
     def look(self, step: SavedStep) -> list[Finding] | None:
@@ -49,7 +49,7 @@ class SimilarAcrossRuns(TensorRule):
             for other in self.other_trials
             if (twin := self._twin(other, step)) is not None
             for name in self.watched.of(step)
-            if name in twin.names and (same := alike(name, step, twin)) is not None
+            if name in twin.names and (same := are_alike(name, step, twin)) is not None
         }
         found = [Finding(name, 0.0, 0.0, f"{name} is the same as in the other run") for name, same in compared.items() if same]
         return found if compared else None
@@ -60,7 +60,7 @@ class SimilarAcrossRuns(TensorRule):
         return None if found is None else SavedStep(other, found)
 
 
-def alike(name: str, one: SavedStep, other: SavedStep) -> bool | None:
+def are_alike(name: str, one: SavedStep, other: SavedStep) -> bool | None:
     """Return whether two runs have the same tensor, None where they saved nothing of it that can be compared."""
     mine, theirs = one.value(name), other.value(name)
     if mine is not None and theirs is not None:

@@ -39,23 +39,23 @@ class StalledTrainingRule(TensorRule):
         self.running_since = 0.0
         """Seconds since the epoch; before then nobody trained, as between a job's interruption and its resumption."""
         self._last: tuple[float, SavedStep] | None = None
-        self._told = False
+        self._reported = False
 
     def look(self, step: SavedStep) -> list[Finding] | None:
         """Compare the time of this step with that of the step before."""
         before, now = self._last, self._saved_at(step)
-        self._last, self._told = (now, step), False
+        self._last, self._reported = (now, step), False
         if before is None:
             return None
         return self._judge(now - max(before[0], self.running_since), f"between {before[1].mode} step {before[1].number} and this one")
 
     def wait(self) -> bool:
         """Look at how long it is since the last saved step; call it while the training goes on. Return whether that is too long, once."""
-        if self._last is None or self._told:
+        if self._last is None or self._reported:
             return False
         saved_at, step = self._last
         found = self._judge(self._clock() - max(saved_at, self.running_since), "since this step")
-        self._told = bool(found)
+        self._reported = bool(found)
         return self.note(found, step) if found else False
 
     def _judge(self, seconds: float, when: str) -> list[Finding]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from smdebug.rules.rule import Rule
 
-from training.rules.saved_tensors import SavedStep, listed, saved_step
+from training.rules.saved_tensors import SavedStep, read_step, split_names
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TensorRule(Rule):  # type: ignore[misc]
 
     def invoke_at_step(self, step: int) -> bool:
         """Return whether the condition is met at a step, counted over all modes."""
-        saved = saved_step(self.base_trial, step)
+        saved = read_step(self.base_trial, step)
         return self.note(self.look(saved), saved)
 
     def note(self, found: Sequence[Finding] | None, at: SavedStep) -> bool:
@@ -66,12 +66,12 @@ class TensorRule(Rule):  # type: ignore[misc]
 MOST_FINDINGS = 10
 
 
-class Watched:
+class TensorFilter:
     """Which tensors a rule looks at: those of some collections and those with some names, all where neither is given."""
 
     def __init__(self, collection_names: str | Sequence[str] | None, tensor_regex: str | Sequence[str] | None) -> None:
         """Both as RuleParameters have them, or as lists."""
-        self._collections, self._patterns = listed(collection_names), listed(tensor_regex)
+        self._collections, self._patterns = split_names(collection_names), split_names(tensor_regex)
 
     def __str__(self) -> str:
         """Name them in a verdict."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.rules.saved_tensors import SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 
 class TensorVariance(TensorRule):
@@ -27,7 +27,7 @@ class TensorVariance(TensorRule):
         super().__init__(base_trial)
         if max_threshold is None and min_threshold is None:
             raise ValueError("TensorVariance needs max_threshold or min_threshold, and has neither: set one of them")
-        self.watched, self.max_threshold, self.min_threshold = Watched(collection_names, tensor_regex), max_threshold, min_threshold
+        self.watched, self.max_threshold, self.min_threshold = TensorFilter(collection_names, tensor_regex), max_threshold, min_threshold
         self.compares = f"values or standard deviations of {self.watched}"
 
     def look(self, step: SavedStep) -> list[Finding] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from training.rules.saved_tensors import Array, SavedStep
-from training.rules.tensor_rule import Finding, TensorRule, Watched
+from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 
 
 class UnchangedTensor(TensorRule):
@@ -35,7 +35,7 @@ class UnchangedTensor(TensorRule):
         super().__init__(base_trial)
         if num_steps < 2:
             raise ValueError(f"num_steps must be at least 2, for one step alone has nothing to compare, got {num_steps}")
-        self.watched, self.num_steps = Watched(collection_names, tensor_regex), num_steps
+        self.watched, self.num_steps = TensorFilter(collection_names, tensor_regex), num_steps
         self.compares = f"{self.watched} saved at {num_steps} training steps"
         self._tolerances: dict[str, Any] = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}
         self._kept: dict[tuple[str, str], deque[Array]] = {}

@@ -15,7 +15,7 @@ from torch import nn
 from tests.fixtures.training.bad_files import bad_files, bombs, png_of
 from tests.fixtures.training.jobs import save_classes
 from training.data.features import Processor, extract_features
-from training.data.folders import LeftOut, find_photos
+from training.data.folders import UnusedFile, find_photos
 from training.data.inspection import MachineError, Seen, inspect
 from training.data.preprocessing import Preprocessing
 from training.network.resnet50 import FEATURES
@@ -71,7 +71,7 @@ def test_bombs_under_a_memory_limit(tmp_path: Path) -> None:
     used, left_out = json.loads(child.stdout)
     assert len(used) == 6
     assert left_out.keys() == {f"red/{name}" for name in made | allowed_but_large}
-    assert "needs more memory than there is" in left_out["red/large.png"]
+    assert "needs more memory than is available" in left_out["red/large.png"]
 
 
 def test_what_is_no_ordinary_file_is_listed(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_what_is_no_ordinary_file_is_listed(tmp_path: Path) -> None:
     (tmp_path / "red" / "link.png").symlink_to("/nowhere")
     (tmp_path / "red" / "endless.png").symlink_to("/dev/zero")
     _, left_out = read(tmp_path)
-    assert left_out == {"red/endless.png": "it is no ordinary file", "red/link.png": "it cannot be read: No such file or directory"}
+    assert left_out == {"red/endless.png": "it is not a regular file", "red/link.png": "it cannot be read: No such file or directory"}
 
 
 def test_a_file_too_long_is_listed_unread(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_file_that_must_not_be_read_is_listed_and_a_failing_disk_is_not(tmp_pa
     save_classes(tmp_path, 1)
     photos = find_photos(tmp_path)
     (tmp_path / "red" / "0.png").unlink()
-    assert inspect(tmp_path, photos.photos[-1], Preprocessing()) == LeftOut("red/0.png", "it cannot be read: No such file or directory")
+    assert inspect(tmp_path, photos.photos[-1], Preprocessing()) == UnusedFile("red/0.png", "it cannot be read: No such file or directory")
     (tmp_path / "red" / "0.png").symlink_to("/proc/self/mem")
     with pytest.raises(MachineError, match="Input/output error, twice"):
         inspect(tmp_path, photos.photos[-1], Preprocessing())

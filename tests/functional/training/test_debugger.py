@@ -22,7 +22,7 @@ from training.data.features import Processor
 from training.debugger.attach import attach_debugger
 from training.debugger.interface import NoDebugger
 from training.debugger.intervals import BUDGET
-from training.debugger.rule_results import debugger_rules, doubted
+from training.debugger.rule_results import mark_incomplete, select_debugger_rules
 from training.fit.finetune import FineTuned
 from training.fit.head import build_head
 from training.fit.loop import fit
@@ -342,14 +342,14 @@ def test_a_managed_job_without_a_configuration_says_so(tmp_path: Path) -> None:
 
 def test_an_issue_that_was_found_stands_whatever_was_not_recorded_later() -> None:
     found, content = (RuleStatus("Overfit", status, "seen", "now") for status in ("IssuesFound", "NoIssuesFound"))
-    assert doubted([found, content], None) == [found, content]
-    assert doubted([found, content], "the disk is full")[0] == found
-    assert doubted([found, content], "the disk is full")[1].RuleEvaluationStatus == "Error"
+    assert mark_incomplete([found, content], None) == [found, content]
+    assert mark_incomplete([found, content], "the disk is full")[0] == found
+    assert mark_incomplete([found, content], "the disk is full")[1].RuleEvaluationStatus == "Error"
 
 
 def test_rules_are_those_of_the_job_unless_the_service_has_them() -> None:
-    assert {rule["RuleConfigurationName"] for rule in debugger_rules(Hyperparameters())} >= {"LossNotDecreasing", "ExplodingTensor"}
-    assert debugger_rules(Hyperparameters(debugger="managed")) == debugger_rules(Hyperparameters(debugger="off")) == ()
+    assert {rule["RuleConfigurationName"] for rule in select_debugger_rules(Hyperparameters())} >= {"LossNotDecreasing", "ExplodingTensor"}
+    assert select_debugger_rules(Hyperparameters(debugger="managed")) == select_debugger_rules(Hyperparameters(debugger="off")) == ()
 
 
 def test_a_head_has_parameters_and_no_relu() -> None:

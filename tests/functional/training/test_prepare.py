@@ -88,7 +88,7 @@ def test_no_duplicate_leaks_into_an_evaluation(tmp_path: Path, weights: Path) ->
         "train/cat/again.png": "it is an exact copy of 'train/cat/1.png'",
         "train/cat/2.png": WRONG,
         "valid/dog/wrong.png": WRONG,
-        "valid/dog/larger.png": "it is a near duplicate of 'train/dog/scene.png' in train: valid must not show it",
+        "valid/dog/larger.png": "it is a near duplicate of 'train/dog/scene.png' in train: valid must not contain it",
     }
     assert not {photo.name for photo in dataset.photos} & {item["file"] for item in summary["excluded"]}
     assert {split: len(dataset.split(split)) for split in ("train", "valid", "test")} == {"train": 12, "valid": 6, "test": 6}
@@ -99,7 +99,7 @@ def test_no_duplicate_leaks_into_an_evaluation(tmp_path: Path, weights: Path) ->
     assert summary["drawn_splits"] == []
 
 
-WRONG = "the same file lies under two labels, as 'train/cat/2.png' and as 'valid/dog/wrong.png': keep one of them"
+WRONG = "the same file has two labels, as 'train/cat/2.png' and as 'valid/dog/wrong.png': keep one of them"
 
 
 def test_features_lie_beside_their_own_photos(tmp_path: Path, prepared: Path, weights: Path) -> None:
@@ -268,8 +268,8 @@ def test_a_disk_that_fails_ends_the_job(tmp_path: Path, weights: Path) -> None:
     photos = save_classes(tmp_path / "photos", 5)
     (photos / "red" / "broken.png").symlink_to("/proc/self/mem")
     assert prepare_quietly(photos, weights, tmp_path)[0] == 1
-    assert "the disk does not give 'red/broken.png': Input/output error, twice" in (tmp_path / "message").read_text()
-    assert json.loads((tmp_path / "report" / "summary.json").read_text())["error"].startswith("the disk does not give")
+    assert "reading 'red/broken.png' failed twice: Input/output error" in (tmp_path / "message").read_text()
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["error"].startswith("reading 'red/broken.png' failed twice")
     assert not (tmp_path / "dataset" / "dataset.json").exists()
 
 
@@ -284,5 +284,5 @@ def test_classes_that_cannot_be_judged_are_warned_of(tmp_path: Path, weights: Pa
     status, log = prepare_quietly(photos, weights, tmp_path)
     assert status == 0, log
     dog, emu = json.loads((tmp_path / "dataset" / "summary.json").read_text())["warnings"]
-    assert dog.startswith("class 'dog' has no photo in test: how well it is told apart is not measured; ")
-    assert emu.startswith("class 'emu' has no photo in valid and test: it has no say in which model is the best and ")
+    assert dog.startswith("class 'dog' has no photo in test: its accuracy is not measured; ")
+    assert emu.startswith("class 'emu' has no photo in valid and test: it does not influence which model is chosen and ")

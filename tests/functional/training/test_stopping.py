@@ -20,16 +20,16 @@ from tests.fixtures.training import small
 from tests.fixtures.training.jobs import job_folders, run_quietly
 from training.contract.metrics import METRICS
 from training.data.dataset import open_dataset
-from training.fit.artefact_refresh import SECONDS_BETWEEN_ARTEFACTS, Output
+from training.fit.artefact_refresh import SECONDS_BETWEEN_ARTEFACTS, ArtefactWriter
 from training.fit.loop import Progress, Training, fit
+from training.job.failure import InputRefusedError
 from training.job.micro_batches import Parts
-from training.job.refusal import InputRefusedError
 from training.job.stopping import Stopping
 from training.network.resnet50 import load_backbone
 from training.serving.artefact import load_artefact
 from training.serving.prediction import Model
 from training.settings import Folders
-from training.train import answer, finish, main, save_best
+from training.train import compute_logits, finish, main, save_best
 
 PROGRAM = REPOSITORY / "training" / "train.py"
 ARGUMENTS = ["--lr", "0.01", "--batch_size", "4", "--epochs", "30", "--debugger", "off"]
@@ -65,7 +65,7 @@ def test_a_job_that_is_told_to_end_saves_its_best_model_within_seconds(tmp_path:
         log, _ = job.communicate(timeout=60)
     assert job.returncode == 0
     assert time.monotonic() - told < 20  # on a busy machine
-    assert "was told to end" in log
+    assert "the job was stopped" in log
     assert "test:" not in log
     description = load_artefact(folders.model).description
     assert description["metrics"]["best_epoch"] >= 3
@@ -107,7 +107,7 @@ def test_a_killed_job_that_is_started_again_ends_with_the_same_bits(tmp_path: Pa
         assert job.returncode == 0
         contents.append((folders.model / "model.safetensors").read_bytes())
     assert contents[0] == contents[1]
-    assert "the job goes on after epoch" in logs[1]
+    assert "the job resumes after epoch" in logs[1]
     assert metrics(logs[0])[-1] == metrics(logs[1])[-1]
 
 
@@ -144,18 +144,18 @@ def test_wherever_it_ends_there_is_a_model_and_it_goes_on_to_the_same_one(
 
 def test_fine_tuning_that_ends_at_once_keeps_its_fitted_head(prepared: Path, photos: Path, weights: Path) -> None:
     training = small.small_training(prepared, photos, weights)
-    training.stopping.asked = True
+    training.stopping.requested = True
     start = training.state()
     progress = fit(training)
     assert (progress.stopped, progress.history, progress.best) == (True, [], None)
     assert all((start[name] == value).all() for name, value in training.state().items())
 
 
-def trained(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> tuple[Progress, Output, Folders, Training]:
+def trained(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> tuple[Progress, ArtefactWriter, Folders, Training]:
     """A final job that has its model, and is about to judge it."""
     training = small.small_training(prepared, photos, weights, epochs=1, evaluate_test=True)
     plain_state = training.network.plain_state
-    output = Output(tmp_path / "model", small.small_dataset(prepared), load_backbone(weights)[1], training.settings, plain_state)  # type: ignore[arg-type]
+    output = ArtefactWriter(tmp_path / "model", small.small_dataset(prepared), load_backbone(weights)[1], training.settings, plain_state)  # type: ignore[arg-type]
     progress = fit(training)
     save_best(progress, output)
     return progress, output, job_folders(tmp_path, prepared, weights, photos), training
@@ -163,7 +163,7 @@ def trained(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> tupl
 
 def test_a_job_that_is_told_to_end_while_it_judges_has_its_model(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:
     progress, output, folders, training = trained(tmp_path, prepared, photos, weights)
-    training.stopping.asked = True
+    training.stopping.requested = True
     finish(progress, output, folders, training)
     assert progress.stopped
     assert load_artefact(folders.model).description["metrics"]["best_epoch"] == 1
@@ -185,15 +185,15 @@ def test_photos_are_judged_as_many_at_once_as_the_memory_holds(prepared: Path, c
             return pixels.mean(dim=(2, 3))
 
     model = Model(Narrow(), ("a", "b", "c"), open_dataset(prepared).preprocessing, 1.0, "")
-    assert answer(model, torch.zeros(7, 8, 8, 3, dtype=torch.uint8), Parts(7)).shape == (7, 3)
-    assert "done again with 3" in capsys.readouterr().out
+    assert compute_logits(model, torch.zeros(7, 8, 8, 3, dtype=torch.uint8), Parts(7)).shape == (7, 3)
+    assert "runs again with 3" in capsys.readouterr().out
 
 
 def test_a_running_job_keeps_its_best_model_in_the_model_folder(tmp_path: Path, prepared: Path, photos: Path, weights: Path) -> None:
     """Not at each epoch: writing takes time, and the folder becomes the artefact in any case."""
     training = small.small_training(prepared, photos, weights, epochs=3)
     saved, now = [], 0.0
-    output = Output(
+    output = ArtefactWriter(
         tmp_path / "model",
         small.small_dataset(prepared),
         load_backbone(weights)[1],

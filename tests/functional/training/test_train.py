@@ -21,13 +21,13 @@ from training.data.dataset import open_dataset
 from training.data.features import Processor
 from training.data.preprocessing import read_photo
 from training.job.distributed import Processes
-from training.job.refusal import write_failure
+from training.job.failure import write_failure
 from training.network.resnet50 import load_backbone
 from training.report.write import Report
 from training.serving.artefact import load_artefact
 from training.serving.inference import model_fn
 from training.serving.prediction import logits
-from training.train import device, identity, write_safely
+from training.train import choose_device, describe_identity, write_safely
 
 
 def read(job: Job, name: str) -> Any:
@@ -216,13 +216,17 @@ def test_the_program_starts_as_a_file_from_anywhere(tmp_path: Path) -> None:
 def test_a_checkpoint_of_a_processor_that_rounds_otherwise_is_of_another_job(prepared: Path, weights: Path) -> None:
     dataset, (_, description) = open_dataset(prepared), load_backbone(weights)
     processors = (Processor(torch.device("cpu"), bfloat16) for bfloat16 in (False, True))
-    one, other = (identity(Hyperparameters(), dataset, description, processor, Processes()) for processor in processors)
+    one, other = (describe_identity(Hyperparameters(), dataset, description, processor, Processes()) for processor in processors)
     assert {name for name in one if one[name] != other[name]} == {"processor"}
 
 
 def test_a_head_is_measured_where_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [device(Hyperparameters(trainable=trainable)).type for trainable in ("head", "last_stage", "all")] == ["cpu", "cuda", "cuda"]
+    assert [choose_device(Hyperparameters(trainable=trainable)).type for trainable in ("head", "last_stage", "all")] == [
+        "cpu",
+        "cuda",
+        "cuda",
+    ]
 
 
 def test_whatever_fails_in_the_report_is_said_and_costs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,4 +235,4 @@ def test_whatever_fails_in_the_report_is_said_and_costs_no_model(tmp_path: Path,
             raise KeyError(f"caf\udce9 {name}")
 
     write_safely(tmp_path / "report", cast("Report", Unreadable()))
-    assert capsys.readouterr().out == "the report failed: KeyError: 'caf\\udce9 dataset'. The model is the artefact all the same.\n"
+    assert capsys.readouterr().out == "the report failed: KeyError: 'caf\\udce9 dataset'. The model is saved as the artefact.\n"

@@ -15,7 +15,7 @@ from training.profiler.rules import profiler_report
 from training.rule_evaluation import builtin
 from training.rule_evaluation.builtin import ConfigurationError, build_rule
 from training.rules import loss_not_decreasing
-from training.rules.saved_tensors import listed
+from training.rules.saved_tensors import split_names
 
 DEBUG = [(rule, name) for rule, names in DEBUG_RULES.items() if rule != "SimilarAcrossRuns" for name in names]
 PROFILER = [(rule, name) for rule, names in PROFILER_RULES.items() for name in names]
@@ -72,7 +72,7 @@ def test_a_debugger_rule_takes_what_is_taken_here(rule: str, name: str) -> None:
         made = build_rule(Trial(), {"RuleConfigurationName": rule, "RuleParameters": {**job_parameters(rule, 20), name: text}})
         assert isinstance(made, builtin.RULES[INVOKED.get(rule, rule)])
         if name in rule_parameters.REGEXES:
-            assert all(re.compile(part) for part in listed(text))
+            assert all(re.compile(part) for part in split_names(text))
 
 
 @pytest.mark.parametrize(("rule", "name"), DEBUG)

@@ -73,7 +73,7 @@ def test_a_checkpoint_of_another_job_is_not_gone_on_from(tmp_path: Path, capsys:
     with pytest.raises(KilledError):
         run(Checkpoints(tmp_path, {"data_sha256": "a", "lr": 0.1}), killed_after=2)
     assert Checkpoints(tmp_path, {"data_sha256": "b", "lr": 0.1}).load(new_training()) is None
-    assert "it is of another job: data_sha256 changed" in capsys.readouterr().out
+    assert "it belongs to another job: data_sha256 changed" in capsys.readouterr().out
 
 
 def test_a_file_that_is_no_checkpoint_is_not_used(tmp_path: Path) -> None:

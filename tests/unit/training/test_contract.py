@@ -8,8 +8,8 @@ import pytest
 from training import contract
 from training.contract import hyperparameters, metrics
 from training.contract.hyperparameters import ChosenHyperparameters, Hyperparameters, Rules
+from training.job.failure import InputRefusedError
 from training.job.metric_lines import format_metric
-from training.job.refusal import InputRefusedError
 from training.settings import Folders, parse_hyperparameters
 
 

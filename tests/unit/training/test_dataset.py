@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from training.data.dataset import Photo, describe_files, open_dataset, write_manifest
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 from training.job.safetensors_file import read_tensors, write_tensors
 
 ANY_NAME = st.text(min_size=1, max_size=1024)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from tests.fixtures.training.scenes import again, scene
 from training.data.duplicates import Duplicates, find_duplicates
-from training.data.fingerprint import Fingerprint, difference, fingerprint
+from training.data.fingerprint import Fingerprint, fingerprint, measure_difference
 from training.data.folders import FoundPhoto
 from training.data.inspection import Inspected
 
@@ -74,7 +74,7 @@ def test_near_duplicates_are_found_and_strangers_are_not() -> None:
     found = excluded(originals | changed | strangers)
     assert len(found.keys() & changed.keys()) >= 0.95 * len(changed)
     assert not found.keys() - changed.keys()
-    assert found["test/cat/000"] == "it is a near duplicate of 'train/cat/000' in train: test must not show it"
+    assert found["test/cat/000"] == "it is a near duplicate of 'train/cat/000' in train: test must not contain it"
 
 
 def test_drawings_on_white_ground_are_no_duplicates() -> None:
@@ -114,7 +114,7 @@ def test_the_frames_of_a_film_are_tied_together_by_few_pairs() -> None:
 
 
 def difference_of(one: Fingerprint, other: Fingerprint) -> float:
-    return float(difference(one.preview.unsqueeze(0), other.preview.unsqueeze(0)))
+    return float(measure_difference(one.preview.unsqueeze(0), other.preview.unsqueeze(0)))
 
 
 def test_pictures_without_contrast_are_compared_all_the_same() -> None:
@@ -159,6 +159,6 @@ def test_a_photo_kept_out_for_one_reason_may_be_kept_out_for_another() -> None:
     found = find_duplicates(photos, lambda rows: preview.expand(len(rows), -1, -1, -1))
     reasons = {item.name: item.reason for item in found.excluded}
     assert reasons == {
-        "valid/cat/1": "it is a near duplicate of 'train/cat/1' in train: valid must not show it",
-        "test/cat/1": "it is a near duplicate of 'valid/cat/2' in valid: test must not show it",
+        "valid/cat/1": "it is a near duplicate of 'train/cat/1' in train: valid must not contain it",
+        "test/cat/1": "it is a near duplicate of 'valid/cat/2' in valid: test must not contain it",
     }

@@ -19,8 +19,8 @@ from training.debugger.event_file import (
     Shape,
     Step,
     Tensor,
+    build_files,
     encode_event,
-    files_of,
     masked_checksum,
     pack,
     unpack,
@@ -77,7 +77,7 @@ def test_both_files_of_a_step_are_smdebugs(tmp_path: Path) -> None:
         assert not any((tmp_path / folder).rglob("*.json"))
         file.flush()
         file.close()
-    write_files(files_of(handed[0]))
+    write_files(build_files(handed[0]))
     ours, theirs = found(tmp_path / "ours"), found(tmp_path / "theirs")
     assert ours.keys() == theirs.keys()
     assert len(ours) == 2
@@ -87,7 +87,7 @@ def test_both_files_of_a_step_are_smdebugs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 999, 1000, 1_234_567])
 def test_files_lie_where_smdebug_looks_for_them(tmp_path: Path, number: int) -> None:
-    files = [file for file, _ in files_of(step_of(tmp_path, number, tensor_of(ARRAYS[0], "loss")))]
+    files = [file for file, _ in build_files(step_of(tmp_path, number, tensor_of(ARRAYS[0], "loss")))]
     theirs = TensorFileLocation(number, "worker_0").get_file_location(str(tmp_path))
     assert files == [theirs, IndexFileLocationUtils.get_index_key_for_step(str(tmp_path), number, "worker_0")]
 
@@ -98,8 +98,8 @@ def test_a_checksum_is_smdebugs(content: bytes) -> None:
 
 
 def test_a_step_without_tensors_has_no_file_and_one_of_shapes_has_an_index(tmp_path: Path) -> None:
-    assert files_of(step_of(tmp_path, 1)) == []
-    (file, content), *others = files_of(step_of(tmp_path, 1)._replace(shapes=[Shape("loss", "loss", (2, 3))]))
+    assert build_files(step_of(tmp_path, 1)) == []
+    (file, content), *others = build_files(step_of(tmp_path, 1)._replace(shapes=[Shape("loss", "loss", (2, 3))]))
     assert file.endswith(".json")
     assert json.loads(content)["shape_payload"] == [{"tensorname": "loss", "originalname": "loss", "shape": [2, 3]}]
     assert others == []
@@ -112,7 +112,7 @@ def test_steps_are_handed_over_whole(tmp_path: Path) -> None:
     described, content = (int.from_bytes(packed[start : start + 4], "little") for start in (0, 4))
     assert len(packed) == 8 + described + content
     handed = unpack(packed[8 : 8 + described], packed[8 + described :])
-    assert list(map(files_of, handed)) == list(map(files_of, steps))
+    assert list(map(build_files, handed)) == list(map(build_files, steps))
 
 
 def test_the_first_that_cannot_be_written_is_said_and_keeps_no_later_step_from_being_written(tmp_path: Path) -> None:

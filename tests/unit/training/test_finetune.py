@@ -14,9 +14,9 @@ from training.data.dataset import open_dataset
 from training.data.features import forward
 from training.fit.examples import DecodedPhotos
 from training.fit.finetune import BACKBONE_LR, FineTuned
-from training.fit.loop import compute_gradients, evaluate, fit, gradients
+from training.fit.loop import collect_gradients, compute_gradients, evaluate, fit
+from training.job.failure import InputRefusedError
 from training.job.micro_batches import Parts
-from training.job.refusal import InputRefusedError
 from training.network.resnet50 import build_resnet50, fill, load_backbone
 from training.serving.inference import model_fn
 from training.serving.prediction import logits
@@ -75,7 +75,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(prepared: Path, photos: 
     labels, found = training.train.labels[:9], []
     for at_once in (9, 2):
         compute_gradients(dataclasses.replace(training, parts=Parts(at_once)), inputs, labels, len(labels))
-        found.append([gradient.clone() for gradient in gradients(training)])
+        found.append([gradient.clone() for gradient in collect_gradients(training)])
     for whole, parts in zip(*found, strict=True):
         assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-4 * float(whole.abs().max()) + 1e-9)
 
@@ -98,7 +98,7 @@ def test_a_photo_that_went_away_is_named(tmp_path: Path, prepared: Path) -> None
     name = examples.photos[0].name
     save_photo(tmp_path / name, (1, 2, 3), 1)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:200])
-    with pytest.raises(InputRefusedError, match="no longer the one that was prepared"):
+    with pytest.raises(InputRefusedError, match="has changed since the data set was prepared"):
         list(examples.batches([torch.arange(1)], 0))
 
 
@@ -108,7 +108,7 @@ def test_a_photo_that_was_exchanged_is_named(tmp_path: Path, prepared: Path, pho
     name, other = examples.photos[0].name, examples.photos[1].name
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_bytes((photos / other).read_bytes())
-    with pytest.raises(InputRefusedError, match="no longer the one that was prepared"):
+    with pytest.raises(InputRefusedError, match="has changed since the data set was prepared"):
         list(examples.batches([torch.arange(1)], 0))
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.folders import find_photos, look_alikes
-from training.job.refusal import InputRefusedError
+from training.data.folders import find_look_alikes, find_photos
+from training.job.failure import InputRefusedError
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -46,8 +46,8 @@ def test_what_systems_leave_behind_is_no_photo_and_no_class(tmp_path: Path) -> N
 def test_files_that_are_no_photos_by_name_are_left_out(tmp_path: Path) -> None:
     found = find_photos(touch(tmp_path, "a/1", "b/1", "notes/readme.TXT", "labels.csv"))
     assert {item.name: item.reason for item in found.left_out} == {
-        "labels.csv": "it lies outside the class folders",
-        "notes/readme.TXT": "its name says that it is a document",
+        "labels.csv": "it is outside the class folders",
+        "notes/readme.TXT": "its extension is that of a document",
     }
     assert (found.classes, found.files) == (("a", "b"), 4)
 
@@ -66,7 +66,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
         (("train/red/note.txt", "valid/red/1"), r"got none in train\. Upload"),
         (("train/red/1", "train/blue/1", "test/green/1"), "train lacks: 'green'"),
         (("train/red/1", "train/blue/1", "extra/red/1"), "no split: 'extra'"),
-        (("train/1",), "'train/1' lies in no class folder"),
+        (("train/1",), "'train/1' is not in a class folder"),
         (("valid/red/1", "test/red/1"), "train is missing: there is only test, valid"),
         (("val/red/1",), "train is missing: there is only val"),
     ],
@@ -83,7 +83,7 @@ def test_a_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_classes_whose_names_look_the_same_are_told() -> None:
     twins = ("caf\u00e9", "cafe\u0301", "Dog", "dog", "cat", "tea cup", "tea  cup ")
-    assert look_alikes(twins) == [twins[0:2], twins[2:4], twins[5:7]]
+    assert find_look_alikes(twins) == [twins[0:2], twins[2:4], twins[5:7]]
 
 
 FOLDER_NAMES = st.one_of(

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from training.contract.rules import job_parameters
-from training.debugger.intervals import BUDGET, BYTES_A_REDUCTION, LOSSES_IN_RUN, MOST_ROWS, MOST_SHOWN, Intervals, class_type, intervals
+from training.debugger.intervals import (
+    BUDGET,
+    BYTES_A_REDUCTION,
+    LOSSES_IN_RUN,
+    MOST_ROWS,
+    MOST_SHOWN,
+    Intervals,
+    class_type,
+    compute_intervals,
+)
 
 RESNET_LAST_STAGE = {"reductions": 318, "channels": 18432}
 RESNET = {"reductions": 1620, "channels": 45440}
@@ -12,7 +21,7 @@ HEAD = {"reductions": 18, "channels": 0}
 
 
 def of(epochs: int, steps: int, numbers: dict[str, int] = HEAD) -> Intervals:
-    return intervals(head_only=numbers is HEAD, epochs=epochs, steps_per_epoch=steps, evaluated=10**6, classes=1000, **numbers)
+    return compute_intervals(head_only=numbers is HEAD, epochs=epochs, steps_per_epoch=steps, evaluated=10**6, classes=1000, **numbers)
 
 
 def test_an_epoch_of_thirteen_steps_is_saved_and_each_of_its_losses() -> None:

@@ -14,18 +14,18 @@ from training.data.dataset import Features
 from training.fit.examples import CachedFeatures
 from training.fit.head import Head, join
 from training.fit.loop import (
+    collect_gradients,
     compute_gradients,
     decay_matrices,
     evaluate,
     fit,
-    gradients,
     set_learning_rates,
-    shuffled,
+    shuffle,
     steps_per_epoch,
     weigh_classes,
 )
+from training.job.failure import InputRefusedError
 from training.job.micro_batches import Parts
-from training.job.refusal import InputRefusedError
 
 
 @pytest.mark.parametrize("lr", [0.001, 0.01, 0.1])
@@ -82,7 +82,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(at_once: int) -> None:
     whole, parts = training_of(train, train), training_of(train, train, parts=at_once)
     for training in (whole, parts):
         compute_gradients(training, train.values, train.labels, len(train.labels))
-    for expected, got in zip(gradients(whole), gradients(parts), strict=True):
+    for expected, got in zip(collect_gradients(whole), collect_gradients(parts), strict=True):
         assert torch.allclose(expected, got, atol=1e-7)
 
 
@@ -93,7 +93,7 @@ def test_a_photo_counts_the_same_in_whatever_company() -> None:
     found = []
     for labels in ([0, 0], [0, 1]):
         compute_gradients(training, train.values[[0, 1]], torch.tensor(labels), 2)
-        found.append(gradients(training)[1].clone())  # of the bias: (share - what is right) x weight / photos
+        found.append(collect_gradients(training)[1].clone())  # of the bias: (share - what is right) x weight / photos
     assert torch.allclose(found[0], 4 * torch.tensor([-2 / 3, 1 / 3, 1 / 3]), atol=1e-5)
     assert torch.allclose(found[1], (4 * torch.tensor([-2 / 3, 1 / 3, 1 / 3]) + torch.tensor([1 / 3, -2 / 3, 1 / 3])) / 2, atol=1e-5)
 
@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_done_again_in_smaller_parts(capsys: pytest.Capture
         progress = fit(dataclasses.replace(training, network=Hungry(head, memory), parts=Parts(30)))
         losses.append([(epoch.train_loss, epoch.valid_loss) for epoch in progress.history])
     assert torch.allclose(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-5)
-    assert "done again with 7 photos at once" in capsys.readouterr().out
+    assert "runs again with 7 photos at once" in capsys.readouterr().out
 
 
 def test_a_photo_that_does_not_fit_ends_the_job_with_advice() -> None:
@@ -177,7 +177,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 
 def test_the_order_is_another_in_each_epoch_and_each_photo_comes_once() -> None:
-    first, second = (torch.cat(shuffled(50, Hyperparameters(batch_size=8), epoch)) for epoch in (1, 2))
+    first, second = (torch.cat(shuffle(50, Hyperparameters(batch_size=8), epoch)) for epoch in (1, 2))
     assert not torch.equal(first, second)
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(50))
 

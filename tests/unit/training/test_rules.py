@@ -8,7 +8,7 @@ import smdebug.pytorch as smdebug
 import torch
 
 from training.rule_evaluation.judge import judge
-from training.rule_evaluation.status import EVERY_RULE, RuleStatus, could_not_judge, from_document
+from training.rule_evaluation.status import EVERY_RULE, RuleStatus, from_document, report_errors
 
 Values = Callable[[int], float]
 EPOCHS = 12
@@ -124,13 +124,13 @@ def test_the_verdict_counts_what_was_compared(tmp_path: Path) -> None:
 
 
 def test_without_tensors_every_rule_is_an_error() -> None:
-    found = could_not_judge("the disk was full")
+    found = report_errors("the disk was full")
     assert {status.RuleEvaluationStatus for status in found} == {"Error"}
     assert len(found) == len(EVERY_RULE) == 17
 
 
 def test_a_status_that_was_written_is_read_back() -> None:
-    (status,) = could_not_judge(
+    (status,) = report_errors(
         "so", configurations=[{"RuleConfigurationName": "Overfit", "RuleParameters": {"patience": "1"}}], advice="Mend."
     )
     assert from_document({**status.__dict__, "Evidence": []}) == status

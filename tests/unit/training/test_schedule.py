@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from smdebug import SaveConfig, SaveConfigMode, modes
 
 from training.debugger.intervals import NEVER
-from training.debugger.schedule import AHEAD, Schedule, next_saved
+from training.debugger.schedule import AHEAD, Schedule, find_next_saved_step
 
 STEPS = 2 * AHEAD
 
@@ -33,7 +33,7 @@ class Collection:
 @given(CONFIGURATIONS, st.integers(0, STEPS))
 def test_the_next_saved_step_is_the_first_that_smdebug_would_save(configuration: Any, step: int) -> None:
     expected = next((each for each in range(step, 2 * STEPS) if configuration.should_save_step(each)), NEVER)
-    assert next_saved(configuration, step) == expected
+    assert find_next_saved_step(configuration, step) == expected
 
 
 @given(st.lists(CONFIGURATIONS, max_size=4), st.integers(0, STEPS))

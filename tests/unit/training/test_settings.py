@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from training.contract.hyperparameters import Hyperparameters, Rules
-from training.job.refusal import InputRefusedError
+from training.job.failure import InputRefusedError
 from training.settings import Folders, parse_hyperparameters
 
 RULES: dict[str, Any] = {

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from training.data.folders import FoundPhoto
-from training.data.splits import draw_splits, missing_splits
-from training.job.refusal import InputRefusedError
+from training.data.splits import draw_splits, find_missing_splits
+from training.job.failure import InputRefusedError
 
 CLASSES = ("blue", "green", "red")
 
@@ -22,7 +22,7 @@ def found(counts: Mapping[str, int]) -> list[FoundPhoto]:
 
 
 def drawn(photos: list[FoundPhoto], seed: int = 42, groups: Mapping[str, int] | None = None) -> dict[str, str]:
-    splits = draw_splits(photos, missing_splits(photos), CLASSES, seed, groups or {})
+    splits = draw_splits(photos, find_missing_splits(photos), CLASSES, seed, groups or {})
     return {photo.name: split for photo, split in zip(photos, splits, strict=True)}
 
 
@@ -51,13 +51,13 @@ def test_another_photo_moves_few() -> None:
 
 def test_splits_that_exist_are_honoured() -> None:
     photos = found({f"{split}/{name}": 4 for split in ("train", "valid", "test") for name in CLASSES})
-    assert missing_splits(photos) == ()
+    assert find_missing_splits(photos) == ()
     assert all(name.startswith(f"{split}/") for name, split in drawn(photos).items())
 
 
 def test_a_missing_valid_is_cut_from_train() -> None:
     photos = found({**{f"train/{name}": 10 for name in CLASSES}, "test/red": 3})
-    assert missing_splits(photos) == ("valid",)
+    assert find_missing_splits(photos) == ("valid",)
     split = counts(drawn(photos))
     assert (split["train", "red"], split["valid", "red"], split["test", "red"]) == (8, 2, 3)
 

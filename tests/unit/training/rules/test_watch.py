@@ -124,7 +124,7 @@ def test_a_job_that_is_told_to_end_waits_no_longer(started: tuple[RuleWatch, Pat
     found = watch.finish(60, lambda: next(looks))
     assert time.monotonic() - began < 10
     assert {status.RuleEvaluationStatus for status in found} == {"Stopped"}
-    assert found[0].StatusDetails == "the job was told to end before the rules were done"
+    assert found[0].StatusDetails == "the job was stopped before the rules had finished"
     assert watch._process.poll() is not None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from training.rules.saved_tensors import Array
 
 
-def classes_of(value: Array, name: str, *, argmax: bool) -> Array:
+def to_class_indices(value: Array, name: str, *, argmax: bool) -> Array:
     """Return int64 [photos]; `argmax`: the tensor holds a number for each class.
 
     Raises:
