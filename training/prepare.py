@@ -1,13 +1,13 @@
-"""PrepareDataset: every photo read once, checked, split and put through the frozen backbone; the data set that training jobs learn from.
+"""PrepareDataset: reads, checks and splits every photo once, and computes its features: the data set that training jobs learn from.
 
 Runs in SageMaker's PyTorch training image as a processing job, and anywhere else with the same folders:
 
     python -m training.prepare --photos folder --weights folder --dataset folder --report folder --message file --seed 42
 
-`dataset` gets what training/data/dataset.py describes: the same input gives the same bytes. `report` gets summary.json, of a failed job
-too. `--files 1000 --bytes 123456789`, which may be left out, say how many files lie in `photos`, and their length: with others it refuses.
-A photo that cannot be used is left out and listed with the reason. An input that cannot be used ends the job with a sentence in `message`,
-which SageMaker shows as the job's ExitMessage; so does what stops the machine, and what nobody expected.
+`dataset` receives the files that training/data/dataset.py describes: the same input gives the same bytes. `report` receives summary.json,
+also if the job fails. The optional `--files 1000 --bytes 123456789` give the number and total length of the files in `photos`: the job
+fails if they differ. A photo that cannot be used is left out and listed with the reason. An input that cannot be used, a fault of the
+machine and an unexpected error end the job with a sentence in `message`, which SageMaker shows as the job's ExitMessage.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-if not __package__:  # started as a file: what lies beside `training` is imported from there, and nothing from inside it
+if not __package__:  # started as a file: imports start from the folder that holds `training`, not from inside it
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from torch import nn
@@ -40,37 +40,37 @@ from training.job.provenance import code_sha256
 from training.network.resnet50 import WeightsError, fold_batch_norm, load_backbone
 
 MAX_PRINTED = 100
-"""Most files that the log names one by one."""
-DISK_ADVICE = "it holds the photos and what is made of them; give the job a larger volume, or name folders where there is more room"
+"""Most files that the log lists one by one."""
+DISK_ADVICE = "it holds the photos and the data set; give the job a larger volume, or use folders on a larger disk"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What training.contract.PREPARE_OPTIONS names."""
+    """The options in training.contract.PREPARE_OPTIONS."""
 
     photos: Path
     weights: Path
     dataset: Path
-    """Folder that gets the data set; must not hold anything yet."""
+    """Folder for the data set; must be empty."""
     report: Path
-    """Folder that gets summary.json."""
+    """Folder for summary.json."""
     message: Path
-    """File that gets a sentence where the input is refused."""
+    """File for the sentence if the job fails."""
     seed: int
     files: int | None = None
-    """How many files the photos folder holds, where that is known."""
+    """How many files the photos folder holds, if known."""
     bytes: int | None = None
-    """Of all of them together."""
+    """Their total length, if known."""
 
 
 def main(arguments: Sequence[str], work: Callable[[Options, Summary], None] | None = None) -> int:
-    """Prepare; return the exit status. What makes it impossible is said in one sentence, in the log and as the ExitMessage.
+    """Prepare; return the exit status. A failure is reported in one sentence, in the log and as the ExitMessage.
 
-    `work`: what does it, in place of `prepare`.
+    `work`: called in place of `prepare`.
 
     Raises:
-        Exception: nobody expected it; the summary and the ExitMessage name it too.
+        Exception: an unexpected error, which the summary and the ExitMessage name too.
     """
     options = parse(arguments)
     summary = Summary()
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str], work: Callable[[Options, Summary], None] | No
 
 
 def fail(sentence: str, options: Options, summary: Summary) -> int:
-    """Tell why there is no data set, in the log, as the ExitMessage and in the summary; return the exit status."""
+    """Report why the data set is missing: in the log, as the ExitMessage and in the summary; return the exit status."""
     sentence = sentence.encode("utf-8", "backslashreplace").decode("utf-8")
     print(f"the data set cannot be prepared: {sentence}", file=sys.stderr, flush=True)
     summary.error = sentence
@@ -98,7 +98,7 @@ def fail(sentence: str, options: Options, summary: Summary) -> int:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Parse the command line; exits with the usage where it is wrong."""
+    """Parse the command line; exits with the usage if it is wrong."""
     parser = argparse.ArgumentParser(prog="training/prepare.py", allow_abbrev=False, description="Prepare a data set for training jobs.")
     for option in PREPARE_OPTIONS:
         number, optional = option in ("--seed", "--files", "--bytes"), option in ("--files", "--bytes")
@@ -107,12 +107,12 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def prepare(options: Options, summary: Summary) -> None:
-    """Find, read, split, write; what is found out on the way goes into the summary at once.
+    """Find, read, split, write; the summary is filled on the way.
 
     Raises:
-        InputRefusedError: no model could be trained on the photos, or the data set's folder is in use.
+        InputRefusedError: the photos cannot train a model, or the data set's folder is not empty.
         WeightsError: the weights channel cannot be used.
-        MachineError: the disk does not give its files.
+        MachineError: the disk cannot be read.
     """
     processor, preprocessing = choose_processor(), Preprocessing()
     refuse_other_photos(options)
@@ -149,19 +149,19 @@ def prepare(options: Options, summary: Summary) -> None:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make the folder, or take one that is empty.
+    """Make the folder, or use an empty one.
 
     Raises:
-        InputRefusedError: it holds something, which would become part of the data set.
+        InputRefusedError: it holds files, which would become part of the data set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise InputRefusedError(f"the folder for the data set, {str(folder)!r}, is not empty: name a new one, or empty it")
+        raise InputRefusedError(f"the folder for the data set, {str(folder)!r}, is not empty: use a new one, or empty it")
     return folder
 
 
 def refuse_other_photos(options: Options) -> None:
-    """Refuse a photos folder that does not hold what was counted when the execution started: the data set is kept under that count's key.
+    """Reject a photos folder that differs from the count at the start of the execution: the count is part of the data set's key.
 
     Raises:
         InputRefusedError: with both counts.
@@ -178,17 +178,17 @@ def refuse_other_photos(options: Options) -> None:
 
 
 def find_splittable(folder: Path, seed: int, summary: Summary) -> FoundPhotos:
-    """Find the photos, and refuse at once what their names alone make impossible.
+    """Find the photos, and reject early what their names already show.
 
     Raises:
-        InputRefusedError: folders that mean nothing, too many files that are no photos, or a class too small to split.
+        InputRefusedError: folders in neither layout, too many files that are not photos, or a class too small to split.
     """
     found = find_photos(folder)
     summary.classes, summary.seed, summary.left_out = found.classes, seed, list_files(found.left_out)
     summary.drawn_splits = find_missing_splits(found.photos)
     summary.warnings = [
-        f"classes whose names look the same: {', '.join(map(repr, names))}; they are learnt as different classes: "
-        "if they are one, put their photos into one folder"
+        f"classes whose names look the same: {', '.join(map(repr, names))}; they are different classes to the model: "
+        "if they are the same, put their photos into one folder"
         for names in find_look_alikes(found.classes)
     ]
     refuse_too_many_unused(found.left_out, found.files)
@@ -232,30 +232,30 @@ class Progress:
         before, self._done = self._done, self._done + files
         if before * 10 // self._total < self._done * 10 // self._total:
             rate = self._done / max(self._clock() - self._started, 1e-9)
-            print(f"{self._done} of {self._total} files read, {rate:.1f} a second", flush=True)
+            print(f"{self._done} of {self._total} files read, {rate:.1f} per second", flush=True)
 
 
 def print_unused_files(left_out: Sequence[UnusedFile]) -> None:
-    """Name the files that are not used, the first of many."""
+    """Print the unused files; of many, the first ones."""
     for item in left_out[:MAX_PRINTED]:
         print(f"left out {item.name!r}: {item.reason}", flush=True)
     if len(left_out) > MAX_PRINTED:
-        print(f"left out {len(left_out) - MAX_PRINTED} more: see {SUMMARY}", flush=True)
+        print(f"left out {len(left_out) - MAX_PRINTED} more files: see {SUMMARY}", flush=True)
 
 
 def choose_rows(inspected: Sequence[Inspected], duplicates: Duplicates) -> list[int]:
-    """Return the positions of the photos that no duplicate excludes."""
+    """Return the positions of the photos that are not excluded as duplicates."""
     excluded = {item.name for item in duplicates.excluded}
     return [row for row, item in enumerate(inspected) if item.photo.name not in excluded]
 
 
 def build_manifest_entry(inspected: Inspected, split: str) -> Photo:
-    """Return what the manifest holds of a photo."""
+    """Return the manifest's entry of a photo."""
     return Photo(inspected.photo.name, inspected.sha256, inspected.length, split, inspected.photo.label)
 
 
 def refuse_empty_splits(photos: Sequence[Photo]) -> None:
-    """Refuse when a split has no photo.
+    """Reject the photos if a split is empty.
 
     Raises:
         InputRefusedError: with the split's name.
@@ -263,13 +263,13 @@ def refuse_empty_splits(photos: Sequence[Photo]) -> None:
     for split in SPLITS:
         if not any(photo.split == split for photo in photos):
             raise InputRefusedError(
-                f"no usable photo in {split}: add photos to it, or remove its folder so that it is cut from train; "
-                f"{SUMMARY} lists each file that is not used, and why"
+                f"no usable photo in {split}: add photos to it, or remove its folder so that it is drawn from train; "
+                f"{SUMMARY} lists each unused file with the reason"
             )
 
 
 def describe_counts(summary: Summary) -> str:
-    """Return the photos of each split in words."""
+    """Return the number of photos of each split in words."""
     return ", ".join(f"{sum(counts.values())} {split}" for split, counts in summary.photos.items())
 
 

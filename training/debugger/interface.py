@@ -73,7 +73,7 @@ class NoDebugger:
         """Do nothing."""
 
     def stop_reason(self) -> str | None:
-        """Return None: there are no rules."""
+        """Return None: no rule runs."""
         return None
 
     def close(self, *, judge: bool = True) -> None:

@@ -62,7 +62,7 @@ def mark_failed(rules: Configurations, problem: str) -> list[RuleStatus]:
 
 
 def mark_incomplete(statuses: Sequence[RuleStatus], problem: str | None, sound: Collection[str] = ()) -> list[RuleStatus]:
-    """Return results unchanged if there is no problem; otherwise keep only found issues and the rules in `sound`, which saw everything."""
+    """Return results unchanged without a problem; otherwise keep only found issues and the rules in `sound`, which saw everything."""
     return [
         status
         if problem is None or status.RuleEvaluationStatus == "IssuesFound" or status.RuleConfigurationName in sound

@@ -1,8 +1,8 @@
-"""Whether a probability means what it says: the temperature that makes it so, and how far it is off.
+"""Calibration: how well probabilities match accuracy, and the temperature that corrects them.
 
 Runs in training jobs. A temperature divides all logits by one number (Guo et al. 2017, https://arxiv.org/abs/1706.04599): it never changes
-which class is the most probable, and is fitted on the validation photos, never on the test photos. Where few of them are wrong they tell
-little of it, and the fit alone would call the model surer and surer: it is held towards 1, the more so the fewer photos speak against it.
+which class is the most probable, and is fitted on the validation photos, never on the test photos. If few of them are misclassified, the
+fit alone would make the model overconfident: a prior holds the temperature near 1, more strongly the fewer photos there are.
 """
 
 import math
@@ -14,22 +14,22 @@ from torch.nn.functional import cross_entropy
 BINS = 15
 """Bins of equal width that confidences from 0 to 1 are put into."""
 TEMPERATURES = (0.25, 4.0)
-"""Range of the temperature: what lies outside says more of the validation split than of the model."""
+"""Range of the temperature: values outside describe the validation split rather than the model."""
 MIN_PHOTOS = 20
-"""With fewer validation photos the temperature stays 1: it would be fitted to chance."""
+"""With fewer validation photos the temperature stays 1, because it would be fitted to noise."""
 MIN_ERRORS = 5
-"""With fewer wrong validation photos the temperature is not below 1: only errors can tell that a model is not too unsure."""
+"""With fewer misclassified validation photos the temperature is at least 1: only errors show that a model is not underconfident."""
 PRIOR_PHOTOS = 4.0
-"""How many photos' losses the pull towards 1 weighs: at 1, as much as knowing the logarithm of the temperature to one half."""
+"""Weight of the prior in photos: at 1 it is as strong as a standard deviation of one half for the logarithm of the temperature."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _STEPS = 40
-"""Of the search; each narrows the range to 0.62 of it: 40 leave one part in 10⁸."""
+"""Steps of the search; each narrows the range to 0.62 of it: 40 leave one part in 10⁸."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The photos whose highest probability lies in one range."""
+    """The photos whose highest probability is in one range."""
 
     low: float
     """Above this (the first bin also holds 0)."""
@@ -39,7 +39,7 @@ class Bin:
     confidence: float | None
     """Mean of the highest probabilities; None without photos."""
     accuracy: float | None
-    """Part of the photos whose most probable class is right; None without photos."""
+    """Fraction of the photos whose most probable class is correct; None without photos."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Calibration:
     """How well confidences and accuracies agree."""
 
     error: float
-    """Expected calibration error: mean distance of confidence and accuracy, each bin counting by its photos."""
+    """Expected calibration error: mean distance of confidence and accuracy, each bin weighted by its photos."""
     bins: tuple[Bin, ...]
     """BINS of them, from the least confident."""
 
@@ -55,26 +55,26 @@ class Calibration:
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the temperature within TEMPERATURES at which the penalised loss of float [n, classes] is lowest; 1 for few photos.
 
-    The loss has one valley over the logarithm of the temperature, so a golden-section search finds it, without a random draw.
+    The loss has one minimum over the logarithm of the temperature, which a golden-section search finds without randomness.
     """
     if len(labels) < MIN_PHOTOS:
         return 1.0
     errors = int((logits.argmax(dim=1) != labels).sum())
     least, most = TEMPERATURES
-    return _lowest(logits.double(), labels, 1.0 if errors < MIN_ERRORS else least, most)
+    return _find_lowest(logits.double(), labels, 1.0 if errors < MIN_ERRORS else least, most)
 
 
 def penalised_loss(logits: torch.Tensor, labels: torch.Tensor, temperature: float) -> float:
     """Return the summed cross entropy of float [n, classes] at a temperature, and the penalty for one that is not 1.
 
-    Both are convex in the factor 1 / temperature; the penalty is the Gamma distribution's that is densest at the factor 1.
+    Both are convex in the factor 1 / temperature; the penalty is that of a Gamma distribution with its mode at the factor 1.
     """
     factor = 1 / temperature
     loss = cross_entropy(logits * factor, labels, reduction="sum").item()
     return loss + PRIOR_PHOTOS * (factor - 1 - math.log(factor))
 
 
-def _lowest(logits: torch.Tensor, labels: torch.Tensor, least: float, most: float) -> float:
+def _find_lowest(logits: torch.Tensor, labels: torch.Tensor, least: float, most: float) -> float:
     """Return the temperature of the lowest penalised loss within a range."""
 
     def loss(logarithm: float) -> float:
@@ -97,12 +97,12 @@ def _lowest(logits: torch.Tensor, labels: torch.Tensor, least: float, most: floa
 
 def measure_calibration(probabilities: torch.Tensor, labels: torch.Tensor) -> Calibration:
     """Put float [n, classes], n at least 1, into bins by the probability of the most probable class."""
-    confidence, called = probabilities.double().max(dim=1)
-    right = (called == labels).double()
+    confidence, predicted = probabilities.double().max(dim=1)
+    correct = (predicted == labels).double()
     index = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
     photos = torch.bincount(index, minlength=BINS)
     confidences = torch.bincount(index, weights=confidence, minlength=BINS)
-    rights = torch.bincount(index, weights=right, minlength=BINS)
+    rights = torch.bincount(index, weights=correct, minlength=BINS)
     error = (confidences - rights).abs().sum().item() / len(labels)
     sums = zip(photos.tolist(), confidences.tolist(), rights.tolist(), strict=True)
     return Calibration(error, tuple(_bin(number, *values) for number, values in enumerate(sums)))

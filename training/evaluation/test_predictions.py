@@ -1,7 +1,7 @@
-"""What the final model called each test photo: what a later execution needs to compare its own model on the very same photos.
+"""The final model's prediction for each test photo: a later execution uses it to compare its own model on the same photos.
 
-Runs in the final training job. `report/test_predictions.json` holds it; test_predictions.schema.json here, which does
-not travel with the code, describes it. The photos are known by their content, so a copy under another name or prefix is the same photo.
+Runs in the final training job. `report/test_predictions.json` holds it; test_predictions.schema.json here, which is not
+shipped with the code, describes it. Photos are identified by their content, so a copy with another name or prefix is the same photo.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from training.data.dataset import Dataset
 SCHEMA_VERSION = 1
 
 MOST_PHOTOS = 100_000
-"""Most photos that are listed: 8 MB. Of more, those whose sha256 is smallest, so that two reports of the same photos list the same ones."""
+"""Most listed photos: 8 MB. If there are more, those with the smallest sha256, so that two reports list the same ones."""
 
 
-def to_json(dataset: Dataset, called: Sequence[int], most: int = MOST_PHOTOS) -> dict[str, Any]:
-    """Return what report/test_predictions.json holds: columns, for a list of objects would be three times as long.
+def to_json(dataset: Dataset, predicted: Sequence[int], most: int = MOST_PHOTOS) -> dict[str, Any]:
+    """Return the content of report/test_predictions.json: columns, because a list of objects would be three times as long.
 
     Args:
         dataset: the prepared data set.
-        called: index of the most probable class of each test photo, in manifest order.
+        predicted: index of the most probable class of each test photo, in manifest order.
     """
     photos = dataset.split("test")
-    rows = [(photo.sha256, photo.label, index) for photo, index in zip(photos, called, strict=True)]
+    rows = [(photo.sha256, photo.label, index) for photo, index in zip(photos, predicted, strict=True)]
     listed = nsmallest(most, rows)
     return {
         "schema_version": SCHEMA_VERSION,

@@ -1,8 +1,8 @@
-"""ResNet50: built with the strides its weights were trained with, and read from files without running what they hold.
+"""ResNet50: built with the strides of its weights, which are read from files without running code in them.
 
-Runs in the training and serving images. Weights from torchvision have stride "v1.5" (the 3x3 convolution halves the picture),
-weights from Keras or Caffe "v1" (the 1x1 convolution before it does). Keys and shapes agree, so a wrong pairing would load silently
-and cost ten points.
+Runs in the training and serving images. Weights from torchvision have stride "v1.5" (the 3x3 convolution halves the image),
+weights from Keras or Caffe "v1" (the 1x1 convolution before it does). Keys and shapes agree, so the wrong stride would load silently
+and cost ten percentage points of accuracy.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from training.contract import WEIGHTS_DESCRIPTION
 from training.network.torchvision_repairs import import_torchvision
 
 FEATURES = 2048
-"""Numbers that the backbone makes of a photo."""
+"""Numbers that the backbone computes per photo."""
 
 STRIDES = ("v1", "v1.5")
 
@@ -31,7 +31,7 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class BackboneDescription:
-    """What resnet50.json in the weights channel says of the file beside it."""
+    """The content of resnet50.json in the weights channel, which describes the file beside it."""
 
     file: str
     """Name of the state_dict file."""
@@ -43,7 +43,7 @@ class BackboneDescription:
     """Where the weights come from, a sentence."""
 
     def __post_init__(self) -> None:
-        """Refuse a stride that is not known, or a file that lies elsewhere; digests are compared in lower case."""
+        """Reject an unknown stride, and a file in another folder; digests are compared in lower case."""
         object.__setattr__(self, "sha256", str(self.sha256).lower())
         if self.stride not in STRIDES:
             raise WeightsError(f"{WEIGHTS_DESCRIPTION}: stride is {self.stride!r}; allowed: {', '.join(STRIDES)}")
@@ -62,7 +62,7 @@ def build_resnet50(stride: str, classes: int) -> nn.Module:
 
 
 def read_state(file: Path) -> dict[str, torch.Tensor]:
-    """Read a plain state_dict as float32; nothing that the file holds is run.
+    """Read a plain state_dict as float32; no code in the file is run.
 
     Raises:
         WeightsError: missing, not a plain state_dict, or with values that are not finite.
@@ -82,7 +82,7 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
 
 
 def fill(network: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Module:
-    """Put a state_dict into a network, every key and shape in its place.
+    """Load a state_dict into a network; every key and shape must match.
 
     Raises:
         WeightsError: a key is missing, unknown or of another shape.
@@ -95,10 +95,10 @@ def fill(network: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Mo
 
 
 def load_backbone(folder: Path) -> tuple[nn.Module, BackboneDescription]:
-    """Return the frozen ResNet50 whose output is its features, float32 [n, FEATURES], and what is known of it.
+    """Return the frozen ResNet50 whose output is its features, float32 [n, FEATURES], and its description.
 
     Raises:
-        WeightsError: the description or the file is missing, wrong, or not the file that was described.
+        WeightsError: the description or the file is missing, wrong, or not the described file.
     """
     description = _read_description(folder / WEIGHTS_DESCRIPTION)
     file = folder / description.file
@@ -143,6 +143,4 @@ def _check_digest(file: Path, expected: str) -> None:
     with file.open("rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != expected:
-        raise WeightsError(
-            f"{file.name} has sha256 {got}, but {WEIGHTS_DESCRIPTION} promises {expected}: the file was changed or cut short"
-        )
+        raise WeightsError(f"{file.name} has sha256 {got}, but {WEIGHTS_DESCRIPTION} names {expected}: the file was changed or cut short")

@@ -72,7 +72,7 @@ def write_report(folder: Path, report: Report) -> None:
         "data": data_to_json(report.dataset),
         "history": [asdict(epoch) for epoch in report.history],
         "evaluation": assessment.to_json(report.assessment),
-        "test_predictions": test_predictions.to_json(report.dataset, report.assessment.called),
+        "test_predictions": test_predictions.to_json(report.dataset, report.assessment.predicted),
         "model": dict(report.description),
         "rule_statuses": [asdict(status) for status in report.rule_statuses],
         "profiler_rule_statuses": [asdict(status) for status in report.profiler_rule_statuses],

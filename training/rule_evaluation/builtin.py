@@ -1,4 +1,4 @@
-"""The rules by the name that a configuration invokes them by, made from its parameters, which are strings.
+"""Makes the rule that a configuration names, from its parameters, which are strings.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -52,7 +52,7 @@ RULES: dict[str, type[TensorRule]] = {
 }
 
 NOT_PARAMETERS = ("rule_to_invoke", "action_json")
-"""What RuleParameters hold beside the rule's own parameters."""
+"""Keys of RuleParameters that are not parameters of the rule."""
 REFUSED = ("source_s3_uri", "base_trial", "clock")
 
 
@@ -64,17 +64,17 @@ def build_rule(trial: Any, configuration: Mapping[str, Any]) -> TensorRule:
     """Make the rule of a configuration.
 
     Args:
-        trial: what it looks at.
-        configuration: RuleConfigurationName and RuleParameters, as a request has them.
+        trial: the saved tensors.
+        configuration: RuleConfigurationName and RuleParameters, as in a request.
 
     Raises:
-        ConfigurationError: unknown rule or parameter, or a value that the rule does not take.
+        ConfigurationError: unknown rule or parameter, or a value that the rule does not accept.
     """
     name, given = configuration["RuleConfigurationName"], configuration.get("RuleParameters", {})
     invoked = given.get("rule_to_invoke", INVOKED.get(name, name))
     rule = RULES.get(INVOKED.get(invoked, invoked))
     if rule is None or "source_s3_uri" in given:
-        own = "; rules from a file of one's own are not evaluated here" if "source_s3_uri" in given else ""
+        own = "; custom rules from a source file are not supported" if "source_s3_uri" in given else ""
         raise ConfigurationError(f"rule_to_invoke names {invoked}, which is not one of {', '.join(RULES)}{own}")
     values = {key: _convert(rule, key, value) for key, value in given.items() if key not in NOT_PARAMETERS}
     try:
@@ -89,7 +89,7 @@ def _convert(rule: type[TensorRule], name: str, value: Any) -> Any:
     """Return a parameter's value in the type that the rule's constructor names."""
     allowed = [each for each in inspect.signature(rule).parameters if each not in REFUSED]
     if name not in allowed:
-        raise ConfigurationError(f"{name} is no parameter of {rule.__name__}; allowed: {', '.join(allowed) or 'none'}")
+        raise ConfigurationError(f"{name} is not a parameter of {rule.__name__}; allowed: {', '.join(allowed) or 'none'}")
     hint = get_type_hints(rule.__init__)[name]
     kinds = {each for each in get_args(hint) or (hint,) if each is not NoneType}
     if not isinstance(value, str):
@@ -117,6 +117,6 @@ def _parse(value: str, kinds: set[Any]) -> Any:
 
 
 def stops_training(configuration: Mapping[str, Any]) -> bool:
-    """Return whether a configuration asks for the training's end when its rule finds an issue."""
+    """Return whether a configuration ends the training when its rule finds an issue."""
     given = configuration.get("RuleParameters", {})
     return "stoptraining" in given.get("action_json", "").lower() or given.get("stop_training_on_fire", "").lower() == "true"

@@ -1,10 +1,10 @@
-"""The rules' process: follows the tensors of a training while it goes on, and writes the rules' verdicts as they change.
+"""The rules' process: follows the tensors of a running training, and writes the rules' verdicts when they change.
 
 Runs beside a training job, started by training.rule_evaluation.watch, and in local mode's plane:
 
     python -m training.rule_evaluation.evaluate --tensors FOLDER_OR_S3 --statuses FILE --configurations FILE [--stop-file FILE]
 
-Ends when its standard input is closed, or `training_job_end.ts` is among the tensors: what is left is judged first.
+Ends when its standard input is closed or `training_job_end.ts` is among the tensors, after it has judged the remaining steps.
 """
 
 import argparse
@@ -29,17 +29,17 @@ from training.rules.saved_tensors import has_collections
 
 POLL_S = 1.0
 STEPS_AT_ONCE = 200
-"""Saved steps that are judged between two looks at what came of it, so that a long backlog neither hides issues nor delays a stop."""
+"""Saved steps that are judged between two updates of the verdicts, so that a long backlog neither hides issues nor delays a stop."""
 DETAILS_S = 5.0
-"""Seconds between two writings of verdicts of which only the details are new."""
+"""Seconds between two updates in which only the details of verdicts changed."""
 NICEST = 19
 
 
 class Evaluation:
-    """Of one folder of tensors, from before there are any to the end."""
+    """The evaluation of one folder of tensors, which may still be empty."""
 
     def __init__(self, tensors: str, configurations: Sequence[Mapping[str, Any]], statuses: Path, stop_file: Path | None) -> None:
-        """`stop_file`: written when a rule that is to end the training finds an issue."""
+        """`stop_file`: written when a rule finds an issue that ends the training."""
         self._tensors, self._configurations = tensors, configurations
         self._statuses, self._stop_file = statuses, stop_file
         self._judging: Judging | None = None
@@ -49,14 +49,14 @@ class Evaluation:
         self._written_at = 0.0
 
     def follow(self, is_over: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
-        """Judge what comes until it is over, and then what is left."""
+        """Judge new steps until the training is over, and then the remaining ones."""
         self._write(ended=False)
         while not is_over():
-            came = self._advance()
-            if not came and self._judging:
+            judged = self._advance()
+            if not judged and self._judging:
                 self._judging.wait()
             self._write(ended=False)
-            if came < STEPS_AT_ONCE:
+            if judged < STEPS_AT_ONCE:
                 sleep(POLL_S)
         while self._advance():
             self._write(ended=False)
@@ -84,7 +84,7 @@ class Evaluation:
             return report_errors(f"no tensors were saved in {self._tensors}", utc_now, self._configurations, SAVE_MORE)
         at = utc_now().isoformat()
         return [
-            RuleStatus(each["RuleConfigurationName"], "InProgress", "nothing was saved yet", at, dict(each.get("RuleParameters", {})))
+            RuleStatus(each["RuleConfigurationName"], "InProgress", "no tensor was saved yet", at, dict(each.get("RuleParameters", {})))
             for each in self._configurations
         ]
 
@@ -98,13 +98,13 @@ class Evaluation:
 
 
 def write_file(file: Path, document: Any) -> None:
-    """Write JSON so that a reader sees all of it or the version before."""
+    """Write JSON so that a reader sees either the complete new file or the previous one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, document)
 
 
 def watch_pipe(descriptor: int) -> Callable[[], bool]:
-    """Return a function that tells, without waiting, whether whoever holds the other end of a pipe has closed it."""
+    """Return a function that returns, without waiting, whether the other end of a pipe is closed."""
 
     def closed() -> bool:
         while select.select([descriptor], [], [], 0)[0]:

@@ -1,7 +1,7 @@
-"""Takes rules over what a hook saved, step by step, and words their verdicts as DescribeTrainingJob does.
+"""Runs rules over saved tensors, step by step, and returns their verdicts in the form of DescribeTrainingJob.
 
 Runs in training jobs beside the training, in local mode's plane, and by hand: `python -m training.rule_evaluation.judge FOLDER` prints the
-verdicts of the rules that our jobs evaluate on a folder or s3:// prefix of saved tensors.
+verdicts of our jobs' rules on a folder or s3:// prefix of saved tensors.
 """
 
 import json
@@ -22,15 +22,15 @@ from training.rules.saved_tensors import has_collections
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.tensor_rule import TensorRule
 
-SAVE_MORE = "Have the hook save what the rule compares, more often or for longer, and train again: what was not saved was not judged."
-MEND_PARAMETERS = "Correct the rule's parameters, and train again."
-READ_THE_LOG = "Find out from the job's log what went wrong while rules were evaluated: this rule has not seen everything."
+SAVE_MORE = "Save the tensors that the rule compares more often or for longer, and train again: unsaved steps were not judged."
+CORRECT_PARAMETERS = "Correct the rule's parameters, and train again."
+READ_THE_LOG = "Find the error in the job's log: this rule has not seen every step."
 
 Clock = Callable[[], datetime]
 
 
 class Judged:
-    """One rule of a configuration, and what came of it."""
+    """One configured rule and its result."""
 
     def __init__(self, configuration: Mapping[str, Any], trial: Any) -> None:
         """A configuration that cannot be evaluated is an Error from the start."""
@@ -40,17 +40,17 @@ class Judged:
         try:
             self.rule = build_rule(trial, configuration)
         except ConfigurationError as error:
-            self.problem, self.advice = str(error), MEND_PARAMETERS
-        except Exception as error:  # noqa: BLE001 - one rule's fault is not that of the others
+            self.problem, self.advice = str(error), CORRECT_PARAMETERS
+        except Exception as error:  # noqa: BLE001 - one rule's error must not stop the others
             self.problem, self.advice = f"{type(error).__name__}: {error}", READ_THE_LOG
 
     def look(self, step: int) -> None:
-        """Have the rule look at a step; when it fails it is given up."""
+        """Have the rule look at a step; after an error it looks at no further step."""
         if self.rule is None or self.problem:
             return
         try:
             self.rule.invoke_at_step(step)
-        except Exception as error:  # noqa: BLE001 - as above; the error is in the verdict
+        except Exception as error:  # noqa: BLE001 - as above; the verdict reports the error
             self.problem, self.advice = f"at step {step}: {type(error).__name__}: {error}", READ_THE_LOG
 
     def verdict(self, steps: int, *, ended: bool) -> tuple[str, str, str]:
@@ -69,7 +69,7 @@ class Judged:
         return "NoIssuesFound", f"{self.rule.looks} of {steps} saved steps had something to compare", ""
 
     def status(self, steps: int, at: datetime, *, ended: bool) -> RuleStatus:
-        """Return the verdict so far; `ended`: whether all that was saved was seen."""
+        """Return the verdict so far; `ended`: whether all saved steps were seen."""
         status, details, advice = self.verdict(steps, ended=ended)
         findings = self.rule.findings if self.rule and status == "IssuesFound" else []
         evidence = tuple(
@@ -81,7 +81,7 @@ class Judged:
 
 
 class Judging:
-    """The rules of one trial; they may be asked what they found while it grows."""
+    """The rules of one trial; their verdicts can be read while it grows."""
 
     def __init__(self, trial: Any, configurations: Sequence[Mapping[str, Any]], running_since: float = 0.0) -> None:
         """`trial`: what smdebug.trials.create_trial returns; `running_since`: when the training began or was resumed, in epoch seconds."""
@@ -94,7 +94,7 @@ class Judging:
         self._waiting: list[int] = []
 
     def advance(self, most: int | None = None) -> int:
-        """Have each rule look at the steps that were saved since the last time, at most so many; return how many those are."""
+        """Have each rule look at the newly saved steps, at most so many; return their number."""
         if not self._waiting:
             self._waiting = [step for step in self._trial.steps() if step > self._done]
         new, self._waiting = self._waiting[:most], self._waiting[len(self._waiting) if most is None else most :]
@@ -106,7 +106,7 @@ class Judging:
         return len(new)
 
     def wait(self) -> None:
-        """Let rules that mind the time look at it; call this while the training goes on."""
+        """Let rules that depend on time check it; call this during the training."""
         for each in self._timed():
             each.wait()
 
@@ -119,12 +119,12 @@ class Judging:
 
 
 def judge(folder: str, configurations: Sequence[Mapping[str, Any]] | None = None, now: Clock = utc_now) -> list[RuleStatus]:
-    """Return one verdict a configuration on the tensors that a training that is over has left.
+    """Return one verdict per configuration on the tensors of a finished training.
 
     Args:
-        folder: where they are, a path or an s3:// prefix.
-        configurations: rules in the API's shape; those of our jobs where none are given.
-        now: tells the time of the verdicts.
+        folder: a path or an s3:// prefix.
+        configurations: rules in the API's form; by default those of our jobs.
+        now: returns the time of the verdicts.
     """
     rules = job_configurations("head", epochs=20) if configurations is None else configurations
     if not has_collections(folder):
@@ -135,7 +135,7 @@ def judge(folder: str, configurations: Sequence[Mapping[str, Any]] | None = None
 
 
 def to_json_number(value: float) -> float | str:
-    """Return a number as JSON can hold it."""
+    """Return a number that JSON can hold; one that is not finite as text."""
     return value if math.isfinite(value) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""The verdict of one rule, in DescribeTrainingJob's words; needs no smdebug, so that its absence too can be reported.
+"""The verdict of one rule, in DescribeTrainingJob's terms; needs no smdebug, so that its absence can be reported.
 
 Runs in training jobs.
 """
@@ -18,7 +18,7 @@ LONGEST_DETAILS = 1024
 
 @dataclass(frozen=True)
 class RuleStatus:
-    """One verdict, with DescribeTrainingJob's field names and values; from RuleParameters on also what it rests on."""
+    """One verdict, with DescribeTrainingJob's field names and values; the fields from RuleParameters on are its evidence."""
 
     RuleConfigurationName: str
     RuleEvaluationStatus: str
@@ -28,9 +28,9 @@ class RuleStatus:
     """ISO 8601, UTC."""
     RuleParameters: Mapping[str, str] = field(default_factory=dict)
     Evidence: Sequence[Mapping[str, Any]] = ()
-    """The first ten of what met the condition: mode, step, tensor, value, threshold; numbers are finite, what is not is text."""
+    """The first ten findings: mode, step, tensor, value, threshold; numbers that are not finite are text."""
     Advice: str = ""
-    """What to change, one sentence; empty unless there is an issue or an error."""
+    """What to change, one sentence; empty without an issue or an error."""
 
 
 def utc_now() -> datetime:
@@ -44,7 +44,7 @@ def report_errors(
     configurations: Iterable[Mapping[str, Any]] = EVERY_RULE,
     advice: str = "",
 ) -> list[RuleStatus]:
-    """Return the verdict Error for every rule: what was not seen is never called free of issues."""
+    """Return the verdict Error for every rule: unseen steps are never reported as NoIssuesFound."""
     return [
         RuleStatus(
             each["RuleConfigurationName"],
@@ -59,5 +59,5 @@ def report_errors(
 
 
 def from_document(document: Mapping[str, Any]) -> RuleStatus:
-    """Return the status that was written as JSON; a key that is missing, or one too many, is a TypeError."""
+    """Return the status that was written as JSON; a missing or unknown key is a TypeError."""
     return RuleStatus(**{**document, "Evidence": tuple(document.get("Evidence", ()))})

@@ -1,6 +1,6 @@
-"""Starts the rules' process beside the training, and asks it what it found.
+"""Starts the rules' process beside the training, and reads its results.
 
-Runs in training jobs. Whatever becomes of that process the training goes on, and no rule says that all is well.
+Runs in training jobs. If that process fails, the training continues, and no rule reports NoIssuesFound.
 """
 
 import json
@@ -16,21 +16,21 @@ from typing import Any
 
 from training.rule_evaluation.status import RuleStatus, from_document, report_errors
 
-READ_THE_LOG = "Find out from the job's log why the rules were not evaluated to the end: what they did not see was not judged."
+READ_THE_LOG = "Find out from the job's log why the rules did not finish: steps that they did not see were not judged."
 STATUSES, STOP, LOG, CONFIGURATIONS = "statuses.json", "stop.json", "rules.log", "configurations.json"
 """Files below the folder that the process writes to."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SLICE_S = 1.0
-"""Between two looks at whether the wait for the rules is to be given up."""
-GIVEN_UP = "the job was told to end before the rules were done"
+"""Seconds between two checks whether to stop waiting for the rules."""
+GIVEN_UP = "the job was stopped before the rules had finished"
 
 
 class RuleWatch:
     """The process of one training's rules."""
 
     def __init__(self) -> None:
-        """Nothing runs before `start`."""
+        """Start without a process; `start` starts it."""
         self._configurations: Sequence[Mapping[str, Any]] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._output = Path()
@@ -38,10 +38,10 @@ class RuleWatch:
         self._reason: str | None = None
 
     def start(self, tensors: Path, output: Path, configurations: Sequence[Mapping[str, Any]]) -> None:
-        """Have rules follow the tensors in a folder, their verdicts written to `output`/statuses.json.
+        """Have rules follow the tensors in a folder, and write their verdicts to `output`/statuses.json.
 
         Raises:
-            OSError: the process cannot be started, or its folder not be written.
+            OSError: the process cannot be started, or its folder cannot be written.
         """
         self._configurations, self._output = configurations, output
         output.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class RuleWatch:
             )
 
     def stop_reason(self) -> str | None:
-        """Return which rule ends the training, and why; None while it goes on. Looks at most once a second."""
+        """Return which rule ends the training, and why; None while it continues. Checks at most once per second."""
         if self._process and self._reason is None and time.monotonic() - self._looked >= 1:
             self._looked = time.monotonic()
             with suppress(FileNotFoundError):
@@ -72,17 +72,17 @@ class RuleWatch:
         return self._reason
 
     def finish(self, timeout_s: float, must_stop: Callable[[], bool] = lambda: False) -> list[RuleStatus]:
-        """Have the process judge what is left, and return its verdicts; it is gone afterwards. With 0 s it is not waited for.
+        """Have the process judge the remaining steps, return its verdicts, and end it. With 0 s this does not wait.
 
-        Where it did not come to its end only issues that it had found by then stand; all else is an Error, or Stopped where it was not
-        waited for because the job was told to end.
+        If it did not finish, only the issues found so far stand; all other verdicts are Error, or Stopped if the wait ended because the job
+        must stop.
         """
         problem = "the rules' process was never started" if self._process is None else self._end(self._process, timeout_s, must_stop)
         found: list[RuleStatus] = []
         with suppress(FileNotFoundError):
             found = [from_document(each) for each in json.loads(self._output.joinpath(STATUSES).read_text(encoding="utf-8"))]
         if problem is None and not found:
-            problem = "the rules' process left no verdicts"
+            problem = "the rules' process wrote no verdicts"
         if problem is None:
             return found
         issues = {status.RuleConfigurationName: status for status in found if status.RuleEvaluationStatus == "IssuesFound"}
@@ -92,7 +92,7 @@ class RuleWatch:
         return [issues.get(status.RuleConfigurationName, status) for status in errors]
 
     def publish(self, statuses: Sequence[RuleStatus]) -> None:
-        """Write what is finally said to `output`/statuses.json, in place of what the process wrote.
+        """Write the final verdicts to `output`/statuses.json, in place of those of the process.
 
         Raises:
             OSError: it cannot be written.
@@ -106,7 +106,7 @@ class RuleWatch:
             raise
 
     def _end(self, process: subprocess.Popen[bytes], timeout_s: float, must_stop: Callable[[], bool]) -> str | None:
-        """Return what went wrong."""
+        """End the process; return the error, if any."""
         with suppress(BrokenPipeError):
             if process.stdin:
                 process.stdin.close()
@@ -116,13 +116,13 @@ class RuleWatch:
             if given_up or left <= 0:
                 process.kill()
                 process.wait()
-                return GIVEN_UP if given_up else f"the rules' process was not done after {timeout_s:g} s"
+                return GIVEN_UP if given_up else f"the rules' process had not finished after {timeout_s:g} s"
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(min(SLICE_S, left))
-        return f"the rules' process ended with code {code}: {self._last_words()}" if code else None
+        return f"the rules' process ended with code {code}: {self._read_last_line()}" if code else None
 
-    def _last_words(self) -> str:
+    def _read_last_line(self) -> str:
         with suppress(FileNotFoundError):
             lines = self._output.joinpath(LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            return lines[-1] if lines else "it said nothing"
-        return "its log is gone"
+            return lines[-1] if lines else "its log is empty"
+        return "its log is missing"

@@ -1,6 +1,6 @@
 """The debugger's built-in rules, under AWS's names, parameters and defaults: one rule per file.
 
-AWS's own implementations are closed; these follow its documentation, and where that leaves something open the rule's docstring says what
-was chosen. `judge` takes them over saved tensors, `evaluate` is the process that does so while a training goes on, and `watch` runs that
-process in a job.
+AWS's implementations are not public; these follow its documentation, and where that is ambiguous the rule's docstring states the choice.
+In training/rule_evaluation, `judge` runs them over saved tensors, `evaluate` is the process that does so during a training, and `watch`
+runs that process in a job.
 """

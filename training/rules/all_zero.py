@@ -1,4 +1,4 @@
-"""AllZero: tensors that are zero throughout, or for the most part.
+"""AllZero: tensors whose values are all or mostly zero.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -15,12 +15,10 @@ from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 class AllZero(TensorRule):
     """Met when at least `threshold` percent of a tensor's values are zero.
 
-    Reductions tell whether all values are zero, and sometimes that none is; where they do not tell enough the tensor is not judged.
+    Reductions show whether all values are zero, and sometimes that none is; otherwise the tensor is not judged.
     """
 
-    advice = (
-        "Look whether the tensors named are cut off from the loss (detached, masked or frozen), and lower the learning rate if they died."
-    )
+    advice = "Check whether these tensors are cut off from the loss (detached, masked or frozen), and lower the learning rate if they died."
 
     def __init__(
         self,

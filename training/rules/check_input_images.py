@@ -25,7 +25,7 @@ class CheckInputImages(TensorRule):
         regex: str | Sequence[str] | None = ".*hybridsequential0_input_0",
         channel: int = 1,
     ) -> None:
-        """`regex`: names of the input; `channel`: which axis of it the colours are."""
+        """`regex`: names of the input; `channel`: the axis of its colours."""
         super().__init__(base_trial)
         self.watched, self.channel = TensorFilter(None, regex), channel
         self.threshold_mean, self.threshold_samples = threshold_mean, threshold_samples
@@ -44,7 +44,7 @@ class CheckInputImages(TensorRule):
         if value is None or not value.size:
             return count
         if value.ndim <= self.channel:
-            raise ValueError(f"{name} has the shape {list(value.shape)}, and no axis {self.channel} for colours: set channel")
+            raise ValueError(f"{name} has the shape {list(value.shape)}, without an axis {self.channel} for colours: set channel")
         others = tuple(axis for axis in range(1, value.ndim) if axis != self.channel)
         count, sums = count + len(value), sums + value.astype(np.float64).mean(axis=others).sum(axis=0)
         self._sums[name] = (count, sums)

@@ -18,5 +18,5 @@ def to_class_indices(value: Array, name: str, *, argmax: bool) -> Array:
         return np.asarray(value.argmax(axis=1), dtype=np.int64)
     flat = value.reshape(-1) if value.ndim < 2 or value.shape[1:] == (1,) else None
     if flat is None:
-        raise ValueError(f"{name} has the shape {list(value.shape)}, which is not one class a photo: set argmax to True, or save classes")
+        raise ValueError(f"{name} has the shape {list(value.shape)}, which is not one class per photo: set argmax to True, or save classes")
     return np.asarray(np.round(flat), dtype=np.int64)

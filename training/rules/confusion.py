@@ -1,4 +1,4 @@
-"""Confusion: classes that are taken for others too often.
+"""Confusion: classes that are predicted as others too often.
 
 Runs in training jobs, and wherever rules are evaluated. Needs labels and predictions.
 """
@@ -13,13 +13,13 @@ from training.rules.tensor_rule import Finding, TensorRule
 
 
 class Confusion(TensorRule):
-    """Met when of the photos that are answered with a class too few are of it, or too many of one other class.
+    """Met when of the photos predicted as a class too few are of it, or too many are of one other class.
 
-    The matrix counts photos by label and answer over the steps of one phase, and is judged once each class was a label. The documentation
-    divides the diagonal by its own sum, which no network of two classes can pass; here it is divided as the rest is, by its column.
+    The matrix counts photos by label and prediction over the steps of one phase, and is judged when each class has been a label. AWS's
+    documentation divides the diagonal by its own sum, which no network with two classes can pass; here, like the rest, by its column.
     """
 
-    advice = "Look at the photos of the classes named for wrong labels, and add photos that show the difference between them."
+    advice = "Check the photos of these classes for wrong labels, and add photos that show the difference between them."
     compares = "labels with predictions in which every class occurs"
 
     def __init__(
@@ -33,7 +33,7 @@ class Confusion(TensorRule):
         min_diag: float = 0.9,
         max_off_diag: float = 0.1,
     ) -> None:
-        """`category_no`: classes; by default as many as labels and predictions name."""
+        """`category_no`: classes; by default as many as occur in labels and predictions."""
         super().__init__(base_trial)
         self.category_no, self.min_diag, self.max_off_diag = category_no, min_diag, max_off_diag
         self._wanted = {"labels": (labels, labels_collection), "predictions": (predictions, predictions_collection)}
@@ -41,13 +41,13 @@ class Confusion(TensorRule):
         self._counts = np.zeros((0, 0), dtype=np.int64)
 
     def look(self, step: SavedStep) -> list[Finding] | None:
-        """Add the answers of the step to those of its phase."""
+        """Add the predictions of the step to those of its phase."""
         if step.mode != self._mode:
             self._mode, self._counts = step.mode, np.zeros((0, 0), dtype=np.int64)
-        labels, answers = (self._find(step, kind) for kind in ("labels", "predictions"))
-        if labels is None or answers is None or not len(labels) or len(labels) != len(answers):
+        labels, predicted = (self._find(step, kind) for kind in ("labels", "predictions"))
+        if labels is None or predicted is None or not len(labels) or len(labels) != len(predicted):
             return None
-        self._add(labels, answers)
+        self._add(labels, predicted)
         return self._judge() if self._counts.sum(axis=1).all() else None
 
     def _find(self, step: SavedStep, kind: str) -> Array | None:
@@ -57,24 +57,24 @@ class Confusion(TensorRule):
         value = step.value(found) if found else None
         return None if value is None else to_class_indices(value, kind, argmax=kind == "predictions")
 
-    def _add(self, labels: Array, answers: Array) -> None:
-        size = self.category_no or max(len(self._counts), int(max(labels.max(), answers.max())) + 1)
+    def _add(self, labels: Array, predicted: Array) -> None:
+        size = self.category_no or max(len(self._counts), int(max(labels.max(), predicted.max())) + 1)
         grown = np.zeros((size, size), dtype=np.int64)
         grown[: len(self._counts), : len(self._counts)] = self._counts
-        np.add.at(grown, (labels, answers), 1)
+        np.add.at(grown, (labels, predicted), 1)
         self._counts = grown
 
     def _judge(self) -> list[Finding]:
         columns = self._counts.sum(axis=0)
         found = []
-        for answer in np.flatnonzero(columns).tolist():
-            shares = self._counts[:, answer] / columns[answer]
-            if shares[answer] < self.min_diag:
-                found.append(self._finding(answer, answer, shares[answer], self.min_diag, "less"))
+        for prediction in np.flatnonzero(columns).tolist():
+            shares = self._counts[:, prediction] / columns[prediction]
+            if shares[prediction] < self.min_diag:
+                found.append(self._finding(prediction, prediction, shares[prediction], self.min_diag, "less"))
             others = np.flatnonzero(shares > self.max_off_diag).tolist()
-            found += [self._finding(answer, label, shares[label], self.max_off_diag, "more") for label in others if label != answer]
+            found += [self._finding(prediction, label, shares[label], self.max_off_diag, "more") for label in others if label != prediction]
         return found
 
-    def _finding(self, answer: int, label: int, share: float, limit: float, than: str) -> Finding:
-        what = f"{100 * share:.0f} % of the photos answered with class {answer} are of class {label}, {than} than {100 * limit:g} %"
+    def _finding(self, prediction: int, label: int, share: float, limit: float, than: str) -> Finding:
+        what = f"{100 * share:.0f} % of the photos predicted as class {prediction} are of class {label}, {than} than {100 * limit:g} %"
         return Finding("predictions", float(share), limit, what)

@@ -1,4 +1,4 @@
-"""DeadRelu: ReLUs that let nothing through, whatever the photo.
+"""DeadRelu: ReLUs whose output is zero for every photo.
 
 Runs in training jobs, and wherever rules are evaluated. Needs outputs of ReLUs, whole or as means for each photo and channel.
 """
@@ -14,16 +14,16 @@ from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 from training.rules.units import units
 
 PHOTOS = 32
-"""That a layer is judged from, at least: of a dozen photos a healthy channel may miss each one."""
+"""Least photos to judge a layer: a healthy channel may be inactive for each of a dozen photos."""
 
 Seen = tuple[int, Array, int]
-"""Photos of a step, how many values of each unit were active, how many it has."""
+"""Photos of a step, number of active values of each unit, number of its values."""
 
 
 class DeadRelu(TensorRule):
     """Met when more than `threshold_layer` percent of a layer's ReLUs are active less than `threshold_inactivity` percent of the time.
 
-    The photos of so many saved steps of a mode, one after the other, are judged together that there are enough of them.
+    Photos of consecutive saved steps of a mode are judged together, until there are enough.
     """
 
     advice = "Lower the learning rate, and check that photos are normalised as the weights expect; a leaky ReLU cannot die."
@@ -53,7 +53,7 @@ class DeadRelu(TensorRule):
         return found if dead else None
 
     def _dead(self, step: SavedStep, name: str) -> float | None:
-        """Return the percentage of dead ReLUs in a layer; None where too few photos of it were seen yet."""
+        """Return the percentage of dead ReLUs in a layer; None if too few photos of it were saved yet."""
         value = step.value(name)
         if value is None or not value.size:
             return None

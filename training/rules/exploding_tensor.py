@@ -1,4 +1,4 @@
-"""ExplodingTensor: values that are no longer finite.
+"""ExplodingTensor: values that are NaN or infinite.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -14,7 +14,7 @@ from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 class ExplodingTensor(TensorRule):
     """Met when a saved tensor has a NaN, or, unless `only_nan`, an infinite value."""
 
-    advice = "Lower the learning rate, to a tenth to begin with, and train again: weights that are not finite do not come back."
+    advice = "Lower the learning rate, to a tenth to begin with, and train again: weights that are not finite never recover."
 
     def __init__(
         self,
@@ -40,6 +40,6 @@ class ExplodingTensor(TensorRule):
 
 
 def extremes(step: SavedStep, name: str) -> list[float]:
-    """Return minimum and maximum, which any NaN makes NaN; other reductions, which infinite values make NaN too, only in their absence."""
+    """Return minimum and maximum, which a NaN makes NaN; without them other reductions, which infinite values make NaN too."""
     saved = step.summary(name)
     return [saved[key] for key in ("min", "max") if key in saved] or list(saved.values())

@@ -1,4 +1,4 @@
-"""LossNotDecreasing: the loss stands still, or rises.
+"""LossNotDecreasing: the loss does not fall, or rises.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -18,13 +18,13 @@ MODES = ("EVAL", "TRAIN", "GLOBAL")
 class LossNotDecreasing(TensorRule):
     """Met when over at least `num_steps` steps a loss fell by less than `diff_percent`, or rose by more than `increase_threshold_percent`.
 
-    A rise up to that is let pass, as AWS's documentation has it.
+    A smaller rise is accepted, as in AWS's documentation.
 
     Compared every `num_steps` steps, with the last loss at least that many steps earlier. Looks at the first of EVAL, TRAIN and GLOBAL
-    of which any step was saved so far, unless `mode` names one.
+    with a saved step so far, unless `mode` names one.
     """
 
-    advice = "Choose another learning rate (lower where the loss rises or jumps, higher where it stands still), and check the labels."
+    advice = "Choose another learning rate (lower if the loss rises or jumps, higher if it does not fall), and check the labels."
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class LossNotDecreasing(TensorRule):
         return [found for name, pair in pairs.items() if (found := self._compare(name, *pair))] if pairs else None
 
     def _pair(self, step: SavedStep, name: str) -> tuple[float, float] | None:
-        """Note the loss; return the earlier one and it where they are to be compared."""
+        """Record the loss; return the earlier loss and this one if they are to be compared."""
         key, now = (step.mode, name), step.scalar(name)
         if now is None:
             return None
@@ -79,7 +79,7 @@ class LossNotDecreasing(TensorRule):
                 name, change, self.increase_threshold_percent, f"{name} rose by {change:.1f} % in {self.num_steps} steps, {values}"
             )
         if not math.isfinite(change):
-            return Finding(name, change, -self.diff_percent, f"{name} is no number after {self.num_steps} steps, {values}")
+            return Finding(name, change, -self.diff_percent, f"{name} is NaN or infinite after {self.num_steps} steps, {values}")
         if -self.diff_percent < change <= 0:
             what = f"{name} fell by less than {self.diff_percent:g} % in {self.num_steps} steps, {values}"
             return Finding(name, change, -self.diff_percent, what)

@@ -1,4 +1,4 @@
-"""Losses of training and validation as they come: the means of the last phase of each.
+"""Losses of training and validation: the means of the latest phase of each.
 
 Used by the rules that compare both.
 """
@@ -9,7 +9,7 @@ from statistics import fmean
 
 @dataclass
 class Phases:
-    """One loss; a phase is a row of saved steps of one mode."""
+    """One loss; a phase is a run of consecutive saved steps of one mode."""
 
     _train: list[float] = field(default_factory=list)
     _valid: list[float] = field(default_factory=list)
@@ -25,5 +25,5 @@ class Phases:
         self._valid.append(value)
 
     def means(self) -> tuple[float, float] | None:
-        """Return the means of the training steps and of the evaluation after them; None before there are both."""
+        """Return the means of the training steps and of the evaluation after them; None until both exist."""
         return (fmean(self._train), fmean(self._valid)) if self._train and self._valid else None

@@ -1,4 +1,4 @@
-"""Overfit: validation photos are judged clearly worse than training photos.
+"""Overfit: the loss on validation photos is clearly higher than on training photos.
 
 Runs in training jobs, and wherever rules are evaluated. Needs losses of both TRAIN and EVAL steps.
 """
@@ -14,10 +14,10 @@ from training.rules.tensor_rule import Finding, TensorRule
 class Overfit(TensorRule):
     """Met when (mean validation loss - mean training loss) / mean training loss exceeds a ratio for `patience` EVAL steps in a row.
 
-    The means are those of the training steps since the evaluation before, and of the evaluation after them.
+    The means are those of the training steps since the previous evaluation, and of the evaluation after them.
     """
 
-    advice = "Add photos or augmentation, raise weight decay, or train fewer layers or epochs: the network learns its photos by heart."
+    advice = "Add photos or augmentation, raise weight decay, or train fewer layers or epochs: the network memorises its photos."
     compares = "EVAL losses after TRAIN losses"
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Overtraining: the training goes on although neither loss gets better.
+"""Overtraining: the training continues although neither loss improves.
 
 Runs in training jobs, and wherever rules are evaluated. Needs losses of both TRAIN and EVAL steps.
 """
@@ -28,11 +28,11 @@ class Optimum:
 class Overtraining(TensorRule):
     """Met at an evaluation when the validation loss had no new optimum for `patience_validation` EVAL steps, nor training for its own.
 
-    The documentation names both patiences and not how they combine. A training loss of single batches often has no new optimum for a few
-    steps, so that alone is no sign of anything.
+    AWS's documentation does not say how the two patiences combine. A training loss of single batches often has no new optimum for a few
+    steps, so that alone does not mean anything.
     """
 
-    advice = "Train fewer epochs, or stop early: the best epoch is long past, and the ones after it cost without a better model."
+    advice = "Train fewer epochs, or stop early: the epochs after the best one cost money without a better model."
     compares = "EVAL losses beside TRAIN losses"
 
     def __init__(self, base_trial: Any, patience_train: int = 5, patience_validation: int = 10, delta: float = 0.01) -> None:
@@ -43,7 +43,7 @@ class Overtraining(TensorRule):
         self._best: dict[tuple[str, str], Optimum] = {}
 
     def look(self, step: SavedStep) -> list[Finding] | None:
-        """Note each loss, and compare at evaluation steps."""
+        """Record each loss, and compare at evaluation steps."""
         saved = {name: value for name in step.named(["losses"]) if (value := step.scalar(name)) is not None}
         for name, value in saved.items():
             known = self._best.get((step.mode, name))

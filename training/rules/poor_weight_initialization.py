@@ -1,4 +1,4 @@
-"""PoorWeightInitialization: a network that begins with weights from which it cannot learn.
+"""PoorWeightInitialization: a network whose first weights prevent it from learning.
 
 Runs in training jobs, and wherever rules are evaluated. Needs inputs of activations; looks at gradients and losses where they are saved.
 """
@@ -16,13 +16,15 @@ NORMAL_RANGE = 3.29
 
 
 class PoorWeightInitialization(TensorRule):
-    """Met in the first `steps` training steps of which activation inputs were saved, in one of three ways.
+    """Met in the first `steps` training steps with saved activation inputs, in one of three ways.
 
     The variances of two layers' activation inputs differ by a factor of more than `threshold`; the 5th and 95th percentile of a gradient
     differ by less than `distribution_range`; a loss has no new minimum for `patience` of these steps.
     """
 
-    advice = "Begin with pretrained weights, or draw them by He's or Xavier's rule: layers differ too much, or pass on next to nothing."
+    advice = (
+        "Start with pretrained weights, or initialise by He's or Xavier's rule: the layers differ too much, or their output is almost zero."
+    )
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class PoorWeightInitialization(TensorRule):
         patience: int = 5,
         steps: int = 10,
     ) -> None:
-        """`activation_inputs_regex`: names of what activations are given; `steps`: how many steps are looked at."""
+        """`activation_inputs_regex`: names of the activations' inputs; `steps`: how many steps are looked at."""
         super().__init__(base_trial)
         self.watched = TensorFilter(None, activation_inputs_regex)
         self.threshold, self.distribution_range, self.patience, self.steps = threshold, distribution_range, patience, steps
@@ -66,7 +68,7 @@ class PoorWeightInitialization(TensorRule):
         if not ranges:
             return []
         name = min(ranges, key=lambda name: ranges[name])
-        what = f"90 % of {name} lie within {ranges[name]:.3g}, less than {self.distribution_range:g}"
+        what = f"90 % of {name} are within {ranges[name]:.3g}, less than {self.distribution_range:g}"
         return [Finding(name, ranges[name], self.distribution_range, what)] if ranges[name] < self.distribution_range else []
 
     def _range(self, step: SavedStep, name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""SaturatedActivation: inputs of tanh and sigmoid so far out that their slope is about zero.
+"""SaturatedActivation: inputs of tanh and sigmoid so large that the slope is almost zero.
 
 Runs in training jobs, and wherever rules are evaluated. Needs whole inputs of tanh or sigmoid layers.
 """
@@ -14,10 +14,10 @@ from training.rules.units import inactive_percent, units
 class SaturatedActivation(TensorRule):
     """Met when more than `threshold_layer` percent of a layer's units are saturated.
 
-    A unit is saturated when less than `threshold_inactivity` percent of its inputs lie between the limits of its function.
+    A unit is saturated when less than `threshold_inactivity` percent of its inputs are between the limits of its function.
     """
 
-    advice = "Lower the learning rate or the scale of inputs and first weights, or use ReLUs: where units are saturated nothing is learnt."
+    advice = "Lower the learning rate or the scale of inputs and first weights, or use ReLUs: saturated units do not learn."
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class SaturatedActivation(TensorRule):
         threshold_inactivity: float = 1.0,
         threshold_layer: float = 50.0,
     ) -> None:
-        """Limits are those of inputs; a tensor is a tanh's or a sigmoid's by its name."""
+        """Limits are those of inputs; the tensor's name says which function it belongs to."""
         super().__init__(base_trial)
         self.watched = TensorFilter(collection_names, tensor_regex)
         self.limits = {"tanh": (threshold_tanh_min, threshold_tanh_max), "sigmoid": (threshold_sigmoid_min, threshold_sigmoid_max)}

@@ -1,6 +1,6 @@
-"""What was saved at one step: the rules' view of a trial, whole tensors and tensors of which only reductions were kept alike.
+"""The tensors saved at one step: the rules' view of a trial, for whole tensors and for reductions.
 
-Runs in training jobs, and wherever rules are evaluated. What was read of a step is kept until the next one: all rules look at the same.
+Runs in training jobs, and wherever rules are evaluated. A step that was read is kept until the next one, because all rules look at it.
 """
 
 import re
@@ -35,7 +35,7 @@ class SavedStep:
         self.trial, self.global_step = trial, step
         mode, self.number = trial.mode_modestep(step)
         self.mode: str = mode.name
-        """TRAIN, EVAL, PREDICT, or GLOBAL where the training names none."""
+        """TRAIN, EVAL, PREDICT, or GLOBAL if the training sets none."""
         self.names: tuple[str, ...] = tuple(trial.tensor_names(step=step))
         """Tensors of which anything was saved at this step."""
         self.key = mode
@@ -57,7 +57,7 @@ class SavedStep:
         ]
 
     def value(self, name: str) -> Array | None:
-        """Return a tensor, None where it was not saved whole."""
+        """Return a tensor, None if it was not saved whole."""
         if name not in self._values:
             self._values[name] = None
             with suppress(TensorUnavailable, TensorUnavailableForStep):
@@ -65,14 +65,14 @@ class SavedStep:
         return self._values[name]
 
     def summary(self, name: str) -> Mapping[str, float]:
-        """Return minimum, maximum, mean, std, variance, abs_mean, l1 and l2 of a tensor, as far as what was saved tells."""
+        """Return minimum, maximum, mean, std, variance, abs_mean, l1 and l2 of a tensor, as far as they were saved."""
         if name not in self._summaries:
             value = self.value(name)
             self._summaries[name] = self._reductions(name) if value is None else summarize(value)
         return self._summaries[name]
 
     def scalar(self, name: str) -> float | None:
-        """Return the mean of a tensor, which a loss is; None where that was not saved."""
+        """Return the mean of a tensor, such as a loss; None if it was not saved."""
         return self.summary(name).get("mean")
 
     def _reductions(self, name: str) -> dict[str, float]:
@@ -90,11 +90,11 @@ class SavedStep:
 
 
 def summarize(value: Array) -> dict[str, float]:
-    """Return all that can be told of a whole tensor; nothing of an empty one."""
+    """Return all reductions of a whole tensor; none of an empty one."""
     if not value.size:
         return {}
     numbers = value.astype(np.float64)
-    with np.errstate(all="ignore"):  # what overflows is infinite, and said to be so
+    with np.errstate(all="ignore"):  # an overflow gives inf, which rules report
         return {
             "min": float(numbers.min()),
             "max": float(numbers.max()),
@@ -118,7 +118,7 @@ def read_step(trial: Any, step: int) -> SavedStep:
 
 
 def has_collections(tensors: str) -> bool:
-    """Return whether there is anything to open; of S3 smdebug itself waits for it."""
+    """Return whether a trial can be opened; on S3 smdebug itself waits for it."""
     return tensors.startswith("s3://") or any(Path(tensors, "collections").glob("*/*collections.json"))
 
 

@@ -1,6 +1,6 @@
-"""SimilarAcrossRuns: two runs that should differ saved the same.
+"""SimilarAcrossRuns: two runs that should differ saved the same tensors.
 
-Runs wherever rules are evaluated and the other run's tensors are within reach.
+Runs wherever rules are evaluated and can read the other run's tensors.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 class SimilarAcrossRuns(TensorRule):
     """Met when a tensor is numpy.allclose to the one of the same name, mode and step in another trial.
 
-    Each mode's first step is left out: runs that begin with the same weights are alike there. Of reductions all that both have must agree.
+    Each mode's first step is skipped, because runs with the same first weights agree there. All reductions that both saved must agree.
     """
 
-    advice = "Check that data, seed and hyperparameters of the two runs are those you meant: one of the runs taught nothing new."
+    advice = "Check that data, seed and hyperparameters of the two runs are as intended: one of the runs adds no information."
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class SimilarAcrossRuns(TensorRule):
         return found if compared else None
 
     def _twin(self, other: Any, step: SavedStep) -> SavedStep | None:
-        """Return the same step of the other run, None where it has none."""
+        """Return the same step of the other run, None if it does not exist."""
         found = other.global_step(step.key, step.number)
         return None if found is None else SavedStep(other, found)
 
 
 def are_alike(name: str, one: SavedStep, other: SavedStep) -> bool | None:
-    """Return whether two runs have the same tensor, None where they saved nothing of it that can be compared."""
+    """Return whether two runs have the same tensor, None if they saved nothing comparable."""
     mine, theirs = one.value(name), other.value(name)
     if mine is not None and theirs is not None:
         return mine.shape == theirs.shape and bool(np.allclose(mine, theirs))

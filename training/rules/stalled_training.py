@@ -1,6 +1,6 @@
 """StalledTrainingRule: a training that saves nothing for a long time.
 
-Runs in training jobs, and wherever rules are evaluated. AWS's list calls it StalledTraining, and rule_to_invoke StalledTrainingRule.
+Runs in training jobs, and wherever rules are evaluated. AWS's list names it StalledTraining, rule_to_invoke StalledTrainingRule.
 """
 
 import os
@@ -15,12 +15,12 @@ from training.rules.tensor_rule import Finding, TensorRule
 
 
 class StalledTrainingRule(TensorRule):
-    """Met when no tensor was saved for `threshold` seconds: between two saved steps, or since the last one while the training goes on.
+    """Met when no tensor was saved for `threshold` seconds: between two saved steps, or since the last one during the training.
 
-    Files on this machine tell when a step was saved; of steps on S3 the time counts at which they are first seen.
+    On this machine the files' times are those of the steps; for steps on S3 it is the time at which they are first seen.
     """
 
-    advice = "Look in the job's log at the time named for what it waited: a full disk, photos that do not arrive, a process that ended."
+    advice = "Check in the job's log what it waited for at that time: a full disk, photos that do not arrive, a process that ended."
     compares = "two saved steps, whose times could be compared"
 
     def __init__(
@@ -31,13 +31,13 @@ class StalledTrainingRule(TensorRule):
         training_job_name_prefix: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`threshold`: seconds; `stop_training_on_fire`: whether whoever evaluates the rule is to end the training that it runs beside."""
+        """`threshold`: seconds; `stop_training_on_fire`: whether a finding ends the training."""
         super().__init__(base_trial)
         self.threshold, self.stops_training = threshold, stop_training_on_fire
         self.training_job_name_prefix = training_job_name_prefix
         self._clock = clock
         self.running_since = 0.0
-        """Seconds since the epoch; before then nobody trained, as between a job's interruption and its resumption."""
+        """Seconds since the epoch: the start or resumption of the job; the time before does not count."""
         self._last: tuple[float, SavedStep] | None = None
         self._reported = False
 
@@ -50,7 +50,7 @@ class StalledTrainingRule(TensorRule):
         return self._judge(now - max(before[0], self.running_since), f"between {before[1].mode} step {before[1].number} and this one")
 
     def wait(self) -> bool:
-        """Look at how long it is since the last saved step; call it while the training goes on. Return whether that is too long, once."""
+        """Check how long ago the last step was saved; call this during the training. Return once whether that is too long."""
         if self._last is None or self._reported:
             return False
         saved_at, step = self._last

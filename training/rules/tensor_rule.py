@@ -1,4 +1,4 @@
-"""What the rules share: smdebug's Rule, taken over the saved steps one by one, noting what met its condition.
+"""The base of the rules: smdebug's Rule, which looks at saved steps one by one and records what met its condition.
 
 Runs in training jobs, and wherever rules are evaluated; also under smdebug's own `invoke_rule`.
 """
@@ -32,13 +32,13 @@ class TensorRule(Rule):  # type: ignore[misc]
     advice: ClassVar[str]
     """What to change when the condition is met, one sentence."""
     compares: str
-    """What the rule looks at, for the verdict where there was none of it."""
+    """What the rule looks at, for the verdict if there was none."""
 
     def __init__(self, base_trial: Any, other_trials: Sequence[Any] | None = None) -> None:
         """`base_trial`: what smdebug.trials.create_trial returns."""
         super().__init__(base_trial, action_str="", other_trials=other_trials)
         self.findings: list[Finding] = []
-        """The first that met the condition; `met` counts all."""
+        """The first findings; `met` counts all."""
         self.met = 0
         """Steps at which the condition was met."""
         self.looks = 0
@@ -50,7 +50,7 @@ class TensorRule(Rule):  # type: ignore[misc]
         return self.note(self.look(saved), saved)
 
     def note(self, found: Sequence[Finding] | None, at: SavedStep) -> bool:
-        """Keep what was found at a step; return whether that is anything."""
+        """Record the findings of a step; return whether there are any."""
         self.looks += found is not None
         self.met += bool(found)
         for each in found or ():
@@ -59,7 +59,7 @@ class TensorRule(Rule):  # type: ignore[misc]
         return bool(found)
 
     def look(self, step: SavedStep) -> list[Finding] | None:
-        """Return what meets the condition at this step: none of it where all is well, None where there was nothing to compare."""
+        """Return what meets the condition at this step: an empty list if nothing does, None if there was nothing to compare."""
         raise NotImplementedError
 
 
@@ -67,14 +67,14 @@ MOST_FINDINGS = 10
 
 
 class TensorFilter:
-    """Which tensors a rule looks at: those of some collections and those with some names, all where neither is given."""
+    """Which tensors a rule looks at: those of some collections and those with some names; all if neither is given."""
 
     def __init__(self, collection_names: str | Sequence[str] | None, tensor_regex: str | Sequence[str] | None) -> None:
-        """Both as RuleParameters have them, or as lists."""
+        """Both as in RuleParameters, or as lists."""
         self._collections, self._patterns = split_names(collection_names), split_names(tensor_regex)
 
     def __str__(self) -> str:
-        """Name them in a verdict."""
+        """Return words for a verdict."""
         return " and ".join((*self._collections, *(f"tensors named {pattern}" for pattern in self._patterns))) or "tensors"
 
     def of(self, step: SavedStep) -> list[str]:

@@ -1,4 +1,4 @@
-"""TensorVariance: tensors whose values scatter too much or too little.
+"""TensorVariance: tensors whose values vary too much or too little.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -13,7 +13,7 @@ from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 class TensorVariance(TensorRule):
     """Met when the variance of a tensor's values is above `max_threshold` or below `min_threshold`."""
 
-    advice = "Lower the learning rate where the variance is high; look for a layer that is cut off, or a poor start, where it is low."
+    advice = "If the variance is high, lower the learning rate; if it is low, look for a layer without input, or a poor initialisation."
 
     def __init__(
         self,

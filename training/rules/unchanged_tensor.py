@@ -1,4 +1,4 @@
-"""UnchangedTensor: tensors that stay the same although the job trains.
+"""UnchangedTensor: tensors that do not change although the job trains.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -16,10 +16,10 @@ from training.rules.tensor_rule import Finding, TensorFilter, TensorRule
 class UnchangedTensor(TensorRule):
     """Met when a tensor is numpy.allclose to itself over the last `num_steps` training steps at which it was saved.
 
-    Of tensors saved as reductions the reductions are compared. Steps of evaluations do not count: nothing is to change between them.
+    For tensors saved as reductions, the reductions are compared. Evaluation steps do not count: nothing changes between them.
     """
 
-    advice = "Look whether the layers named were frozen by mistake or left out of the optimizer, and whether the learning rate is zero."
+    advice = "Check whether these layers were frozen by mistake or left out of the optimizer, and whether the learning rate is zero."
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class UnchangedTensor(TensorRule):
         atol: float = 1e-8,
         equal_nan: bool = False,
     ) -> None:
-        """`rtol`, `atol`, `equal_nan`: as numpy.allclose has them."""
+        """`rtol`, `atol`, `equal_nan`: as in numpy.allclose."""
         super().__init__(base_trial)
         if num_steps < 2:
-            raise ValueError(f"num_steps must be at least 2, for one step alone has nothing to compare, got {num_steps}")
+            raise ValueError(f"num_steps must be at least 2, because one step cannot be compared, got {num_steps}")
         self.watched, self.num_steps = TensorFilter(collection_names, tensor_regex), num_steps
         self.compares = f"{self.watched} saved at {num_steps} training steps"
         self._tolerances: dict[str, Any] = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}
@@ -53,7 +53,7 @@ class UnchangedTensor(TensorRule):
         return found if compared else None
 
     def _is_unchanged(self, step: SavedStep, name: str) -> bool | None:
-        """Compare the steps; None where too few were saved, or nothing that can be compared."""
+        """Compare the steps; None if too few were saved, or nothing comparable."""
         value = step.value(name)
         now = np.array(list(step.summary(name).values())) if value is None else np.array(value)
         if not now.size:

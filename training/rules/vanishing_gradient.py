@@ -1,4 +1,4 @@
-"""VanishingGradient: gradients so small that the weights no longer move.
+"""VanishingGradient: gradients so small that the weights hardly change.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -12,7 +12,7 @@ from training.rules.tensor_rule import Finding, TensorRule
 class VanishingGradient(TensorRule):
     """Met when the mean of the absolute values of a gradient is below a threshold."""
 
-    advice = "Raise the learning rate or train fewer layers, and look whether the layers named are cut off from the loss."
+    advice = "Raise the learning rate or train fewer layers, and check whether these layers are cut off from the loss."
     compares = "means of absolute values of gradients"
 
     def __init__(self, base_trial: Any, threshold: float = 1e-7) -> None:

@@ -1,4 +1,4 @@
-"""WeightUpdateRatio: weights move too far between two steps, or hardly at all.
+"""WeightUpdateRatio: weights change too much between two steps, or hardly at all.
 
 Runs in training jobs, and wherever rules are evaluated.
 """
@@ -18,11 +18,11 @@ Kept = tuple[int, Array | None, dict[str, float]]
 class WeightUpdateRatio(TensorRule):
     """Met when mean absolute update / (mean absolute weight before it + `epsilon`) is above or below its limits.
 
-    Of weights saved as reductions the update is unknown; the largest change of minimum, maximum, mean and mean absolute value stands for
-    it, which no update of all weights by less could make. Weights that were all zero have no ratio.
+    For weights saved as reductions the update is unknown; the largest change of minimum, maximum, mean and mean absolute value replaces
+    it, a lower bound of the largest update. Weights that were all zero have no ratio.
     """
 
-    advice = "Lower the learning rate where the ratio is large; raise it, or look whether the layer is trained at all, where it is small."
+    advice = "If the ratio is large, lower the learning rate; if it is small, raise it, or check whether the layer is trained at all."
     compares = "weights saved at two training steps"
 
     def __init__(
@@ -33,7 +33,7 @@ class WeightUpdateRatio(TensorRule):
         small_threshold: float = 1e-8,
         epsilon: float = 1e-9,
     ) -> None:
-        """`num_steps`: how many steps earlier the other weights may be; None for those that were saved last."""
+        """`num_steps`: how many steps earlier the other weights may be; None for the last saved ones."""
         super().__init__(base_trial)
         self.num_steps = num_steps
         self.large_threshold, self.small_threshold, self.epsilon = large_threshold, small_threshold, epsilon
@@ -74,9 +74,9 @@ class WeightUpdateRatio(TensorRule):
 
     def _judge(self, name: str, ratio: float) -> Finding | None:
         if ratio > self.large_threshold:
-            what = f"{name} moved by {ratio:.3g} times its size, more than {self.large_threshold:g}"
+            what = f"{name} changed by {ratio:.3g} times its size, more than {self.large_threshold:g}"
             return Finding(name, ratio, self.large_threshold, what)
         if ratio < self.small_threshold:
-            what = f"{name} moved by {ratio:.3g} times its size, less than {self.small_threshold:g}"
+            what = f"{name} changed by {ratio:.3g} times its size, less than {self.small_threshold:g}"
             return Finding(name, ratio, self.small_threshold, what)
         return None

@@ -1,12 +1,12 @@
-"""The model artefact: what the training job leaves in SM_MODEL_DIR, and how serving reads it back.
+"""The model artefact: the training job writes it to SM_MODEL_DIR, and serving reads it.
 
-Runs in the training and serving images. Weights are named tensors and everything else is JSON, so reading runs nothing:
+Runs in the training and serving images. Weights are named tensors and everything else is JSON, so reading runs no code:
 
     model.safetensors   ResNet50 in torchvision's keys, float32
-    model.json          classes, preprocessing, backbone, temperature, hashes, data_set (what computed its features), hyperparameters,
-                        metrics, versions, what check/ must give
-    check/              a few test photos as they are: the endpoint must answer what model.json says of them
-    config.yaml         for the Ray Serve image: where its application is
+    model.json          classes, preprocessing, backbone, temperature, hashes, data_set (the hardware that computed its features),
+                        hyperparameters, metrics, versions, expected predictions of check/
+    check/              a few unchanged test photos: the endpoint must return the predictions in model.json
+    config.yaml         names the application for the Ray Serve image
     code/               this package, and `serve`, which starts the server without Ray
 """
 
@@ -36,7 +36,7 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
 _SERVE = """#!/usr/bin/env python3
-# Starts the model server: `serve` is what SageMaker runs in a container that serves.
+# Starts the model server: SageMaker runs `serve` in a serving container.
 import os
 import sys
 from pathlib import Path
@@ -60,7 +60,7 @@ class Artefact:
     temperature: float
     """Logits are divided by it before the softmax."""
     description: dict[str, Any]
-    """All of model.json."""
+    """The content of model.json."""
 
 
 def save_artefact(
@@ -74,17 +74,17 @@ def save_artefact(
     *,
     check: bool = True,
 ) -> dict[str, Any]:
-    """Write the artefact and return what model.json holds; a folder that holds one already gets the new one file by file.
+    """Write the artefact and return the content of model.json; an artefact already in the folder is replaced file by file.
 
     Args:
         state: state_dict of a plain ResNet50 in torchvision's keys.
-        check: whether to read it back as serving does, and to note what it says of the data set's check photos.
+        check: whether to load it as serving does, and to record its predictions for the data set's check photos.
 
     Raises:
-        WeightsError: what was written cannot be served.
+        WeightsError: the written artefact cannot be served.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*.unfinished"):  # by a process that was killed while it wrote: it would travel with the model
+    for left in folder.glob(".*.unfinished"):  # of a process that was killed while it wrote: it would be shipped with the model
         left.unlink()
     description = {
         "schema_version": SCHEMA_VERSION,
@@ -111,10 +111,10 @@ def save_artefact(
 
 
 def load_artefact(folder: Path) -> Artefact:
-    """Read an artefact without running anything in it.
+    """Read an artefact without running code in it.
 
     Raises:
-        WeightsError: a file is missing, damaged, holds code, or is not what this version reads.
+        WeightsError: a file is missing, damaged, holds code, or is of another version.
     """
     description = _read_description(folder / DESCRIPTION)
     try:
@@ -132,26 +132,26 @@ def load_artefact(folder: Path) -> Artefact:
 
 
 def load_model(folder: Path, name: str | None = None) -> Model:
-    """Load an artefact for answering; without a name it is called as in its description.
+    """Load an artefact for predictions; the default name is that in its description.
 
     Raises:
         WeightsError: as load_artefact.
     """
     artefact = load_artefact(folder)
-    called = name or str(artefact.description.get("training_job") or "unnamed")
-    return Model(prepare_network(artefact.network), artefact.classes, artefact.preprocessing, artefact.temperature, called)
+    shown_name = name or str(artefact.description.get("training_job") or "unnamed")
+    return Model(prepare_network(artefact.network), artefact.classes, artefact.preprocessing, artefact.temperature, shown_name)
 
 
 def _check(folder: Path, dataset: Dataset) -> list[dict[str, Any]]:
-    """Copy the check photos beside the model and return what the model, as it is served, says of them."""
+    """Copy the check photos beside the model and return the served model's predictions for them."""
     model = load_model(folder)
     copies = folder / CHECK_FOLDER
     shutil.rmtree(copies, ignore_errors=True)
     copies.mkdir()
-    return [_answer(model, Path(shutil.copy(photo, copies / photo.name))) for photo in dataset.check_photos]
+    return [_predict(model, Path(shutil.copy(photo, copies / photo.name))) for photo in dataset.check_photos]
 
 
-def _answer(model: Model, photo: Path) -> dict[str, Any]:
+def _predict(model: Model, photo: Path) -> dict[str, Any]:
     values = [round(value, 7) for value in probabilities(model, photo.read_bytes()).tolist()]
     return {"file": f"{CHECK_FOLDER}/{photo.name}", "sha256": digest_of(photo), "probabilities": values}
 
@@ -164,9 +164,9 @@ def _read_weights(file: Path, classes: int) -> dict[str, torch.Tensor]:
     broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if broken:
         raise WeightsError(f"{file.name} has values that are not finite, first in {broken[0]}: the file is damaged")
-    told_apart = len(state.get("fc.bias", ()))
-    if "fc.bias" in state and told_apart != classes:
-        raise WeightsError(f"{file.name} tells {told_apart} classes apart, but {DESCRIPTION} names {classes}: they are of two trainings")
+    known = len(state.get("fc.bias", ()))
+    if "fc.bias" in state and known != classes:
+        raise WeightsError(f"{file.name} has {known} classes, but {DESCRIPTION} names {classes}: they belong to different trainings")
     return state
 
 

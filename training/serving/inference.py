@@ -1,4 +1,4 @@
-"""From the body of a request to probabilities, in the four functions that SageMaker's inference toolkits call.
+"""From a request's body to probabilities, in the four functions that SageMaker's inference toolkits call.
 
 Runs in the serving images; training.serving.server calls the same functions.
 """
@@ -23,18 +23,18 @@ CONTENT_TYPES = (
     "application/octet-stream",
 )
 TOP = 5
-"""How many classes an answer names."""
+"""How many classes a response lists."""
 
 
 class UnsupportedContentTypeError(ValueError):
-    """The request is not said to be a photo."""
+    """The request's content type is not that of a photo."""
 
 
 def model_fn(model_dir: str) -> Model:
-    """Load the artefact in a folder, called MODEL_NAME of the endpoint, or after the job that trained it.
+    """Load the artefact in a folder; its name is MODEL_NAME of the endpoint, or that of its training job.
 
     Raises:
-        WeightsError: it is damaged, holds code, or is not of this version.
+        WeightsError: it is damaged, holds code, or is of another version.
     """
     return load_model(Path(model_dir), os.environ.get("MODEL_NAME"))
 
@@ -55,10 +55,10 @@ def input_fn(body: bytes, content_type: str) -> bytes:
 
 
 def predict_fn(photo: bytes, model: Model) -> dict[str, Any]:
-    """Return the answer of the API: the most probable classes and their probabilities.
+    """Return the API's response: the most probable classes and their probabilities.
 
     Raises:
-        PhotoError: the bytes are no photo that can be read.
+        PhotoError: the bytes are not a readable photo.
     """
     top = probabilities(model, photo).topk(min(TOP, len(model.classes)))
     predictions = [
@@ -69,6 +69,6 @@ def predict_fn(photo: bytes, model: Model) -> dict[str, Any]:
 
 
 def output_fn(prediction: dict[str, Any], accept: str = "application/json") -> str:
-    """Return the answer as JSON, whatever is accepted: there is no other form of it."""
+    """Return the response as JSON, whatever the request accepts: other formats do not exist."""
     del accept
     return json.dumps(prediction, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The model server: an ASGI application with SageMaker's two routes, and the one that the Ray Serve image calls.
+"""The model server: an ASGI application with SageMaker's two routes and the one that the Ray Serve image calls.
 
 Runs in the serving container and in local mode:
 
@@ -30,30 +30,30 @@ from training.serving.inference import UnsupportedContentTypeError, input_fn, mo
 from training.serving.prediction import Model
 
 MAX_BODY = 6 * 1024 * 1024
-"""Bytes of a request: what a SageMaker endpoint accepts at most."""
+"""Most bytes of a request: the limit of a SageMaker endpoint."""
 MAX_DISCARDED = 64 * 1024 * 1024
-"""Bytes read and thrown away of a larger one, so that its sender gets to the answer instead of a broken connection."""
+"""Bytes read and dropped of a larger one, so that its sender receives the response instead of a broken connection."""
 MAX_WAITING = 64
 """Requests that may wait for their turn."""
 
 
 class BodyTooLargeError(ValueError):
-    """More bytes came than a request may have."""
+    """The request has more bytes than allowed."""
 
 
 class BusyError(RuntimeError):
-    """More requests wait than may."""
+    """Too many requests are waiting."""
 
 
 class Turns:
-    """Lets a few predictions compute at a time and a bounded number wait: a full queue is said, not grown."""
+    """Limits how many predictions compute at a time and how many wait: requests beyond a full queue are rejected."""
 
     def __init__(self, at_once: int, waiting: int = MAX_WAITING) -> None:
-        """`at_once`: predictions that compute side by side."""
+        """`at_once`: predictions that compute in parallel."""
         self._semaphore, self._waiting, self._most = asyncio.Semaphore(at_once), 0, waiting
 
     async def take(self, work: Callable[[], str]) -> str:
-        """Do the work in a thread when its turn comes.
+        """Run the work in a thread when its turn comes.
 
         Raises:
             BusyError: the queue is full.
@@ -82,16 +82,16 @@ def build_app(load: Callable[[], Model], at_once: int = 1) -> Starlette:
 
 
 async def ping(request: Request) -> Response:
-    """Answer 200 where the model is there."""
+    """Return 200 if the model is loaded."""
     return Response(status_code=200 if hasattr(request.app.state, "model") else 503)
 
 
 async def invoke(request: Request) -> Response:
-    """Answer with the classes of the photo in the body; what is wrong with a request is said in {"error"}."""
+    """Return the classes of the photo in the body; errors are reported in {"error"}."""
     state = request.app.state
     try:
         photo = input_fn(await read_body(request), request.headers.get("content-type", ""))
-        answer = await state.turns.take(lambda: output_fn(predict_fn(photo, state.model)))
+        response = await state.turns.take(lambda: output_fn(predict_fn(photo, state.model)))
     except BodyTooLargeError as error:
         return _refuse(413, str(error), connection="close")
     except UnsupportedContentTypeError as error:
@@ -101,8 +101,8 @@ async def invoke(request: Request) -> Response:
     except BusyError as error:
         return _refuse(503, str(error), **{"retry-after": "1"})
     except ClientDisconnect:
-        return Response(status_code=400)  # nobody is there to read it
-    return Response(answer, media_type="application/json")
+        return Response(status_code=400)  # the client has disconnected
+    return Response(response, media_type="application/json")
 
 
 def _refuse(status: int, sentence: str, **headers: str) -> Response:
@@ -113,7 +113,7 @@ async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
     """Read the body, never keeping more than `limit` bytes of it.
 
     Raises:
-        BodyTooLargeError: it has more, by its header or when it comes.
+        BodyTooLargeError: it has more, by its header or as received.
     """
     announced = request.headers.get("content-length", "0")
     body, received = bytearray(), 0
@@ -130,7 +130,7 @@ async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
 
 
 def main(environment: Mapping[str, str]) -> int:
-    """Serve until told to stop; return the exit status. A model that cannot load ends the server with a sentence."""
+    """Serve until stopped; return the exit status. If the model cannot be loaded, the server ends with a sentence."""
     cores = os.cpu_count() or 1
     threads = threads_per_prediction(environment, cores)
     torch.set_num_threads(threads)
@@ -148,9 +148,9 @@ def main(environment: Mapping[str, str]) -> int:
 
 
 def threads_per_prediction(environment: Mapping[str, str], cores: int) -> int:
-    """Return OMP_NUM_THREADS, or half of the cores, so that requests side by side have room."""
-    asked = environment.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else max(1, cores // 2)
+    """Return OMP_NUM_THREADS, or half of the cores, so that requests can run in parallel."""
+    threads = environment.get("OMP_NUM_THREADS", "")
+    return int(threads) if threads.isdecimal() and int(threads) else max(1, cores // 2)
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def test_a_pickle_in_place_of_the_weights_does_not_run(copied: Path, protocol: i
     [
         ("fc.weight", None, "Missing key"),
         ("fc.weight", torch.zeros(3, 8), "size mismatch for fc.weight"),
-        ("fc.bias", torch.zeros(2), "tells 2 classes apart, but model.json names 3"),
+        ("fc.bias", torch.zeros(2), "has 2 classes, but model.json names 3"),
         ("fc.bias", torch.tensor([0.0, float("nan"), 0.0]), r"not finite, first in fc\.bias"),
         ("layer1.0.conv1.weight", torch.full((64, 64, 1, 1), float("inf")), r"not finite, first in layer1\.0\.conv1\.weight"),
         ("extra", torch.zeros(1), "Unexpected key"),
@@ -206,7 +206,7 @@ def test_missing_weights_are_named(copied: Path) -> None:
         ({"backbone": {"stride": "v2"}}, r"stride is 'v2'; allowed: v1, v1\.5"),
         ({"preprocessing": {"resize": 256}}, "does not describe a model"),
         ({"schema_version": 1}, "not of schema version 2: train again"),
-        ({"classes": ["blue", "green"]}, "tells 3 classes apart, but model.json names 2"),
+        ({"classes": ["blue", "green"]}, "has 3 classes, but model.json names 2"),
     ],
 )
 def test_a_description_that_cannot_be_right_is_refused(copied: Path, change: dict[str, Any], sentence: str) -> None:

@@ -62,7 +62,7 @@ def test_a_file_under_two_labels_is_used_under_none() -> None:
     album = Album({"cat/1": scene(1), "dog/1": scene(1), "dog/2": scene(1), "dog/3": scene(2)})
     found = album.duplicates()
     assert {item.name for item in found.excluded} == {"cat/1", "dog/1", "dog/2"}
-    assert "under two labels, as 'cat/1' and as 'dog/1'" in found.excluded[0].reason
+    assert "has two labels, as 'cat/1' and as 'dog/1'" in found.excluded[0].reason
     assert [(pair.a, pair.b, pair.distance) for pair in found.contradictions] == [("cat/1", "dog/1", 0)]
     assert found.exact == [["cat/1", "dog/1", "dog/2"]]
 

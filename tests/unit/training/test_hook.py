@@ -60,7 +60,7 @@ def test_what_a_hook_did_not_write_is_nothing_of_an_earlier_run(tmp_path: Path, 
         (tmp_path / name).touch()
     remove_steps_after(tmp_path, 3)
     assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == {*others, own[0]}
-    assert "1 files of saved steps are kept, and 2 are removed" in capsys.readouterr().out
+    assert "1 files of saved steps are kept and 2 are removed" in capsys.readouterr().out
 
 
 def test_of_an_empty_folder_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

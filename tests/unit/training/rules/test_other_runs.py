@@ -99,11 +99,11 @@ def test_reductions_of_two_runs_are_compared(tmp_path: Path) -> None:
     ("name", "parameters", "said"),
     [
         ("Overfits", {}, "rule_to_invoke names Overfits, which is not one of VanishingGradient, "),
-        ("Overfit", {"source_s3_uri": "s3://bucket/rule.py"}, "rules from a file of one's own are not evaluated here"),
+        ("Overfit", {"source_s3_uri": "s3://bucket/rule.py"}, "custom rules from a source file are not supported"),
         ("Overfit", {"patience": "many"}, "patience of Overfit must be int, got 'many'"),
         ("Overfit", {"patience": "1.5"}, "patience of Overfit must be int, got '1.5'"),
         ("ExplodingTensor", {"only_nan": "maybe"}, "only_nan of ExplodingTensor must be bool, got 'maybe'"),
-        ("Overfit", {"ratio": "1"}, "ratio is no parameter of Overfit; allowed: tensor_regex, start_step, patience, ratio_threshold"),
+        ("Overfit", {"ratio": "1"}, "ratio is not a parameter of Overfit; allowed: tensor_regex, start_step, patience, ratio_threshold"),
         ("SimilarAcrossRuns", {}, "other_trials"),
         ("SimilarAcrossRuns", {"other_trials": ""}, "SimilarAcrossRuns needs other_trials"),
         ("SimilarAcrossRuns", {"other_trials": "/no/such/folder"}, "no tensors were saved in /no/such/folder"),

@@ -110,7 +110,7 @@ def test_a_process_that_hangs_is_killed_and_is_an_error(started: tuple[RuleWatch
     os.kill(watch._process.pid, signal.SIGSTOP)
     found = watch.finish(0.5)
     assert {status.RuleEvaluationStatus for status in found} == {"Error"}
-    assert "was not done after 0.5 s" in found[0].StatusDetails
+    assert "had not finished after 0.5 s" in found[0].StatusDetails
     assert watch._process.poll() is not None
 
 
