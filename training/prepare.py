@@ -215,7 +215,7 @@ def read_photos(
     left_out.sort(key=lambda item: item.name)
     print_unused_files(left_out)
     summary.left_out = list_files(left_out)
-    summary.measure(inspected)
+    summary.add_sizes(inspected)
     refuse_too_many_unused(left_out, found.files)
     return inspected
 

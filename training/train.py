@@ -237,7 +237,7 @@ def evaluate_and_report(
 ) -> None:
     """Evaluate the model, save the result with the artefact, and write the report; if SIGTERM comes first, note that instead."""
     try:
-        evaluated = {split: compute_split(split, state, artefact, folders.photos, training.stopping) for split in EVALUATED}
+        evaluated = {split: compute_split_logits(split, state, artefact, folders.photos, training.stopping) for split in EVALUATED}
     except StoppedError:
         progress.stopped = True
         return
@@ -275,7 +275,7 @@ def write_safely(folder: Path, report: Report) -> None:
 
 
 @torch.no_grad()
-def compute_split(
+def compute_split_logits(
     split: str, state: Mapping[str, torch.Tensor], artefact: ArtefactWriter, photos: Path, stopping: Stopping
 ) -> torch.Tensor:
     """Return the saved weights' logits for a split, float32 [n, classes], in manifest order.

@@ -32,7 +32,7 @@ CHECK_PHOTO_BYTES = 4_500_000
 def write_photos(folder: Path, photos: Sequence[Photo], rows: Sequence[int], spool: Spool, channel: Path) -> None:
     """Write the manifest, the features, the thumbnails and the check photos.
 
-    `rows`: where each photo lies in the spool; `channel`: the folder that the photos' names start from.
+    `rows`: the position of each photo in the spool; `channel`: the folder that the photos' names start from.
     """
     write_manifest(folder, tuple(photos))
     for number, shard in enumerate(spool.shards(rows)):

@@ -70,9 +70,9 @@ def inspect(folder: Path, photo: FoundPhoto, preprocessing: Preprocessing) -> Se
     Raises:
         MachineError: the disk fails twice.
     """
-    with suppress(MemoryError, PhotoMemoryError, OSError), _readers.together():
+    with suppress(MemoryError, PhotoMemoryError, OSError), _readers.read_together():
         return _inspect(folder, photo, preprocessing)
-    with _readers.alone():
+    with _readers.read_alone():
         return _inspect_again(folder, photo, preprocessing)
 
 
@@ -115,7 +115,7 @@ class Readers:
         self._changed, self._reading, self._reserved = Condition(), 0, False
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def read_together(self) -> Iterator[None]:
         """Read beside others, as soon as no thread needs to be alone."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved)
@@ -128,7 +128,7 @@ class Readers:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def read_alone(self) -> Iterator[None]:
         """Read when all others have ended, and keep them from starting."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved)

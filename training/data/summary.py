@@ -77,7 +77,7 @@ class Summary:
             ],
         }
 
-    def measure(self, inspected: Sequence[Inspected]) -> None:
+    def add_sizes(self, inspected: Sequence[Inspected]) -> None:
         """Add the range of the photos' sizes."""
         columns = {
             "bytes": [photo.length for photo in inspected],

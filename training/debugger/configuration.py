@@ -22,7 +22,7 @@ FINE_TUNING: dict[str, str | None] = {"relu_input": ".*relu_input", "relu_output
 REDUCTIONS = "min,max,mean,std,abs_mean,l2_norm"
 """What is saved of each weight and gradient: 0.6 MB; the tensors of a ResNet50 themselves take 200."""
 KEPT = len(REDUCTIONS.split(","))
-ANSWERS = ("labels", "predictions", "images")
+OF_EVALUATIONS = ("labels", "predictions", "images")
 """Collections that only evaluations have."""
 
 
@@ -53,12 +53,12 @@ def complete(configuration: Mapping[str, Any], every: Intervals) -> dict[str, An
 
 def _train_interval(name: str, every: Intervals) -> int:
     own = {"losses": every.losses, "relu_input": every.activations, "relu_output": every.activations}
-    return own.get(name, NEVER if name in ANSWERS else every.parameters)
+    return own.get(name, NEVER if name in OF_EVALUATIONS else every.parameters)
 
 
 def _eval_interval(name: str, every: Intervals) -> int:
-    if name in ANSWERS:
-        return every.answers
+    if name in OF_EVALUATIONS:
+        return every.predictions
     return NEVER if name in ("weights", "gradients", "biases", "relu_input", "relu_output") else 1
 
 

@@ -21,7 +21,7 @@ from smdebug.core.config_constants import DEFAULT_SAGEMAKER_OUTDIR
 from smdebug.core.reductions import get_reduction_tensor_name
 
 from training.contract import DEGRADED
-from training.debugger.configuration import ANSWERS
+from training.debugger.configuration import OF_EVALUATIONS
 from training.debugger.event_file import Step, Tensor
 from training.debugger.event_writer import INDEX, EventWriter, StepFile, measure_overhead, split_numbers, to_numpy
 from training.debugger.intervals import BUDGET, LOSSES_IN_RUN
@@ -31,7 +31,7 @@ from training.job.micro_batches import is_shortage
 Reductions = tuple[tuple[str, bool], ...]
 """smdebug's names, and whether of absolute values."""
 USUAL: Reductions = (("min", False), ("max", False), ("mean", False), ("mean", True), ("std", False), ("l2", False))
-SMALL = frozenset({"losses", *ANSWERS})
+SMALL = frozenset({"losses", *OF_EVALUATIONS})
 """Collections that hold no parameter and no gradient."""
 FOLDERS = ("events", "index", "collections")
 FILES = ("training_job_end.ts", "claim.smd", DEGRADED)

@@ -15,7 +15,7 @@ BUDGET = 50 * MIB
 """Bytes that a run may save; tensors other than losses stop where the losses' reserve begins."""
 FOR_PARAMETERS = 24 * MIB
 FOR_ACTIVATIONS = 16 * MIB
-FOR_ANSWERS = 4 * MIB
+FOR_PREDICTIONS = 4 * MIB
 """Of labels, predictions and images of the evaluations."""
 MOST_ROWS = 10_000
 """Most photos of an evaluation whose label and prediction are saved."""
@@ -48,7 +48,7 @@ class Intervals:
     activations: int
     photos: int
     """How many photos' activations are saved at such a step, at most."""
-    answers: int
+    predictions: int
     """Evaluations from one with saved labels, predictions and images to the next; losses are saved at each."""
 
 
@@ -71,11 +71,11 @@ def compute_intervals(
     saves = max(1, FOR_PARAMETERS // (max(1, reductions) * BYTES_A_REDUCTION))
     per_epoch = HEAD_PARAMETERS_PER_EPOCH if head_only and epochs > FEW_EPOCHS else PARAMETERS_PER_EPOCH
     parameters = max(math.ceil(steps_per_epoch / per_epoch), math.ceil(steps / saves))
-    answers = 2 * (min(evaluated, MOST_ROWS) * class_type(classes).itemsize + BYTES_A_REDUCTION) + 12 * min(evaluated, MOST_SHOWN)
+    predictions = 2 * (min(evaluated, MOST_ROWS) * class_type(classes).itemsize + BYTES_A_REDUCTION) + 12 * min(evaluated, MOST_SHOWN)
     photos = max(1, min(MOST_PHOTOS, FOR_ACTIVATIONS // max(1, 4 * channels * min(steps, epochs))))
     saves = max(1, FOR_ACTIVATIONS // max(1, 4 * channels * photos))
     activations = max(math.ceil(steps_per_epoch / ACTIVATIONS_PER_EPOCH), math.ceil(steps / saves))
-    evaluations = math.ceil(epochs * answers / FOR_ANSWERS)
+    evaluations = math.ceil(epochs * predictions / FOR_PREDICTIONS)
     return Intervals(losses, _multiple(parameters, losses), _multiple(activations, losses), photos, evaluations)
 
 

@@ -36,7 +36,7 @@ def _number(seed: int, epoch: int, name: str) -> int:
 
 
 def _part(width: int, height: int, draw: random.Random) -> tuple[float, float, float, float]:
-    """Return left, top, right, bottom of a part that lies in the photo."""
+    """Return left, top, right, bottom of a part of the photo."""
     for _ in range(ATTEMPTS):
         area = width * height * draw.uniform(*AREA)
         shape = math.exp(draw.uniform(math.log(SHAPE[0]), math.log(SHAPE[1])))

@@ -1,6 +1,6 @@
 """Fine-tuning: trains the backbone's last stage, or all of it, starting with a head that was fitted on the cached features.
 
-Runs in training jobs with `trainable` other than `head`, on a GPU where there is one. BatchNorm keeps the statistics of the
+Runs in training jobs with `trainable` other than `head`, on a GPU if there is one. BatchNorm keeps the statistics of the
 loaded weights, so photos do not affect each other: parts of a batch, and several processes, give the gradient of the whole batch.
 """
 

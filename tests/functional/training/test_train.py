@@ -122,7 +122,12 @@ def test_where_nothing_but_the_model_can_be_written_there_is_the_model(tmp_path:
     folders = replace(job_folders(tmp_path, prepared, weights, photos), checkpoints=tmp_path / "file" / "checkpoints")
     status, log = run_quietly(["--epochs", "3", "--batch_size", "8", "--evaluate_test", "true"], folders)
     assert status == 0, log
-    for sentence in ("debugger degraded: ", "profiler degraded: ", "the checkpoint of epoch 3 was not saved: ", "the report cannot be written: "):
+    for sentence in (
+        "debugger degraded: ",
+        "profiler degraded: ",
+        "the checkpoint of epoch 3 was not saved: ",
+        "the report cannot be written: ",
+    ):
         assert sentence in log
     assert load_artefact(folders.model).description["metrics"]["test_accuracy"] > 0
 

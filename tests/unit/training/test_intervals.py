@@ -25,8 +25,8 @@ def of(epochs: int, steps: int, numbers: dict[str, int] = HEAD) -> Intervals:
 
 
 def test_an_epoch_of_thirteen_steps_is_saved_and_each_of_its_losses() -> None:
-    assert of(20, 13) == Intervals(losses=1, parameters=7, activations=7, photos=16, answers=1)
-    assert of(20, 13, RESNET_LAST_STAGE) == Intervals(losses=1, parameters=4, activations=13, photos=11, answers=1)
+    assert of(20, 13) == Intervals(losses=1, parameters=7, activations=7, photos=16, predictions=1)
+    assert of(20, 13, RESNET_LAST_STAGE) == Intervals(losses=1, parameters=4, activations=13, photos=11, predictions=1)
 
 
 @pytest.mark.parametrize("epochs", range(1, 31))
@@ -38,7 +38,7 @@ def test_a_head_is_saved_often_enough_for_the_rule_that_compares_its_weights(epo
 
 def test_every_loss_of_fine_tuning_is_saved_and_two_dozen_an_epoch_of_a_head() -> None:
     assert of(20, 104, RESNET_LAST_STAGE).losses == 1
-    assert of(20, 104) == Intervals(losses=4, parameters=52, activations=52, photos=16, answers=1)
+    assert of(20, 104) == Intervals(losses=4, parameters=52, activations=52, photos=16, predictions=1)
 
 
 @pytest.mark.parametrize("numbers", [HEAD, RESNET_LAST_STAGE, RESNET])
@@ -49,7 +49,7 @@ def test_the_whole_run_stays_within_its_budget(epochs: int, steps: int, numbers:
     saves = {name: -(-epochs * steps // getattr(every, name)) for name in ("losses", "parameters", "activations")}
     spent = saves["losses"] * 1024 + saves["parameters"] * numbers["reductions"] * BYTES_A_REDUCTION
     spent += saves["activations"] * every.photos * numbers["channels"] * 4
-    spent += -(-epochs // every.answers) * (2 * 4 * MOST_ROWS + 12 * MOST_SHOWN)
+    spent += -(-epochs // every.predictions) * (2 * 4 * MOST_ROWS + 12 * MOST_SHOWN)
     assert spent <= BUDGET
     assert saves["losses"] <= LOSSES_IN_RUN
     assert every.activations % every.losses == every.parameters % every.losses == 0  # so that no other step has files
@@ -57,8 +57,8 @@ def test_the_whole_run_stays_within_its_budget(epochs: int, steps: int, numbers:
 
 
 def test_answers_of_many_photos_and_epochs_are_not_those_of_each_evaluation() -> None:
-    assert of(20, 104).answers == 1
-    assert of(1000, 104).answers == 21
+    assert of(20, 104).predictions == 1
+    assert of(1000, 104).predictions == 21
 
 
 @pytest.mark.parametrize("classes", [2, 256, 257, 2**15 + 1])
