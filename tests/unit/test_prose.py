@@ -20,7 +20,11 @@ MARKERS = re.compile(
 )
 ALLOWED = re.compile(r"\b(?:is|are) no longer\b", flags=re.IGNORECASE)
 ALL_PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "benchmarks" / "README.md"])
-ROOMS = ("app.py",)
+ROOMS = (
+    "app.py",
+    *(f"training/{name}" for name in ("debugger", "fit", "job", "network", "data", "evaluation", "serving", "rules", "rule_evaluation")),
+    *("training/train.py", "training/prepare.py"),
+)
 UNFINISHED_PAGES = ("architecture.md", "execution-input.md", "local-mode.md", "security.md")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)|\s*\|\s*|\n\s*\n|\n\s*(?=[-*#] )")
 

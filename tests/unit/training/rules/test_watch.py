@@ -204,7 +204,7 @@ def test_details_alone_are_written_every_few_seconds(tmp_path: Path, monkeypatch
 
     Evaluation(str(tmp_path / "tensors"), RULES, statuses, None).follow(is_over, sleep=lambda _: None)
     job.leave()
-    assert said[:4] == ["nothing"] * 4
+    assert said[:4] == ["no"] * 4
     assert int(said[4]) > 0
 
 
@@ -231,7 +231,7 @@ def test_a_long_backlog_is_told_of_on_the_way(tmp_path: Path, monkeypatch: pytes
 def test_what_is_left_at_the_end_is_told_of_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "STEPS_AT_ONCE", 5)
     told: list[list[str]] = []
-    monkeypatch.setattr(evaluate, "write_whole", lambda _, document: told.append([each["RuleEvaluationStatus"] for each in document]))
+    monkeypatch.setattr(evaluate, "write_file", lambda _, document: told.append([each["RuleEvaluationStatus"] for each in document]))
     job = Job(tmp_path / "tensors")
     for number in range(18):
         job.save({LOSS: float("nan") if number == 7 else 1.0, "gradient/Net_fc.weight": [1.0]})
