@@ -39,7 +39,7 @@ from dataclasses import replace
 from pathlib import Path
 import psutil
 import torch
-from tests.training.test_loop import clusters, training_of
+from tests.fixtures.training.clusters import clusters, training_of
 from training.debugger.attach import attach_debugger
 from training.fit.loop import Progress, fit, steps_per_epoch
 from training.contract.hyperparameters import Rules

@@ -122,7 +122,7 @@ class EndsAfter(Stopping):
         self.looks = looks
 
     @property
-    def asked(self) -> bool:  # type: ignore[override]
+    def requested(self) -> bool:  # type: ignore[override]
         self.looks -= 1
         return self.looks < 0
 

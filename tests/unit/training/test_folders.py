@@ -65,7 +65,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
         (("note.txt",), r"at least 2 classes, got none\. Upload"),
         (("train/red/note.txt", "valid/red/1"), r"got none in train\. Upload"),
         (("train/red/1", "train/blue/1", "test/green/1"), "train lacks: 'green'"),
-        (("train/red/1", "train/blue/1", "extra/red/1"), "no split: 'extra'"),
+        (("train/red/1", "train/blue/1", "extra/red/1"), "not splits: 'extra'"),
         (("train/1",), "'train/1' is not in a class folder"),
         (("valid/red/1", "test/red/1"), "train is missing: there is only test, valid"),
         (("val/red/1",), "train is missing: there is only val"),
