@@ -22,7 +22,7 @@ ALLOWED = re.compile(r"\b(?:is|are) no longer\b", flags=re.IGNORECASE)
 ALL_PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "benchmarks" / "README.md"])
 ROOMS = (
     "app.py",
-    *(f"training/{name}" for name in ("debugger", "fit", "job", "network", "data", "evaluation", "serving", "rules", "rule_evaluation")),
+    *(f"training/{name}" for name in ("debugger", "fit", "data", "evaluation", "serving", "rules", "rule_evaluation")),
     *("training/train.py", "training/prepare.py"),
 )
 UNFINISHED_PAGES = ("architecture.md", "execution-input.md", "local-mode.md", "security.md")
