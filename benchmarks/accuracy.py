@@ -25,7 +25,8 @@ from benchmarks.inputs import photos_of, prepared_dataset, say, title, weights_c
 from benchmarks.results import REPOSITORY, write_result
 from benchmarks.training_job import read_metrics, training_environment
 from training.contract import PROGRAM
-from training.data.dataset import SPLITS, Dataset
+from training.contract.photos import SPLITS
+from training.data.dataset import Dataset
 
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation strengths to choose from."""

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.account.target import Target, open_target
-from cli.photos.photo_folder import photo_type
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
+from training.contract.photos import TITLES, find_format
 
 TIMEOUT_S = 60
 BAR = 30
@@ -47,7 +47,7 @@ def predict(
 def classify(target: Target, photo: Path) -> dict[str, Any]:
     """The API's answer for one photo; an error becomes the sentence that the API gives."""
     if not photo.is_file():
-        raise RefusedError(f"{photo} is not a file. Name a photo: JPEG, PNG, GIF, WEBP, BMP or TIFF.")
+        raise RefusedError(f"{photo} is not a file. Name a photo: {TITLES}.")
     body = photo.read_bytes()
     url = target.predict_url()
     request = AWSRequest("POST", url, data=body, headers={"Content-Type": media_type(photo, body)})
@@ -66,7 +66,8 @@ def _session(target: Target, url: str) -> URLLib3Session:
 
 def media_type(photo: Path, body: bytes) -> str:
     """What the bytes are, not what the name says; for what is no photo the name's type, so that the API can say why it refuses."""
-    return photo_type(body[:16]) or mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
+    found = find_format(body[:16])
+    return found.content_type if found else mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
 
 
 def read_answer(target: Target, status: int, headers: dict[str, str], content: bytes) -> dict[str, Any]:

@@ -18,14 +18,15 @@ from cli.account.target import Target, home, open_target
 from cli.photos.archive import sha256, unpack
 from cli.photos.bucket import Bucket, Uploaded
 from cli.photos.download import Download
-from cli.photos.photo_folder import LAYOUTS, PhotoFolder, read_photo_folder
+from cli.photos.photo_folder import PhotoFolder, read_photo_folder
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
 from cli.terminal.screen import screen
+from training.contract import STRIDES
+from training.contract.photos import LAYOUTS
 
 DATA_PREFIX = "data/"
 WEIGHTS_PREFIX, WEIGHTS_FILE, WEIGHTS_DESCRIPTION = "weights/", "resnet50.pth", "resnet50.json"
-STRIDES = ("v1", "v1.5")
 
 DOGS_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
 DOGS_CLASSES = 133

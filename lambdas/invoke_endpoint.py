@@ -21,12 +21,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeo
 from lambdas.aws.endpoint_waking import Alarm, Waking
 from lambdas.aws.jobs import run_of
 from lambdas.aws.log import log
-
-PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
-"""What /predict takes; the stack declares the same types binary."""
-
-LARGEST_PHOTO = 4_500_000
-"""Bytes: base64 makes 6 MB of them, the most that a Lambda function receives."""
+from training.contract.photos import CONTENT_TYPES, LARGEST_PHOTO_BYTES
 
 RETRY_AFTER_SECONDS = 30
 
@@ -79,16 +74,16 @@ def predict(event: Mapping[str, Any], endpoint: str, runtime: Any, wake: Wake = 
 def read_photo(event: Mapping[str, Any]) -> tuple[bytes, str]:
     """The photo's bytes and type, or a Refusal: 415 for another type, 400 for no or broken bytes, 413 for too many."""
     content_type = header(event, "content-type").partition(";")[0].strip().lower()
-    if content_type not in PHOTO_TYPES:
+    if content_type not in CONTENT_TYPES:
         raise Refusal(
-            415, f"send a photo as the body, with a Content-Type of {', '.join(PHOTO_TYPES)}; got {content_type or 'none'!r:.100}"
+            415, f"send a photo as the body, with a Content-Type of {', '.join(CONTENT_TYPES)}; got {content_type or 'none'!r:.100}"
         )
     body = event.get("body") or ""
     photo = decoded(body) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogateescape")
     if not photo:
         raise Refusal(400, "the body is empty; send the photo's bytes as the body")
-    if len(photo) > LARGEST_PHOTO:
-        raise Refusal(413, f"the photo has {len(photo)} bytes, and at most {LARGEST_PHOTO} are taken; send a smaller copy")
+    if len(photo) > LARGEST_PHOTO_BYTES:
+        raise Refusal(413, f"the photo has {len(photo)} bytes, and at most {LARGEST_PHOTO_BYTES} are taken; send a smaller copy")
     return photo, content_type
 
 

@@ -16,7 +16,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import PurePosixPath
 from statistics import median
 from typing import Any
 
@@ -28,6 +27,7 @@ from lambdas.aws.clients import client, code_of, message_of
 from lambdas.aws.endpoint import look_at_endpoint, models_of
 from lambdas.aws.jobs import run_of
 from lambdas.aws.log import log
+from training.contract.photos import content_type_of
 
 TOLERANCE = 0.01
 """Between two versions of torch, Pillow and processors the same photo differs by some 1e-5; another model differs by more than this."""
@@ -35,9 +35,6 @@ TOLERANCE = 0.01
 TRIES = 5
 PAUSE_S = 5.0
 """Between two tries of one photo: a server that has just started may still be busy, and a serverless one may have to start first."""
-
-TYPES = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "bmp": "image/bmp", "tif": "image/tiff"}
-"""Ending of a check photo -> its type; anything else is a JPEG."""
 
 BUSY_CODES = {"ModelNotReadyException", "ServiceUnavailable", "ServiceUnavailableException", "ThrottlingException", "Throttling"}
 
@@ -136,7 +133,7 @@ class Verification:
 
     def ask(self, endpoint: str, file: str, photo: bytes) -> Mapping[str, Any]:
         """The answer to one photo, and in `milliseconds` how long it took; NotVerified where there is none."""
-        kind = TYPES.get(PurePosixPath(file).suffix.removeprefix("."), "image/jpeg")
+        kind = content_type_of(file)
         for tried in range(1, TRIES + 1):
             start = self.timer()
             try:

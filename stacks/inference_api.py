@@ -17,9 +17,9 @@ from stacks.function import Function, add_log_group
 from stacks.permissions import acknowledge, acknowledge_inline_policy, allow, explain, resource_arn
 from stacks.tidying import NEW_NAMES, allow_reading_deployments
 from stacks.web_acl import WebAcl
+from training.contract.photos import CONTENT_TYPES
 
 STAGE = "v1"
-PHOTO_TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"]
 
 GATEWAY_SENTENCES = {
     apigateway.ResponseType.DEFAULT_4_XX: "$context.error.messageString",
@@ -114,7 +114,7 @@ class InferenceApi(Construct):
             rest_api_name=self.config.project,
             description="Whippet: POST /predict with a photo as the body answers its classes; GET / is a page that does so",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            binary_media_types=PHOTO_TYPES,
+            binary_media_types=list(CONTENT_TYPES),
             cloud_watch_role=False,
             deploy_options=self.stage_options(log_group),
         )

@@ -25,7 +25,8 @@ if not __package__:  # started as a file: imports start from the folder that hol
 from torch import nn
 
 from training.contract import PREPARE_OPTIONS
-from training.data.dataset import SCHEMA_VERSION, SPLITS, SUMMARY, Description, Photo
+from training.contract.photos import SPLITS
+from training.data.dataset import SCHEMA_VERSION, SUMMARY, Description, Photo
 from training.data.dataset_writer import data_sha256, write_description, write_photos
 from training.data.duplicates import Duplicates, find_duplicates
 from training.data.features import Processor, choose_processor, extract_features

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from training.data.dataset import SPLITS, Dataset, Features, Photo
+from training.contract.photos import SPLITS
+from training.data.dataset import Dataset, Features, Photo
 from training.data.features import choose_processor, forward
 from training.data.preprocessing import Preprocessing
 from training.fit.examples import DecodedPhotos

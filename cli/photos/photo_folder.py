@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.terminal.errors import RefusedError
+from training.contract.photos import LAYOUTS, SPLIT_FOLDERS, SPLITS, SUFFIXES, TITLES, find_format, is_ignored
 
-LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside it"
-SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_KEY = 900
 """Longest name S3 takes, in bytes, less the prefix."""
 
@@ -38,7 +35,7 @@ class PhotoFolder:
     @property
     def splits(self) -> tuple[str, ...]:
         """`train`, `valid`, `test`: those that the folders name."""
-        return tuple(split for split in ("train", "valid", "test") if split in self.counts)
+        return tuple(split for split in SPLITS if split in self.counts)
 
     def describe(self) -> str:
         """One sentence for the user."""
@@ -65,10 +62,10 @@ def read_photo_folder(folder: Path) -> PhotoFolder:
 
 def step_inside(folder: Path) -> Path:
     """The folder, or the lone folder of folders in it that an archive often brings."""
-    entries = [entry for entry in folder.iterdir() if not _is_ignored(entry.name)]
+    entries = [entry for entry in folder.iterdir() if not is_ignored(entry.name)]
     if len(entries) != 1 or not entries[0].is_dir() or entries[0].name.lower() in SPLIT_FOLDERS:
         return folder
-    inner = [entry for entry in entries[0].iterdir() if not _is_ignored(entry.name)]
+    inner = [entry for entry in entries[0].iterdir() if not is_ignored(entry.name)]
     return step_inside(entries[0]) if inner and all(entry.is_dir() for entry in inner) else folder
 
 
@@ -77,23 +74,7 @@ def looks_like_photo(file: Path) -> bool:
     if file.suffix.lower() in SUFFIXES:
         return True
     with file.open("rb") as stream:
-        return photo_type(stream.read(16)) is not None
-
-
-def photo_type(start: bytes) -> str | None:
-    """The media type that a file's first bytes tell; None for what is no photo."""
-    signatures = (
-        (b"\xff\xd8\xff", "image/jpeg"),
-        (b"\x89PNG\r\n\x1a\n", "image/png"),
-        (b"GIF87a", "image/gif"),
-        (b"GIF89a", "image/gif"),
-        (b"BM", "image/bmp"),
-        (b"II*\x00", "image/tiff"),
-        (b"MM\x00*", "image/tiff"),
-    )
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "image/webp"
-    return next((media for signature, media in signatures if start.startswith(signature)), None)
+        return find_format(stream.read(16)) is not None
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -101,19 +82,15 @@ def _walk(root: Path) -> Iterator[str]:
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         seen.add(os.path.realpath(folder))
-        folders[:] = sorted(name for name in folders if not _is_ignored(name) and os.path.realpath(Path(folder, name)) not in seen)
+        folders[:] = sorted(name for name in folders if not is_ignored(name) and os.path.realpath(Path(folder, name)) not in seen)
         for name in sorted(files):
             file = Path(folder, name)
-            if not _is_ignored(name) and file.is_file():
+            if not is_ignored(name) and file.is_file():
                 yield file.relative_to(root).as_posix()
 
 
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in IGNORED
-
-
 def _has_splits(root: Path) -> bool:
-    names = {entry.name for entry in root.iterdir() if entry.is_dir() and not _is_ignored(entry.name)}
+    names = {entry.name for entry in root.iterdir() if entry.is_dir() and not is_ignored(entry.name)}
     splits = {SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = sorted(name for name in names if name.lower() not in SPLIT_FOLDERS)
     if "train" in splits and others:
@@ -160,9 +137,9 @@ def _require_classes(root: Path, classes: tuple[str, ...], counts: dict[str, Cou
 
 
 def _class_folders(root: Path, counts: dict[str, Counter[str]]) -> set[str]:
-    tops = [entry for entry in root.iterdir() if entry.is_dir() and not _is_ignored(entry.name)]
+    tops = [entry for entry in root.iterdir() if entry.is_dir() and not is_ignored(entry.name)]
     if "train" in counts:
-        tops = [entry for top in tops for entry in top.iterdir() if entry.is_dir() and not _is_ignored(entry.name)]
+        tops = [entry for top in tops for entry in top.iterdir() if entry.is_dir() and not is_ignored(entry.name)]
     return {entry.name for entry in tops}
 
 
@@ -180,4 +157,4 @@ def _no_photos(root: Path, files: list[str]) -> str:
     if loose:
         return f"{root} holds {loose} photos and no class folders. Put the photos of each class into a folder of its own: {LAYOUTS}"
     held = f"holds no photo among its files ({len(files)})" if files else "is empty"
-    return f"{root} {held}. Expected {LAYOUTS}; photos are JPEG, PNG, GIF, WEBP, BMP or TIFF."
+    return f"{root} {held}. Expected {LAYOUTS}; photos are {TITLES}."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lambdas.assessment.report_files import DocumentError, read_document, uri
+from training.contract.rules import UNFINISHED_STATUSES
 
 SHOWN = ("RuleConfigurationName", "RuleEvaluationStatus", "StatusDetails")
 """What goes into the execution's output; an execution holds no more than 256 KB, and the report holds the rest."""
@@ -18,8 +19,6 @@ MOST_DETAILS = 500
 
 KINDS = ("rule_statuses", "profiler_rule_statuses")
 """Keys of AssessModel's event and of its answer, and the names of the report's files."""
-
-UNFINISHED = ("InProgress", "Stopping")
 
 Status = dict[str, str]
 
@@ -89,7 +88,7 @@ def unjudged(rules: Iterable[str], said: Mapping[str, Status]) -> list[str]:
         status = said.get(rule)
         if status is None:
             sentences.append(f"rule {rule} gave no verdict, {kept}")
-        elif status["RuleEvaluationStatus"] not in ("NoIssuesFound", "IssuesFound", *UNFINISHED):
+        elif status["RuleEvaluationStatus"] not in ("NoIssuesFound", "IssuesFound", *UNFINISHED_STATUSES):
             sentences.append(f"rule {rule} could not judge ({status['RuleEvaluationStatus']}: {details(status)}), {kept}")
     return sentences
 
@@ -99,7 +98,7 @@ def unfinished(statuses: Iterable[Status]) -> list[str]:
     return [
         f"rule {status['RuleConfigurationName']} was still {status['RuleEvaluationStatus']} when the execution went on without its verdict"
         for status in statuses
-        if status["RuleEvaluationStatus"] in UNFINISHED
+        if status["RuleEvaluationStatus"] in UNFINISHED_STATUSES
     ]
 
 

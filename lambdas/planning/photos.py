@@ -15,23 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from training.contract.fields import shown
-
-SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-"""Folder name in small letters -> split; PrepareDataset and `whippet upload` know the same names."""
-
-IGNORED_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
-"""What file managers leave behind, beside files and folders whose name starts with a dot."""
-
-DOCUMENTS = {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
-"""Endings of files that are no photos. A file with any other name may be one."""
-
-MAX_LEFT_OUT = 0.10
-"""Largest part of the files that PrepareDataset leaves out as no photos."""
-
-MOST_NAME_BYTES = 255
-"""Longest name of a file or folder that Linux takes."""
-
-LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside it"
+from training.contract.photos import DOCUMENT_SUFFIXES, LAYOUTS, MAX_LEFT_OUT, MOST_NAME_BYTES, SPLIT_FOLDERS, is_ignored
 
 Folder = tuple[str, ...]
 """Names of the folders from the prefix to a file."""
@@ -89,7 +73,7 @@ def count_photos(s3: Any, bucket: str, prefix: str) -> Photos:
         parts = tuple(name.split("/"))
         require_file_name(key, parts)
         seen = tuple(takewhile(lambda part: not is_ignored(part), parts))
-        is_document = seen == parts and PurePosixPath(key).suffix.lower() in DOCUMENTS
+        is_document = seen == parts and PurePosixPath(key).suffix.lower() in DOCUMENT_SUFFIXES
         documents += is_document
         folders[seen[: len(parts) - 1]] += seen == parts and not is_document
     where, inner = step_inside(f"s3://{bucket}/{prefix}", folders)
@@ -111,11 +95,6 @@ def require_file_name(key: str, parts: Folder) -> None:
         )
 
 
-def is_ignored(name: str) -> bool:
-    """Whether a file or folder of this name is a file manager's litter."""
-    return name.startswith(".") or name.lower() in IGNORED_NAMES
-
-
 def step_inside(where: str, folders: Mapping[Folder, int]) -> tuple[str, Mapping[Folder, int]]:
     """What lies in the lone folder of folders that an archive often brings; the same again where there is none."""
     tops = {folder[0] for folder in folders if folder}
@@ -123,14 +102,14 @@ def step_inside(where: str, folders: Mapping[Folder, int]) -> tuple[str, Mapping
         return where, folders
     (lone,) = tops
     inner = {folder[1:]: files for folder, files in folders.items() if folder}
-    if lone.lower() in SPLITS or inner.get((), 0) or not any(inner):
+    if lone.lower() in SPLIT_FOLDERS or inner.get((), 0) or not any(inner):
         return where, folders
     return step_inside(f"{where}{lone}/", inner)
 
 
 def arrange(where: str, folders: Mapping[Folder, int], documents: int) -> Photos:
     """Reads folders -> files as splits of classes where a folder is for training, else as classes."""
-    splits = {folder[0]: SPLITS.get(folder[0].lower(), "") for folder in folders if folder}
+    splits = {folder[0]: SPLIT_FOLDERS.get(folder[0].lower(), "") for folder in folders if folder}
     honoured = "train" in splits.values()
     others = sorted(repr(name) for name, split in splits.items() if not split)
     if honoured and others:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
+from training.contract import STRIDES
 from training.contract.fields import shown
 
 PREFIX = "weights/"
@@ -26,8 +27,6 @@ DESCRIBED = ("file", "sha256", "stride", "source")
 
 PART_SIZE = 16 * 1024 * 1024
 """Bytes of one part of the upload."""
-
-STRIDES = ("v1", "v1.5")
 
 
 class WeightsUnavailable(RuntimeError):  # noqa: N818 - the name is what the state machine shows

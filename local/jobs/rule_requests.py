@@ -11,17 +11,11 @@ from typing import Any
 
 from local.api.fidelity import refuse_what_is_not_done
 from local.api.shapes import invalid
+from training.contract import rules as known
+from training.contract.rules import INVOKED
 
-# What training/contract/rules.py has, whose programs judge; a test holds both equal.
-DEBUG_RULES = (
-    "VanishingGradient", "ExplodingTensor", "LossNotDecreasing", "Overfit", "Overtraining", "PoorWeightInitialization", "DeadRelu",
-    "SaturatedActivation", "WeightUpdateRatio", "UnchangedTensor", "TensorVariance", "AllZero", "ClassImbalance", "Confusion",
-    "CheckInputImages", "StalledTrainingRule", "SimilarAcrossRuns",
-)  # fmt: skip
-PROFILER_RULES = (
-    "ProfilerReport", "BatchSize", "CPUBottleneck", "IOBottleneck", "LowGPUUtilization", "GPUMemoryIncrease", "LoadBalancing",
-    "MaxInitializationTime", "StepOutlier", "Dataloader", "OverallSystemUsage", "OverallFrameworkMetrics",
-)  # fmt: skip
+DEBUG_RULES = tuple(INVOKED.get(rule, rule) for rule in known.DEBUG_RULES)
+PROFILER_RULES = tuple(known.PROFILER_RULES)
 RULES = {"DebugRuleConfigurations": DEBUG_RULES, "ProfilerRuleConfigurations": PROFILER_RULES}
 IMAGE_REPOSITORY = "sagemaker-debugger-rules"
 INTERVALS_MS = (100, 200, 500, 1000, 5000, 60000)

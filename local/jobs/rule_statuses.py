@@ -15,11 +15,10 @@ from typing import Any
 from local.jobs.container import REASON_LIMIT, Document
 from local.jobs.rule_requests import profiling
 from local.mode import ACCOUNT, REGION
+from training.contract.rules import FINAL_STATUSES, UNFINISHED_STATUSES
 
 DEBUG, PROFILER = "DebugRuleEvaluationStatuses", "ProfilerRuleEvaluationStatuses"
 CONFIGURATIONS = {DEBUG: "DebugRuleConfigurations", PROFILER: "ProfilerRuleConfigurations"}
-UNFINISHED = ("InProgress", "Stopping")
-FINAL = ("NoIssuesFound", "IssuesFound", "Error", "Stopped")
 # A name of the service's rule jobs: so much of the training job's name, so much of the rule's, eight digits.
 _NAME_PART, _DIGITS = 26, 8
 
@@ -43,7 +42,7 @@ def told(statuses: Sequence[Document], verdicts: Verdicts, now: float) -> list[D
 
 def ended(statuses: Sequence[Document], problem: str, now: float, doubted: bool = False, status: str = "Error") -> list[Document]:
     """`statuses` after the end: whatever has no last verdict gets `status` with `problem`; with `doubted`, NoIssuesFound too."""
-    kept = tuple(each for each in FINAL if not (doubted and each == "NoIssuesFound"))
+    kept = tuple(each for each in FINAL_STATUSES if not (doubted and each == "NoIssuesFound"))
     return [
         each
         if each["RuleEvaluationStatus"] in kept
@@ -63,7 +62,7 @@ def _told(status: Document, verdict: Mapping[str, Any], now: float) -> Document:
     said, details = verdict.get("RuleEvaluationStatus"), str(verdict.get("StatusDetails") or "")[:REASON_LIMIT]
     known = status["RuleEvaluationStatus"]
     is_news = (said, details) != (known, status.get("StatusDetails", ""))
-    if said not in (*FINAL, *UNFINISHED) or (known in FINAL and said != known) or not is_news:
+    if said not in (*FINAL_STATUSES, *UNFINISHED_STATUSES) or (known in FINAL_STATUSES and said != known) or not is_news:
         return status
     news = {**status, "RuleEvaluationStatus": said, "StatusDetails": details, "LastModifiedTime": _seconds(verdict, now)}
     return {name: value for name, value in news.items() if value != ""}

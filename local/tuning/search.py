@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from local.api.shapes import invalid
+from training.contract.choices import STRATEGIES
 
-STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
 # Automatic scaling takes the logarithm where a range spans this many times its minimum.
 LOGARITHMIC_SPAN = 100.0
 

@@ -13,9 +13,9 @@ from local.api.shapes import invalid
 from local.jobs.training_jobs import check_training_request
 from local.tuning.early_stopping import Stopper, make_stopper
 from local.tuning.search import Search, make_search, read_ranges
+from training.contract.limits import MOST_TUNING_JOBS
 
 DEFAULT_JOBS = 100
-MOST_JOBS = 750
 MOST_PARALLEL = 100
 """AWS's default quotas for one tuning job; the parents of a warm start count for the first."""
 
@@ -87,7 +87,7 @@ def _jobs(limits: Mapping[str, Any], size: int | None, earlier_jobs: int) -> int
     if parallel > MOST_PARALLEL:
         raise invalid(f"ResourceLimits.MaxParallelTrainingJobs is {parallel}; AWS's quota is {MOST_PARALLEL} at a time")
     jobs = int(given or size or DEFAULT_JOBS)
-    if jobs + earlier_jobs > MOST_JOBS:
+    if jobs + earlier_jobs > MOST_TUNING_JOBS:
         parents = f" beside the {earlier_jobs} of its parents" if earlier_jobs else ""
-        raise invalid(f"The tuning job would launch {jobs} training jobs{parents}; AWS's quota is {MOST_JOBS} in all")
+        raise invalid(f"The tuning job would launch {jobs} training jobs{parents}; AWS's quota is {MOST_TUNING_JOBS} in all")
     return jobs

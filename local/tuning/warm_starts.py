@@ -11,10 +11,10 @@ from local.api.shapes import invalid
 from local.storage.store import Document
 from local.tuning.search import Known
 from local.tuning.tuning_summaries import ENDED, FINAL, best_of, sign_of
+from training.contract.choices import WARM_STRATEGIES
 
 IDENTICAL = "IdenticalDataAndAlgorithm"
 MOST_CHANGES = 10
-STRATEGIES = ("Bayesian", "Random")
 # What the service lets a child's TrainingJobDefinition change, and whatever is not in it must be as it was.
 _CHANGEABLE = (
     "DefinitionName", "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "StaticHyperParameters", "RoleArn", "ResourceConfig",
@@ -34,8 +34,8 @@ def check_warm_start(request: Mapping[str, Any], parents: Mapping[str, Document 
     """Raise a ValidationException where `parents`, by name and None where there is none, are not what `request` may start from."""
     names = parent_names(request)
     strategy = request["HyperParameterTuningJobConfig"]["Strategy"]
-    if strategy not in STRATEGIES:
-        raise invalid(f"WarmStartConfig is for the strategies {' and '.join(STRATEGIES)}, got {strategy!r}: leave it out")
+    if strategy not in WARM_STRATEGIES:
+        raise invalid(f"WarmStartConfig is for the strategies {' and '.join(WARM_STRATEGIES)}, got {strategy!r}: leave it out")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise invalid(f"WarmStartConfig names the parent tuning job {twice[0]!r} twice; name each once")
     for name in names:

@@ -17,8 +17,8 @@ from stacks.state_machine.requests import (
     render_jsonata,
     tags,
 )
+from training.contract.photos import CONTENT_TYPES
 
-PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
 """Content types that a model accepts; it responds with JSON."""
 
 
@@ -35,7 +35,7 @@ def create_model_package() -> Request:
         "ModelApprovalStatus": jsonata("$assessment.deploy ? 'PendingManualApproval' : 'Rejected'"),
         "InferenceSpecification": {
             "Containers": [container],
-            "SupportedContentTypes": list(PHOTO_TYPES),
+            "SupportedContentTypes": list(CONTENT_TYPES),
             "SupportedResponseMIMETypes": ["application/json"],
         },
         "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": jsonata("$assessment.metrics_uri")}}},

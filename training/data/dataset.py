@@ -32,7 +32,6 @@ MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.json"
 THUMBNAILS = "thumbnails.safetensors"
 CHECK_FOLDER = "check"
-SPLITS = ("train", "valid", "test")
 
 AGAIN = "delete its folder under prepared-data-sets/ in the bucket, and the next execution prepares it again"
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from training.contract.photos import FORMATS, LARGEST_PHOTO_BYTES, PILLOW_FORMATS
 from training.data.dataset import CHECK_FOLDER, DESCRIPTION, THUMBNAILS, Description, Photo, describe_files, write_manifest
-from training.data.preprocessing import FORMATS
 from training.data.spool import Spool
 from training.job.safetensors_file import write_tensors
 
@@ -25,8 +25,6 @@ MAX_THUMBNAILS = 5_000
 """If there are more test photos, no thumbnails are kept."""
 CHECK_PHOTOS = 8
 """Most photos that verify the endpoint."""
-CHECK_PHOTO_BYTES = 4_500_000
-"""Longest of them: the API's limit for one request, with room for its encoding."""
 
 
 def write_photos(folder: Path, photos: Sequence[Photo], rows: Sequence[int], spool: Spool, channel: Path) -> None:
@@ -60,7 +58,7 @@ def choose_check_photos(photos: Sequence[Photo]) -> list[Photo]:
     """Return a few test photos: one of each class, then another of each, until there are enough."""
     by_class = defaultdict(list)
     for photo in photos:
-        if photo.split == "test" and photo.bytes <= CHECK_PHOTO_BYTES:
+        if photo.split == "test" and photo.bytes <= LARGEST_PHOTO_BYTES:
             by_class[photo.label].append(photo)
     rounds = zip_longest(*(by_class[label] for label in sorted(by_class)))
     return [photo for photo in chain.from_iterable(rounds) if photo is not None][:CHECK_PHOTOS]
@@ -79,9 +77,9 @@ def _copy_check_photos(folder: Path, photos: Sequence[Photo], channel: Path) -> 
     folder.mkdir()
     for number, photo in enumerate(choose_check_photos(photos)):
         source = channel / photo.name
-        shutil.copyfile(source, folder / f"{number}.{_ending(source)}")
+        shutil.copyfile(source, folder / f"{number}{_ending(source)}")
 
 
 def _ending(file: Path) -> str:
-    with Image.open(io.BytesIO(file.read_bytes()), formats=FORMATS) as image:
-        return {"PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}.get(str(image.format), "jpg")
+    with Image.open(io.BytesIO(file.read_bytes()), formats=PILLOW_FORMATS) as image:
+        return next(each.suffixes[0] for each in FORMATS if each.title.upper() == image.format)

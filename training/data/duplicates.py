@@ -20,7 +20,7 @@ from heapq import nsmallest
 import numpy as np
 import torch
 
-from training.data.dataset import SPLITS
+from training.contract.photos import SPLITS
 from training.data.fingerprint import MOST_BITS, are_near, count_differing_bits, unpack
 from training.data.folders import FoundPhoto, UnusedFile
 from training.data.inspection import Inspected

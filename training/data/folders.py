@@ -17,16 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from training.contract.photos import DOCUMENT_SUFFIXES, LAYOUTS, MAX_LEFT_OUT, SPLIT_FOLDERS, is_ignored
 from training.job.failure import InputRefusedError
-
-MAX_LEFT_OUT = 0.10
-"""Largest part of the files that may be unusable."""
-LAYOUTS = "<class>/<photo>, or train/<class>/<photo> with valid and test beside it"
-
-_SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-_IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
-_DOCUMENTS = {".csv", ".htm", ".html", ".json", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
-"""Extensions of files that are not photos; PrepareExecution uses the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,38 +105,34 @@ def find_look_alikes(classes: Iterable[str]) -> list[tuple[str, ...]]:
 
 def _descend(folder: Path) -> Path:
     """Enter a single folder that holds only folders, as in an unpacked archive."""
-    entries = [entry for entry in folder.iterdir() if not _is_ignored(entry.name)] if folder.is_dir() else []
-    if len(entries) != 1 or not entries[0].is_dir() or entries[0].name.lower() in _SPLIT_FOLDERS:
+    entries = [entry for entry in folder.iterdir() if not is_ignored(entry.name)] if folder.is_dir() else []
+    if len(entries) != 1 or not entries[0].is_dir() or entries[0].name.lower() in SPLIT_FOLDERS:
         return folder
-    inner = [entry for entry in entries[0].iterdir() if not _is_ignored(entry.name)]
+    inner = [entry for entry in entries[0].iterdir() if not is_ignored(entry.name)]
     return _descend(entries[0]) if inner and all(entry.is_dir() for entry in inner) else folder
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _IGNORED
 
 
 def _files(root: Path) -> Iterator[str]:
     """Yield the path of every file below, relative to the root; folders that are links are not entered."""
     for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not _is_ignored(name)]
+        folders[:] = [name for name in folders if not is_ignored(name)]
         inner = Path(folder).relative_to(root)
-        yield from ((inner / name).as_posix() for name in files if not _is_ignored(name))
+        yield from ((inner / name).as_posix() for name in files if not is_ignored(name))
 
 
 def _find_reason(name: str) -> str | None:
     """Return why a file is not a photo of a class, judged by its name; None if it may be one."""
     if "/" not in name:
         return "it is outside the class folders"
-    if PurePosixPath(name).suffix.lower() in _DOCUMENTS:
+    if PurePosixPath(name).suffix.lower() in DOCUMENT_SUFFIXES:
         return "its extension is that of a document"
     return None
 
 
 def _split_folders(root: Path) -> dict[str, str]:
     """Return folder -> split; empty if the folders are classes."""
-    names = {entry.name for entry in root.iterdir() if entry.is_dir() and not _is_ignored(entry.name)}
-    split_of = {name: _SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in _SPLIT_FOLDERS}
+    names = {entry.name for entry in root.iterdir() if entry.is_dir() and not is_ignored(entry.name)}
+    split_of = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     if "train" not in split_of.values():
         if split_of and split_of.keys() == names:
             raise InputRefusedError(f"train is missing: there is only {', '.join(sorted(names))}. Use {LAYOUTS}")

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from training.contract.photos import PILLOW_FORMATS
+
 MAX_PIXELS = 50_000_000
 LARGE_PIXELS = 16_000_000
 """Photos of more pixels are decoded one at a time, because several at once would need gigabytes."""
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 DAMAGE = (
     OSError,
@@ -117,7 +118,7 @@ def read_photo(source: bytes | Path) -> Image.Image:
     """Return the photo as RGB, upright, transparent areas white; the first frame of an animation.
 
     Raises:
-        PhotoError: not one of FORMATS, larger than MAX_PIXELS, or damaged.
+        PhotoError: not one of PILLOW_FORMATS, larger than MAX_PIXELS, or damaged.
     """
     with _open(source) as image:
         try:
@@ -138,9 +139,9 @@ def read_photo(source: bytes | Path) -> Image.Image:
 def _open(source: bytes | Path) -> Image.Image:
     """Open by content, never by name; the size is checked before a pixel is decoded."""
     try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOW_FORMATS)
     except UnidentifiedImageError as error:
-        raise PhotoError(f"it is none of {', '.join(FORMATS)}") from error
+        raise PhotoError(f"it is none of {', '.join(PILLOW_FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"it has more than {MAX_PIXELS:,} pixels") from error
     except MemoryError as error:

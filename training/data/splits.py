@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
-from training.data.dataset import SPLITS
+from training.contract.photos import SPLITS
 from training.job.failure import InputRefusedError
 
 SHARE = 0.15

@@ -23,7 +23,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.dataset import SPLITS, SUMMARY, Photo
+from training.contract.photos import SPLITS
+from training.data.dataset import SUMMARY, Photo
 from training.data.duplicates import MAX_LISTED, Duplicates, NearPair
 from training.data.folders import UnusedFile
 from training.data.inspection import Inspected

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.contract.hyperparameters import Hyperparameters
-from training.contract.rules import configurations, profiler_configurations
-from training.rule_evaluation.status import LONGEST_DETAILS, RuleStatus, report_errors, utc_now
+from training.contract.rules import LONGEST_DETAILS, configurations, profiler_configurations
+from training.rule_evaluation.status import RuleStatus, report_errors, utc_now
 from training.settings import Folders
 
 ADVICE = "Find out from the job's log why measurements are missing, and train again: what was not recorded was not evaluated."

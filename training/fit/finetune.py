@@ -110,12 +110,12 @@ def build_fine_tuning(
         *decay_matrices(network.head.parameters(), settings.lr, WEIGHT_DECAY),
     ]
     train, valid = (dataset.split(name) for name in ("train", "valid"))
-    return Training(
+    return replace(
+        first,
         network=network,
         optimizer=Parts(1).run(lambda _: _optimizer(groups)),
         train=DecodedPhotos(photos, train, dataset.preprocessing, augmented_by=settings.seed),
         valid=DecodedPhotos(photos, valid, dataset.preprocessing),
-        class_weights=first.class_weights,
         settings=settings,
         parts=Parts(PHOTOS_AT_ONCE[processor.device.type]),
         processes=processes,

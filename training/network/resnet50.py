@@ -16,13 +16,11 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.contract import WEIGHTS_DESCRIPTION
+from training.contract import STRIDES, WEIGHTS_DESCRIPTION
 from training.network.torchvision_repairs import import_torchvision
 
 FEATURES = 2048
 """Numbers that the backbone computes per photo."""
-
-STRIDES = ("v1", "v1.5")
 
 
 class WeightsError(ValueError):

@@ -21,12 +21,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from training.contract.rules import LONGEST_DETAILS
 from training.profiler.metrics import Metrics, read_metrics
 from training.profiler.profile import missing, profile
 from training.profiler.report_page import render
 from training.profiler.rules.profiler_report import RULES, ProfilerReport, summary
 from training.profiler.rules.profiler_rule import Finding, ParameterError, ProfilerRule
-from training.rule_evaluation.status import LONGEST_DETAILS, MOST_EVIDENCE, RuleStatus, report_errors, utc_now
+from training.rule_evaluation.status import MOST_EVIDENCE, RuleStatus, report_errors, utc_now
 
 REPORT = "ProfilerReport"
 Configuration = Mapping[str, Any]

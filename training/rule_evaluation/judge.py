@@ -15,9 +15,10 @@ from typing import Any
 from smdebug.analysis.utils import no_refresh
 from smdebug.trials import create_trial
 
+from training.contract.rules import LONGEST_DETAILS
 from training.contract.rules import configurations as job_configurations
 from training.rule_evaluation.builtin import ConfigurationError, build_rule
-from training.rule_evaluation.status import LONGEST_DETAILS, RuleStatus, report_errors, utc_now
+from training.rule_evaluation.status import RuleStatus, report_errors, utc_now
 from training.rules.saved_tensors import has_collections
 from training.rules.stalled_training import StalledTrainingRule
 from training.rules.tensor_rule import TensorRule

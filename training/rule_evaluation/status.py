@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from training.contract.rules import DEBUG_RULES
+from training.contract.rules import DEBUG_RULES, LONGEST_DETAILS
 
 EVERY_RULE: Sequence[Mapping[str, Any]] = [{"RuleConfigurationName": name} for name in DEBUG_RULES]
 MOST_EVIDENCE = 10
-LONGEST_DETAILS = 1024
-"""Characters of StatusDetails in DescribeTrainingJob."""
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.contract import STRIDES
 from training.contract.hyperparameters import Hyperparameters
 from training.data.dataset import CHECK_FOLDER, Dataset, digest_of
 from training.data.preprocessing import Preprocessing
 from training.job.json_files import write_json
 from training.job.provenance import code_sha256, versions
 from training.job.safetensors_file import TensorFileError, read_tensors, write_tensors
-from training.network.resnet50 import STRIDES, BackboneDescription, WeightsError, build_resnet50, fill
+from training.network.resnet50 import BackboneDescription, WeightsError, build_resnet50, fill
 from training.serving.prediction import Model, prepare_network, probabilities
 
 SCHEMA_VERSION = 2

@@ -8,20 +8,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from training.contract import photos
 from training.data.preprocessing import PhotoError
 from training.serving.artefact import load_model
 from training.serving.prediction import Model, probabilities
 
-CONTENT_TYPES = (
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "image/gif",
-    "image/bmp",
-    "image/tiff",
-    "application/x-image",
-    "application/octet-stream",
-)
+CONTENT_TYPES = (*photos.CONTENT_TYPES, "application/x-image", "application/octet-stream")
 TOP = 5
 """How many classes a response lists."""
 

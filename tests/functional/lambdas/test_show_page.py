@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lambdas.invoke_endpoint import LARGEST_PHOTO, PHOTO_TYPES
 from lambdas.show_page import PAGE, handler
+from training.contract.photos import CONTENT_TYPES, LARGEST_PHOTO_BYTES
 
 NODE = Path(sys.executable).parent / "node"
 HARNESS = Path(__file__).with_name("page_harness.mjs")
@@ -51,8 +51,8 @@ def test_what_the_api_answers_is_only_ever_text() -> None:
 
 
 def test_the_page_knows_the_apis_limits() -> None:
-    assert f"LARGEST = {LARGEST_PHOTO}" in TEXT
-    assert f'accept="{",".join(PHOTO_TYPES)}"' in TEXT
+    assert f"LARGEST = {LARGEST_PHOTO_BYTES}" in TEXT
+    assert f'accept="{",".join(CONTENT_TYPES)}"' in TEXT
 
 
 def dropped(tmp_path: Path, pathname: str = "/v1/", status: int = 200, answer: object = None, size: int = 1000) -> dict[str, Any]:
@@ -104,6 +104,6 @@ def test_a_refusal_is_shown_as_its_sentence(tmp_path: Path, status: int, answer:
 
 
 def test_a_photo_that_is_too_large_is_not_sent(tmp_path: Path) -> None:
-    shown = dropped(tmp_path, size=LARGEST_PHOTO + 1)
+    shown = dropped(tmp_path, size=LARGEST_PHOTO_BYTES + 1)
     assert shown["asked"] == []
     assert "at most 4500000 are taken" in shown["status"]

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from lambdas.invoke_endpoint import PHOTO_TYPES
 from tests.fixtures.stacks.policies import concrete
 from tests.fixtures.stacks.synthesis import Synthesis
+from training.contract.photos import CONTENT_TYPES
 
 
 def test_the_api_is_regional_signed_throttled_logged_and_traced(synthesis: Synthesis) -> None:
     api = synthesis.resource("AWS::ApiGateway::RestApi")
     stage = synthesis.resource("AWS::ApiGateway::Stage")
     assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
-    assert api["BinaryMediaTypes"] == list(PHOTO_TYPES)
+    assert api["BinaryMediaTypes"] == list(CONTENT_TYPES)
     assert stage["StageName"] == "v1"
     assert stage["TracingEnabled"] is True
     assert "AccessLogSetting" in stage

@@ -13,7 +13,8 @@ import torch
 from tests import REPOSITORY
 from tests.fixtures.training.jobs import prepare_quietly, save_classes
 from tests.fixtures.training.scenes import again, scene
-from training.data.dataset import SPLITS, Photo, open_dataset
+from training.contract.photos import SPLITS
+from training.data.dataset import Photo, open_dataset
 from training.data.dataset_writer import choose_check_photos
 from training.data.spool import Spool
 from training.data.summary import Summary

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.photos.photo_folder import photo_type, read_photo_folder
+from cli.photos.photo_folder import read_photo_folder
 from cli.terminal.errors import RefusedError
+from training.contract.photos import find_format
 
 JPEG = b"\xff\xd8\xff\xe0 rest of a photo"
 
@@ -102,4 +103,5 @@ def test_files_that_are_no_photos_are_counted_in_the_refusal(tmp_path: Path) -> 
     ],
 )
 def test_the_type_is_what_the_bytes_are(start: bytes, media: str | None) -> None:
-    assert photo_type(start) == media
+    found = find_format(start)
+    assert (found.content_type if found else None) == media

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from lambdas.invoke_endpoint import LARGEST_PHOTO, PHOTO_TYPES, predict
+from lambdas.invoke_endpoint import predict
 from tests.fixtures.lambdas.fake_runtime import ANSWER, PHOTO, FakeRuntime, request
 from tests.fixtures.lambdas.fake_s3 import error
+from training.contract.photos import CONTENT_TYPES, LARGEST_PHOTO_BYTES
 
 
 def model_error(status: int, message: str) -> ClientError:
@@ -34,7 +35,7 @@ def test_a_header_may_be_written_in_any_case(header: str) -> None:
     assert answered(request(header=header))[0] == 200
 
 
-@pytest.mark.parametrize("content_type", [*PHOTO_TYPES, "image/jpeg; charset=binary", "IMAGE/PNG"])
+@pytest.mark.parametrize("content_type", [*CONTENT_TYPES, "image/jpeg; charset=binary", "IMAGE/PNG"])
 def test_every_type_of_photo_is_taken(content_type: str) -> None:
     assert answered(request(content_type=content_type))[0] == 200
 
@@ -67,8 +68,8 @@ def test_missing_headers_are_415_not_a_crash() -> None:
 
 
 def test_the_largest_photo_passes_and_one_byte_more_is_413() -> None:
-    assert answered(request(bytes(LARGEST_PHOTO)))[0] == 200
-    status, document = answered(request(bytes(LARGEST_PHOTO + 1)))
+    assert answered(request(bytes(LARGEST_PHOTO_BYTES)))[0] == 200
+    status, document = answered(request(bytes(LARGEST_PHOTO_BYTES + 1)))
     assert (status, document["error"]) == (413, "the photo has 4500001 bytes, and at most 4500000 are taken; send a smaller copy")
 
 
