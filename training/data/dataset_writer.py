@@ -82,4 +82,4 @@ def _copy_check_photos(folder: Path, photos: Sequence[Photo], channel: Path) -> 
 
 def _ending(file: Path) -> str:
     with Image.open(io.BytesIO(file.read_bytes()), formats=PILLOW_FORMATS) as image:
-        return next(each.suffixes[0] for each in FORMATS if each.title.upper() == image.format)
+        return next((each.suffixes[0] for each in FORMATS if each.title.upper() == image.format), FORMATS[0].suffixes[0])  # MPO is a JPEG
