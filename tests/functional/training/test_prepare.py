@@ -174,7 +174,7 @@ def test_progress_is_shown_at_each_tenth(capsys: pytest.CaptureFixture[str]) -> 
         progress.add(1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
-    assert lines[0] == "10 of 95 files read, 10.0 a second"
+    assert lines[0] == "10 of 95 files read, 10.0 per second"
     assert lines[-1].startswith("95 of 95 files read")
 
 

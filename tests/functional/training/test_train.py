@@ -104,7 +104,7 @@ def test_the_artefact_says_where_it_comes_from(finished: Job) -> None:
     assert description["training_job"] == "whippet-test-train"
     assert description["backbone"]["stride"] == "v1.5"
     assert description["hyperparameters"]["lr"] == 0.01
-    assert (finished.folders.model / "code/training/server.py").is_file()
+    assert (finished.folders.model / "code/training/serving/server.py").is_file()
     assert (finished.folders.model / "code/serve").stat().st_mode & 0o111
 
 
@@ -153,9 +153,9 @@ def test_the_same_seed_gives_the_same_artefact(tmp_path: Path, prepared: Path, w
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--lr", "7"], "--lr: got '7', allowed is a number above 0, up to 1"),
+        (["--lr", "7"], "--lr: must be a number above 0 and at most 1, got 7.0"),
         (["--momentum", "0.9"], "unrecognized arguments: --momentum"),
-        (["--debugger", "remote"], "choose from"),
+        (["--debugger", "remote"], "--debugger: must be one of"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_in_a_sentence(
@@ -215,7 +215,7 @@ def test_the_program_starts_as_a_file_from_anywhere(tmp_path: Path) -> None:
         [sys.executable, program, "--lr", "none"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert "--lr: got 'none'" in (tmp_path / "output/failure").read_text()
+    assert "--lr: must be a number above 0 and at most 1, got 'none'" in (tmp_path / "output/failure").read_text()
 
 
 def test_a_checkpoint_of_a_processor_that_rounds_otherwise_is_of_another_job(prepared: Path, weights: Path) -> None:
