@@ -74,12 +74,14 @@ bench: .venv/developing node_modules/installed
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-# The lock is complete but for NVIDIA's packages: the last step brings those along where torch is a build for CUDA.
+# The lock is complete but for NVIDIA's packages: the third step brings those along where torch is a build for CUDA.
+# smdebug is installed again before it is repaired, since the repairs may have changed.
 .venv/installed: requirements.txt lock.txt pyproject.toml stacks/smdebug_repairs.py | .venv/bin/python
 	@echo "Installing Python packages into .venv (minutes the first time)"
 	$(if $(TORCH_INDEX),$(INSTALL) --no-deps --index-url $(TORCH_INDEX) -c lock.txt torch torchvision)
 	$(INSTALL) --no-deps -r lock.txt
 	$(INSTALL) -c lock.txt torch torchvision
+	$(INSTALL) --no-deps --force-reinstall -c lock.txt smdebug
 	$(BIN)/python -m stacks.smdebug_repairs
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -42,9 +42,9 @@ def python(folder: Path, script: str) -> str:
 
 
 def installs(folder: Path, *variables: str) -> list[str]:
-    """What `make` would install, without the options that all of it has; `smdebug` where that is repaired."""
+    """What `make` would install, without the options that all of it has; `repair` where smdebug is repaired."""
     said = make(folder, "--dry-run", ".venv/developing", *variables).stdout.splitlines()
-    return [line.partition(" -qq ")[2].strip() or "smdebug" for line in said if " -qq " in line or "stacks.smdebug_repairs" in line]
+    return [line.partition(" -qq ")[2].strip() or "repair" for line in said if " -qq " in line or "stacks.smdebug_repairs" in line]
 
 
 def test_help_is_the_default_and_names_every_target(checkout: Path) -> None:
@@ -65,7 +65,13 @@ def test_an_old_python_is_named(checkout: Path) -> None:
 def test_nothing_is_searched_for_or_built(checkout: Path) -> None:
     """The lock goes without dependencies; then torch takes NVIDIA's packages along, and smdebug's files are repaired."""
     product, development = ["--no-deps -r lock.txt", "-c lock.txt torch torchvision"], ["--no-deps -r lock-dev.txt"]
-    assert installs(checkout) == [*product, "smdebug", "--no-deps --no-build-isolation --editable .", *development]
+    assert installs(checkout) == [
+        *product,
+        "--no-deps --force-reinstall -c lock.txt smdebug",
+        "repair",
+        "--no-deps --no-build-isolation --editable .",
+        *development,
+    ]
     first, *rest = installs(checkout, "TORCH_INDEX=https://example.com/cpu")
     assert first == "--no-deps --index-url https://example.com/cpu -c lock.txt torch torchvision"
     assert rest == installs(checkout)
