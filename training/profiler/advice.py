@@ -1,133 +1,99 @@
-"""What a profile says to change, in sentences, the most urgent first: what rules found, and what no rule of AWS's looks at.
+"""What a profile shows and what to change, the most urgent first: from the profiler rules' verdicts and the figures of the profile.
 
-Runs in training jobs after the training; for the profiler's report.
+Runs in training jobs after the training, for the profiler report and for the training report. It works on the documents alone, so also on
+those of an earlier job:
+
+    advise(profiler_rule_statuses, profile)
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from training.profiler.metrics import Metrics, Steps
-from training.profiler.rules.profiler_rule import Finding
+from training.profiler.advice_table import SHORT, TABLE, Profile, Row, get_phases
+from training.rule_evaluation.insight import SEVERITIES, Insight, clean, counted, evidence, named, unjudged
 
-LONG_INITIALIZATION = 0.4
-WORTH_SECONDS = 20.0
-"""Seconds of a job below which what could be faster is not worth a change."""
+TOO_FEW = "not judged: there are "
+"""How the details of a rule begin that had too few measurements."""
 
-SAVES = 0.1
-BETWEEN = 0.2
-FULL = 90.0
-IDLE = 35.0
+REPORT_RULE = "ProfilerReport"
+"""It repeats what the other rules found."""
 
-
-@dataclass(frozen=True)
-class Advice:
-    """One thing that was seen."""
-
-    severity: str
-    """problem, note or good."""
-    what: str
-    """What was measured, a sentence."""
-    change: str = ""
-    """What to change, a sentence; "" where nothing is to be."""
+Status = Mapping[str, Any]
 
 
-def advice(metrics: Metrics, findings: Mapping[str, Finding]) -> list[Advice]:
-    """Return what to say, at least one sentence."""
-    found = [Advice("problem", f"{name}: {finding.said}.", finding.advice) for name, finding in findings.items() if finding.triggered]
-    notes = list(_notes(metrics, findings))
-    if not found and not any(note.change for note in notes):
-        short = f"; a job of {metrics.seconds:.0f} s has little to gain" if metrics.seconds < WORTH_SECONDS else ""
-        notes.append(Advice("good", f"No rule found anything{short}."))
-    unjudged = [name for name, finding in findings.items() if finding.unjudged]
-    if unjudged:
-        names = ", ".join(unjudged)
-        reason = findings[unjudged[0]].said.removeprefix("not judged: ")
-        notes.append(Advice("note", f"Not judged: {names}, because {reason}.", findings[unjudged[0]].advice))
-    return found + notes
+def advise(statuses: Sequence[Status], profile: Profile) -> list[Insight]:
+    """Return one insight for each cause, and which rules could not judge; empty where no issue was found.
+
+    Args:
+        statuses: what profiler_rule_statuses.json holds.
+        profile: what profile.json holds.
+    """
+    found = {each["RuleConfigurationName"]: each for each in statuses if each["RuleEvaluationStatus"] == "IssuesFound"}
+    rows = TABLE | {name: _describe_rule(status) for name, status in found.items() if name not in TABLE and name != REPORT_RULE}
+    insights, covered = [], set[str]()
+    for name, row in rows.items():
+        if name in covered:
+            continue
+        others = [other for other in row.covers if other in found and other not in covered]
+        insight = _from_rule(found[name], row, others, profile) if name in found else _from_figures(row, profile)
+        if insight:
+            insights.append(insight)
+            covered.update(row.covers)
+    insights += _unjudged(statuses, profile)
+    return sorted(insights, key=lambda insight: SEVERITIES.index(insight.severity))
 
 
-def _notes(metrics: Metrics, findings: Mapping[str, Finding]) -> Iterator[Advice]:
-    yield from _initialization(metrics)
-    yield from _memory(metrics)
-    yield from _saving(metrics)
-    yield from _between(metrics)
-    yield from _machine(metrics, findings)
-    train = metrics.steps.get("train")
-    if train is not None and train.phases:
-        yield from _computing(metrics, train)
+def _describe_rule(status: Status) -> Row:
+    """Return a row for a rule that the table does not have, such as one with a name of the user's own."""
+    name = status["RuleConfigurationName"]
+    return Row(f"The profiler rule {name} found an issue.", "It costs time or money.", "See the profiler report.")
 
 
-def _initialization(metrics: Metrics) -> Iterator[Advice]:
-    if not metrics.loop or metrics.seconds < WORTH_SECONDS:
-        return
-    share = (metrics.loop[0] - metrics.started) / metrics.seconds
-    if share > LONG_INITIALIZATION:
-        seconds = metrics.loop[0] - metrics.started
-        what = f"{100 * share:.0f} % of the job, {seconds:.0f} s, passed before the first step."
-        yield Advice("note", what, "Train more epochs in one job rather than several short jobs, and keep what is loaded first small.")
+def _severity(row: Row, profile: Profile) -> str:
+    return row.severity if row.keeps_severity or profile.get("seconds", 0.0) >= SHORT else "note"
 
 
-def _memory(metrics: Metrics) -> Iterator[Advice]:
-    if len(metrics.memory) and metrics.memory.values.max() > FULL:
-        what = f"The machine's memory was {metrics.memory.values.max():.0f} % full."
-        yield Advice("problem", what, "Lower batch_size, or take an instance type with more memory, before the job is killed.")
-    for name, values in metrics.gpu_memory.items():
-        if len(values) and values.values.max() > 97:
-            yield Advice(
-                "note", f"{name}'s memory was {values.values.max():.0f} % full.", "Leave batch_size as it is: a larger one would not fit."
-            )
+def _from_rule(status: Status, row: Row, others: Sequence[str], profile: Profile) -> Insight:
+    """Return what a rule found; its own advice, where it has one, is the table's cure for the cause that it saw."""
+    source = f"profiler rule {status['RuleConfigurationName']}" + (f" and {named(others)}, for the same cause" if others else "")
+    waiting = get_phases(profile).get("data") if "waiting for photos" in row.covers else None
+    share = "" if waiting is None else f"{waiting:.1%} of each training step is spent waiting for photos"
+    seen = "; ".join(filter(None, (evidence(status), share)))
+    return Insight(_severity(row, profile), row.what, row.why, str(status.get("Advice") or row.change), seen, source)
 
 
-def _saving(metrics: Metrics) -> Iterator[Advice]:
-    train = metrics.steps.get("train")
-    if train is None or not metrics.loop:
-        return
-    inside = train.phases.get("save", 0.0) * float(train.seconds.mean()) * train.count
-    seconds, whole = inside + sum(length for _, length in metrics.between), metrics.loop[1] - metrics.loop[0]
-    if whole > WORTH_SECONDS and seconds / whole > SAVES:
-        yield Advice(
-            "note",
-            f"Saving took {100 * seconds / whole:.0f} % of the training loop, {seconds:.0f} s.",
-            "Save less often, or to a faster disk.",
-        )
+def _from_figures(row: Row, profile: Profile) -> Insight | None:
+    if row.measure is None or (row.least_seconds and profile.get("seconds", 0.0) <= row.least_seconds):
+        return None
+    measured = row.measure(profile)
+    if measured is None or measured["value"] <= row.threshold:
+        return None
+    what, seen = row.what.format(**measured), row.evidence.format(**measured)
+    return Insight(_severity(row, profile), what, row.why, row.change, seen, "profile.json")
 
 
-def _between(metrics: Metrics) -> Iterator[Advice]:
-    """What the loop spends outside of steps, such as a checkpoint of the network after each epoch."""
-    if not metrics.loop or metrics.loop[1] - metrics.loop[0] < WORTH_SECONDS:
-        return
-    whole = metrics.loop[1] - metrics.loop[0]
-    in_steps = sum(float(steps.seconds.mean()) * steps.count for steps in metrics.steps.values())
-    left = whole - in_steps - sum(length for _, length in metrics.between)
-    if left / whole > BETWEEN:
-        what = f"{100 * left / whole:.0f} % of the training loop, {left:.0f} s, passed between steps, where checkpoints are written."
-        yield Advice("note", what, "Train fewer epochs, or on more photos: each epoch ends with a checkpoint, however few steps it has.")
+def _unjudged(statuses: Sequence[Status], profile: Profile) -> list[Insight]:
+    """Return which rules could not judge: once for each reason; and that measuring failed, where no rule says so."""
+    problem, seconds = profile.get("problem"), profile.get("seconds", 0.0)
+    is_short = 0 < seconds < SHORT and not problem
+    few = [each for each in statuses if is_short and each["RuleEvaluationStatus"] == "Error" and TOO_FEW in each["StatusDetails"]]
+    missing = unjudged([each for each in statuses if each not in few], "profiler")
+    if few:
+        missing.append(_too_short(few, seconds))
+    if missing or not problem:
+        return missing
+    change = 'Look in the job\'s log for the line that begins with "profiler degraded".'
+    why = "Figures and charts of the machine are incomplete."
+    return [Insight("warning", "The profiler could not measure everything.", why, change, str(problem), "profile.json")]
 
 
-def _machine(metrics: Metrics, findings: Mapping[str, Finding]) -> Iterator[Advice]:
-    if not metrics.loop or metrics.loop[1] - metrics.loop[0] < WORTH_SECONDS or metrics.gpus or len(metrics.cores) < 2:
-        return
-    if findings.get("LoadBalancing", Finding("")).triggered or findings.get("Dataloader", Finding("")).triggered:
-        return  # they say the same, and why
-    busy = metrics.cpu().between(*metrics.loop).values
-    if len(busy) and busy.mean() < IDLE:
-        what = f"The {len(metrics.cores)} cores were busy for {busy.mean():.0f} % of the training."
-        yield Advice("note", what, "Take an instance type with fewer cores: the training does not use these.")
-
-
-def _computing(metrics: Metrics, train: Steps) -> Iterator[Advice]:
-    share = train.phases.get("forward", 0.0) + train.phases.get("backward", 0.0)
-    if share < 0.6:
-        return
-    operators = metrics.operators
-    total = sum(operator["cpu_ms"] + operator["cuda_ms"] for operator in operators)
-    most = (
-        f"; {operators[0]['name']} alone takes {100 * (operators[0]['cpu_ms'] + operators[0]['cuda_ms']) / total:.0f} % of all operators"
-        if total
-        else ""
+def _too_short(statuses: Sequence[Status], seconds: float) -> Insight:
+    names = named([status["RuleConfigurationName"] for status in statuses])
+    return Insight(
+        "note",
+        f"The job was too short for {counted(len(statuses), 'profiler rule')}: {names}.",
+        "A rule needs enough measurements for a verdict.",
+        "Nothing: a job this short has little time to save, and a longer one is judged.",
+        f"{seconds:.0f} s; {clean(statuses[0]['StatusDetails'])}",
+        "profiler rules",
     )
-    what = f"Forward and backward are {100 * share:.0f} % of a training step: it is the computing that takes the time{most}."
-    long = metrics.loop and metrics.loop[1] - metrics.loop[0] > WORTH_SECONDS
-    on_cpu = metrics.device == "cpu" and long
-    change = "To be faster take a GPU instance type, or train less of the network (trainable: last_stage, or head)." if on_cpu else ""
-    yield Advice("note" if change else "good", what, change)

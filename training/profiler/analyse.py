@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from training.contract.rules import LONGEST_DETAILS
+from training.profiler.advice import advise
 from training.profiler.metrics import Metrics, read_metrics
 from training.profiler.profile import missing, profile
 from training.profiler.report_page import render
@@ -63,22 +64,38 @@ def analyse(
         verdict.judge(metrics)
     for verdict in verdicts:
         if verdict.name == REPORT and not verdict.error:
-            verdict.write_report(metrics, {each.name: each for each in verdicts if each.name != REPORT}, output, document)
+            verdict.write_report(metrics, verdicts, output, document, lambda each: each.status(now, lost))
     if not any(verdict.name == REPORT for verdict in verdicts):
         for verdict in verdicts:
             verdict.write(output / str(verdict.configuration["RuleConfigurationName"]) / "profiler-output" / "profiler-reports")
     return [verdict.status(now, lost) for verdict in verdicts], document
 
 
+def to_status(
+    name: str, finding: Finding, now: datetime, parameters: Mapping[str, str] | None = None, lost: str | None = None
+) -> RuleStatus:
+    """Return a finding in DescribeTrainingJob's words; `lost`: what was not measured."""
+    when, parameters = now.isoformat(), parameters or {}
+    if finding.unjudged:
+        details = f"InternalError: {finding.said}" + (f" ({lost})" if lost else "")
+        return RuleStatus(name, "Error", details[:LONGEST_DETAILS], when, parameters, Advice=finding.advice)
+    if not finding.triggered:
+        return RuleStatus(name, "NoIssuesFound", finding.said[:LONGEST_DETAILS], when, parameters)
+    details = f"RuleEvaluationConditionMet: {finding.said}"
+    shown = list(finding.evidence)[:MOST_EVIDENCE]
+    return RuleStatus(name, "IssuesFound", details[:LONGEST_DETAILS], when, parameters, shown, finding.advice)
+
+
 class _Verdict:
     """One configuration, and what came of it."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, rule: ProfilerRule | None = None, finding: Finding | None = None) -> None:
+        """`rule`, `finding`: of a rule that has judged already."""
         self.configuration = configuration
         self.parameters: dict[str, str] = dict(configuration.get("RuleParameters") or {})
         self.name = self.parameters.get("rule_to_invoke") or str(configuration["RuleConfigurationName"])
-        self.rule: ProfilerRule | None = None
-        self.finding: Finding | None = None
+        self.rule = rule
+        self.finding = finding
         self.error = ""
 
     def judge(self, metrics: Metrics) -> None:
@@ -102,38 +119,42 @@ class _Verdict:
             except OSError as error:
                 self._fail(f"its report could not be written: {error}")
 
-    def write_report(self, metrics: Metrics, others: Mapping[str, "_Verdict"], output: Path, document: Mapping[str, Any]) -> None:
-        """Evaluate the rules that were not by themselves, and write the page and a JSON file a rule."""
+    def write_report(
+        self,
+        metrics: Metrics,
+        verdicts: Sequence["_Verdict"],
+        output: Path,
+        document: Mapping[str, Any],
+        to_status: Callable[["_Verdict"], RuleStatus],
+    ) -> None:
+        """Evaluate the rules that have no configuration of their own, and write the page and a JSON file per rule."""
         name = str(self.configuration["RuleConfigurationName"])
         folder = output / (f"{REPORT}-{int(metrics.started):010d}" if name == REPORT else name) / "profiler-output"
         try:
-            own = {name: rule for name, rule in ProfilerReport.from_parameters(self.parameters).rules.items() if name not in others}
-            rules = own | {name: other.rule for name, other in others.items() if other.rule}
-            findings = {name: rule.judge(metrics) for name, rule in own.items()}
-            findings |= {name: other.finding for name, other in others.items() if other.finding}
-            ordered = {name: findings[name] for name in RULES if name in findings}
+            given = {each.name for each in verdicts}
+            own = [
+                _Verdict({"RuleConfigurationName": name}, rule, rule.judge(metrics))
+                for name, rule in ProfilerReport.from_parameters(self.parameters).rules.items()
+                if name not in given
+            ]
+            judged = {each.name: (each.rule, each.finding) for each in (*own, *verdicts) if each.rule and each.finding}
+            rules = {name: judged[name][0] for name in RULES if name in judged}
+            ordered = {name: judged[name][1] for name in rules}
             self.finding = summary(ordered)
             for name, finding in ordered.items():
                 _write(folder / "profiler-reports" / f"{name}.json", json.dumps(rules[name].report(finding), indent=1))
-            _write(folder / "profiler-report.html", render(metrics, ordered, {name: rules[name] for name in ordered}, document))
+            advice = advise([asdict(to_status(each)) for each in (*verdicts, *own)], document)
+            _write(folder / "profiler-report.html", render(metrics, ordered, rules, document, advice))
         except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; the verdict is Error, and says why
             self._fail(f"the report could not be made: {type(error).__name__}: {error}")
 
     def status(self, now: Callable[[], datetime], lost: str | None) -> RuleStatus:
         """Return the verdict in DescribeTrainingJob's words; `lost`: what was not measured."""
-        name, when = str(self.configuration["RuleConfigurationName"]), now().isoformat()
-        if self.error or self.finding is None:
-            details = f"InternalError: {self.error or 'it was not evaluated'}"
-            return RuleStatus(name, "Error", details[:LONGEST_DETAILS], when, self.parameters, Advice="Read the job's log for this error.")
-        finding = self.finding
-        if finding.unjudged:
-            details = f"InternalError: {finding.said}" + (f" ({lost})" if lost else "")
-            return RuleStatus(name, "Error", details[:LONGEST_DETAILS], when, self.parameters, Advice=finding.advice)
-        if not finding.triggered:
-            return RuleStatus(name, "NoIssuesFound", finding.said[:LONGEST_DETAILS], when, self.parameters)
-        details = f"RuleEvaluationConditionMet: {finding.said}"
-        shown = list(finding.evidence)[:MOST_EVIDENCE]
-        return RuleStatus(name, "IssuesFound", details[:LONGEST_DETAILS], when, self.parameters, shown, finding.advice)
+        name = str(self.configuration["RuleConfigurationName"])
+        if self.finding and not self.error:
+            return to_status(name, self.finding, now(), self.parameters, lost)
+        details = f"InternalError: {self.error or 'it was not evaluated'}"[:LONGEST_DETAILS]
+        return RuleStatus(name, "Error", details, now().isoformat(), self.parameters, Advice="Read the job's log for this error.")
 
     def _fail(self, error: str) -> None:
         self.error = error

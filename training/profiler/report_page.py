@@ -3,11 +3,10 @@
 Runs in training jobs after the training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.profiler.advice import advice
 from training.profiler.metrics import Metrics
 from training.profiler.page_sections import (
     batch_size,
@@ -24,6 +23,7 @@ from training.profiler.page_sections import (
     system_usage,
 )
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule
+from training.rule_evaluation.insight import Insight
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#222}
@@ -34,13 +34,21 @@ table{border-collapse:collapse;max-width:100%}.wide{overflow-x:auto}
 th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;vertical-align:top}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 ul.advice{list-style:none;padding:0}ul.advice li{padding:.5rem .8rem;margin:.4rem 0;border-left:4px solid #999;background:#f6f8fa}
-ul.advice li.problem{border-color:#d55e00;background:#fdf3ec}ul.advice li.good{border-color:#009e73;background:#eef8f4}
+ul.advice li.warning{border-color:#d55e00;background:#fdf3ec}ul.advice li.good{border-color:#009e73;background:#eef8f4}
 ul.advice b{display:block}.found{color:#a33b00;font-weight:600}.fine{color:#006b4f}.open{color:#666}
 .rules td:nth-child(1){width:38%}p.lead{color:#555;margin-top:0}.parameters{color:#666;font-size:.85rem}
 """
 
+NOTHING = '<li class="good">No profiler rule found an issue.</li>'
 
-def render(metrics: Metrics, findings: Mapping[str, Finding], rules: Mapping[str, ProfilerRule], profile: Mapping[str, Any]) -> str:
+
+def render(
+    metrics: Metrics,
+    findings: Mapping[str, Finding],
+    rules: Mapping[str, ProfilerRule],
+    profile: Mapping[str, Any],
+    advice: Sequence[Insight],
+) -> str:
     """Return the page.
 
     Args:
@@ -48,9 +56,10 @@ def render(metrics: Metrics, findings: Mapping[str, Finding], rules: Mapping[str
         findings: rule -> what it saw, in the order of the page.
         rules: the same rules, with their parameters.
         profile: what training.profiler.profile makes of the metrics.
+        advice: what training.profiler.advice says about the statuses and the profile; the training report shows the same.
     """
     sections = (
-        _advice(metrics, findings),
+        _advice(advice),
         job_summary(metrics),
         system_usage(metrics),
         framework(metrics),
@@ -72,9 +81,10 @@ def render(metrics: Metrics, findings: Mapping[str, Finding], rules: Mapping[str
     )
 
 
-def _advice(metrics: Metrics, findings: Mapping[str, Finding]) -> str:
+def _advice(advice: Sequence[Insight]) -> str:
     items = "".join(
-        f'<li class="{escape(each.severity)}">{f"<b>{escape(each.change)}</b>" if each.change else ""}{escape(each.what)}</li>'
-        for each in advice(metrics, findings)
+        f'<li class="{escape(each.severity)}"><b>{escape(each.what)}</b>{escape(each.why)} <b>{escape(each.change)}</b>'
+        f'<span class="parameters">{escape(each.evidence)}. From: {escape(each.source)}</span></li>'
+        for each in advice
     )
-    return f'<h2>What to change</h2><ul class="advice">{items}</ul>'
+    return f'<h2>What to change</h2><ul class="advice">{items or NOTHING}</ul>'

@@ -9,7 +9,7 @@ Runs in the final training job, which writes it under the checkpoints, so that i
                          what each test photo was called, for the next model to be compared with this one:
                          training/evaluation/test_predictions.py
     model.json           the artefact's own description: hashes, hyperparameters, metrics; training/serving/artefact.py
-    insights.json        what of it matters, in sentences, the most urgent first: training/report/insights/insight.py
+    insights.json        what of it matters, in sentences, the most urgent first: training/rule_evaluation/insight.py
     rule_statuses.json, profiler_rule_statuses.json
                          what each debugger rule and each profiler rule says
     profile.json         how busy the machine was, and where the time of the steps went
@@ -32,9 +32,9 @@ from training.evaluation import assessment, test_predictions
 from training.evaluation.assessment import Assessment
 from training.fit.loop import Epoch
 from training.job.json_files import write_json
-from training.report.insights.insight import Insight
 from training.report.insights.rank import insights
 from training.report.page.document import render_page
+from training.rule_evaluation.insight import Insight
 from training.rule_evaluation.status import RuleStatus
 
 MAX_LISTED = 1000

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import NONE, Metrics
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, judged, too_few, windows, without_gpus
 
@@ -45,5 +46,6 @@ class BatchSize(ProfilerRule):
         if not triggered:
             return Finding(f"of CPU, GPU and GPU memory at least one was well used in {points} samples", points, details=details)
         said = ", ".join(f"{entry['tensor']} {entry['value']:.0f} %" for entry in found[:3])
-        advice = "Double batch_size until the GPU's memory is three quarters full (with lr times 1.4 each time), or take a smaller GPU."
-        return Finding(f"CPU, GPU and its memory all have room: {said}", points, triggered, violations, details, advice, found[:10])
+        return Finding(
+            f"CPU, GPU and its memory all have room: {said}", points, triggered, violations, details, get_cure("BatchSize"), found[:10]
+        )

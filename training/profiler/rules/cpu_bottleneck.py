@@ -5,6 +5,7 @@ Runs in training jobs after the training. See profiler_rule for which samples ar
 
 from dataclasses import dataclass
 
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import Metrics
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, hardly_waited, highest, judged, too_few, without_gpus
 
@@ -38,10 +39,6 @@ class CPUBottleneck(ProfilerRule):
         worst, points = max(shares, key=lambda name: shares[name]), sum(map(len, series.values()))
         said = f"{worst} waited for a CPU core at its limit in {shares[worst]:.0f} % of {len(series[worst])} samples"
         triggered = sum(share > self.threshold for share in shares.values())
-        advice = (
-            "The CPU prepares photos more slowly than the GPU takes them: take an instance type with more cores, or store photos smaller."
-            if triggered
-            else ""
-        )
+        advice = get_cure("CPUBottleneck") if triggered else ""
         found = [evidence(f"{worst} CPU bottleneck, percent of samples", shares[worst], self.threshold)] if triggered else []
         return Finding(said, points, triggered, violations, details, advice, found)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.profiler.advice_table import WAITING, get_cure
 from training.profiler.metrics import Metrics
 from training.profiler.rules.profiler_rule import FEWEST, UNRECORDED, WORTH_SECONDS, Finding, ProfilerRule, evidence, judged, too_few
-
-WAITING = 1 / 3
-"""Part of a training step that it may wait for its photos."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,7 @@ class Dataloader(ProfilerRule):
         violations = round(share * len(steps))
         if busy is None or busy < self.min_threshold:
             used = "" if busy is None else f", while the {len(metrics.cores)} cores were busy for {busy:.0f} % of it"
-            advice = (
-                "Prepare more photos at once, ahead of the training (num_workers or threads, prefetching), or read them from a faster disk."
-            )
+            advice = get_cure("Dataloader", "idle cores")
             return Finding(f"{said}{used}", len(steps), 1, violations, details, advice, found)
-        advice = "All cores prepare photos and cannot keep up: take an instance type with more cores, or store photos smaller."
+        advice = get_cure("Dataloader")
         return Finding(f"{said}, with all cores {busy:.0f} % busy", len(steps), 1, violations, details, advice, found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import Floats, Metrics
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, judged, too_few, without_gpus
 
@@ -49,8 +50,7 @@ class GPUMemoryIncrease(ProfilerRule):
             return Finding(f"GPU memory does not keep growing: {said} in {points} samples", points, details=details)
         rise, left, first = max(found, key=lambda entry: entry[0])
         said = f"{first['tensor'].split()[0]}'s memory grew by {rise:.0f} points of percent and goes on growing: full in {left:.0f} minutes"
-        advice = "Something keeps tensors of past steps alive: add up losses with .item() or .detach(), and keep no outputs in lists."
-        return Finding(said, points, len(found), violations, details, advice, [entry for *_, entry in found][:10])
+        return Finding(said, points, len(found), violations, details, get_cure("GPUMemoryIncrease"), [entry for *_, entry in found][:10])
 
     def _smooth(self, values: Floats) -> Floats:
         """Return the moving average, over fewer values where there are not many."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import Metrics
 from training.profiler.rules.profiler_rule import (
     Finding,
@@ -55,10 +56,6 @@ class IOBottleneck(ProfilerRule):
             for name, places in held_up.items()
         }
         triggered = sum(share > self.threshold for share in shares.values())
-        advice = (
-            "Photos come more slowly than they are used: take input mode FastFile or a larger volume, or store photos smaller."
-            if triggered
-            else ""
-        )
+        advice = get_cure("IOBottleneck") if triggered else ""
         found = [evidence(f"{worst} I/O bottleneck, percent of samples", shares[worst], self.threshold)] if triggered else []
         return Finding(said, points, triggered, sum(int(places.sum()) for places in held_up.values()), details, advice, found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import Floats, Metrics, Series
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, judged, too_few, without_gpus, without_samples
 
@@ -62,8 +63,9 @@ class LoadBalancing(ProfilerRule):
             worst = max(medians, key=lambda name: medians[name])
             others = f"the least busy {kind} {min(medians.values()):.0f} %"
         said = f"{worst} works {medians[worst]:.0f} % of the time and {others}, too uneven by the limit of {self.threshold:g}"
+        advice = get_cure("LoadBalancing", "core" if kind == "core" else "")
         found = [evidence(f"{name} distance of histograms", distances[name], self.threshold) for name in violating]
-        return Finding(said, points, len(violating), sum(len(series[name]) for name in violating), details, _advice(kind), found[:10])
+        return Finding(said, points, len(violating), sum(len(series[name]) for name in violating), details, advice, found[:10])
 
 
 def _nearest(name: str, medians: Mapping[str, float], shares: Mapping[str, Floats]) -> float:
@@ -72,9 +74,3 @@ def _nearest(name: str, medians: Mapping[str, float], shares: Mapping[str, Float
     if any(abs(medians[name] - medians[other]) < APART for other in others):
         return 0.0
     return min(float(np.abs(shares[name] - shares[other]).sum() / 2) for other in others)
-
-
-def _advice(kind: str) -> str:
-    if kind == "GPU":
-        return "Use the smallest number of GPUs that are all busy, or give each process the same number of photos a step."
-    return "One core does most of the work: give the training more threads (OMP_NUM_THREADS), or take an instance type with fewer cores."

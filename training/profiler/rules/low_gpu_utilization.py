@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.profiler.advice_table import TABLE, WAITING, get_cure
 from training.profiler.metrics import Metrics
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, judged, too_few, windows, without_gpus
 
@@ -47,19 +48,17 @@ class LowGPUUtilization(ProfilerRule):
         what = "computes little" if low else "works only now and then"
         first = found[0]
         said = f"{first['tensor']} was {first['value']:.0f} %, below {first['threshold']:g} %, in {low + fluctuating} of {seen} windows"
-        return Finding(f"a GPU {what}: {said}", points, low + fluctuating, violations, details, _advice(metrics, bool(low)), found[:10])
+        advice = get_cure("LowGPUUtilization", _find_cause(metrics, bool(low)))
+        return Finding(f"a GPU {what}: {said}", points, low + fluctuating, violations, details, advice, found[:10])
 
 
-def _advice(metrics: Metrics, low: bool) -> str:
+def _find_cause(metrics: Metrics, low: bool) -> str:
+    """Return why a GPU computes little or only at times: the name of a cause in the table; "" where nothing points to one."""
     if metrics.device == "cpu":
-        return "The training computed on the CPU: take an instance type without a GPU, or an image whose torch is built for CUDA."
-    phases = metrics.steps["train"].phases if "train" in metrics.steps else {}
-    if phases.get("data", 0.0) > 0.2:
-        return (
-            f"Each step waits {100 * phases['data']:.0f} % of its time for photos: take an instance type with more CPU cores for each GPU."
-        )
-    return (
-        "Raise batch_size, or take a smaller GPU."
-        if low
-        else "Look at what the GPU waits for in the step timeline: photos, saving or evaluation."
-    )
+        return "CPU"
+    if "train" in metrics.steps and metrics.steps["train"].phases.get("data", 0.0) > WAITING:
+        return "waiting for photos"
+    if not low:
+        return "fluctuating"
+    is_full = any(len(memory) and memory.values.max() > TABLE["full GPU memory"].threshold for memory in metrics.gpu_memory.values())
+    return "full GPU memory" if is_full else ""

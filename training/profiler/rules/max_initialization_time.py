@@ -5,6 +5,7 @@ Runs in training jobs after the training.
 
 from dataclasses import dataclass
 
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import Metrics
 from training.profiler.rules.profiler_rule import UNRECORDED, Finding, ProfilerRule, evidence
 
@@ -23,11 +24,8 @@ class MaxInitializationTime(ProfilerRule):
         if minutes > self.threshold:
             until = "before the first step" if metrics.loop else "without a single step"
             said = f"{minutes:.1f} minutes passed {until}: more than {self.threshold:g}"
-            advice = (
-                "Find what is loaded or downloaded before the first step: take input mode FastFile, and prepare data once for all jobs."
-            )
             found = [evidence("minutes until the first step", minutes, self.threshold)]
-            return Finding(said, 1, 1, 1, details, advice, found)
+            return Finding(said, 1, 1, 1, details, get_cure("MaxInitializationTime"), found)
         if not metrics.loop:
             return Finding("not judged: no step was recorded", details=details, unjudged=True, advice=UNRECORDED)
         return Finding(f"the first step began after {60 * minutes:.1f} s", 1, details=details)

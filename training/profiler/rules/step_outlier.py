@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import Metrics, Steps
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, statistics, too_few
 
@@ -73,7 +74,5 @@ class StepOutlier(ProfilerRule):
 def _advice(steps: Steps, places: NDArray[np.int64]) -> str:
     gaps = np.diff(steps.numbers[places])
     if len(gaps) > 1 and gaps.std() <= 0.1 * gaps.mean():
-        return (
-            f"Every {gaps.mean():.0f}th step is slow: find what happens at that interval, such as saving or logging, and do it less often."
-        )
-    return "Look at the machine's timelines at those moments: photos from a slow disk, or other programs that run beside it."
+        return get_cure("StepOutlier", "regular", interval=gaps.mean())
+    return get_cure("StepOutlier")

@@ -6,7 +6,7 @@ Runs in the final training job, called by training/report/insights/rank.py; take
 from collections.abc import Mapping
 from typing import Any
 
-from training.report.insights.insight import Insight
+from training.rule_evaluation.insight import Insight
 
 UNEVEN = 10.0
 """The biggest class has so many times the photos of the smallest where that is told: the default of the rule ClassImbalance."""

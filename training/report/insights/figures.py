@@ -8,8 +8,8 @@ from math import exp, lgamma, log
 from statistics import median
 from typing import Any
 
-from training.report.insights.insight import Insight, named
 from training.report.tables import percent
+from training.rule_evaluation.insight import Insight, named
 
 WIDE = 0.08
 """Half an interval of the accuracy that is worth more test photos, in parts of one."""

@@ -6,8 +6,8 @@ Runs in the final training job, called by training/report/insights/rules.py.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.report.insights.insight import Insight
 from training.report.tables import percent
+from training.rule_evaluation.insight import Insight
 
 Epochs = Sequence[Mapping[str, Any]]
 

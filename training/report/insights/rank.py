@@ -9,12 +9,12 @@ documents alone, so also on those of an earlier job:
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.profiler.advice import advise
 from training.report.insights.data import about_data
 from training.report.insights.figures import about_figures
-from training.report.insights.insight import SEVERITIES, Insight, counted
-from training.report.insights.profile import about_profile
 from training.report.insights.rules import about_rules, ending
 from training.report.tables import percent
+from training.rule_evaluation.insight import SEVERITIES, Insight, counted
 
 NOTHING_TO_JUDGE = "nothing to judge"
 """How the details of a rule begin that had no part of the machine, such as a GPU, to look at."""
@@ -56,7 +56,7 @@ def insights(
         *about_figures(judged, photos, confusion_told="Confusion" in issues),
         *_degraded(problem, rule_statuses),
         *about_data(photos, imbalance_told="ClassImbalance" in issues),
-        *about_profile(profiler_statuses, measured),
+        *advise(profiler_statuses, measured),
     ]
     urgent = sorted(found, key=lambda insight: SEVERITIES.index(insight.severity))[:MOST]
     if any(insight.severity in ("problem", "warning") for insight in urgent):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.report.insights.history import has_learnt, overfitting, stagnation
-from training.report.insights.insight import Insight, clean, evidence, named, unjudged
+from training.rule_evaluation.insight import Insight, clean, evidence, named, unjudged
 
 Status = Mapping[str, Any]
 

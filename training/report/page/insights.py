@@ -1,6 +1,6 @@
 """The part of the report page that is read first: the insights, as cards.
 
-Runs in the final training job. Takes what report/insights.json holds, see training/report/insights/insight.py.
+Runs in the final training job. Takes what report/insights.json holds, see training/rule_evaluation/insight.py.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.report.insights.insight import clean, row_in_words
 from training.report.svg import threshold_chart
+from training.rule_evaluation.insight import clean, row_in_words
 
 STYLE = """
 .IssuesFound,.Error{color:#a33b00;font-weight:bold}.NoIssuesFound{color:#006b4f}

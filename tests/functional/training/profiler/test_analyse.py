@@ -187,12 +187,13 @@ def test_an_earlier_runs_report_is_gone_where_this_one_fails(folder: Path, tmp_p
 def test_the_profile_is_what_the_report_needs(folder: Path, tmp_path: Path) -> None:
     _, profile = analyse(folder, tmp_path, [], now)
     assert list(profile) == [
-        *("seconds", "initialization_s", "cpu", "io_wait", "memory", "gpu", "network", "disk", "steps", "operators", "problem"),
+        *("seconds", "initialization_s", "cpu", "io_wait", "memory", "gpu", "network", "disk", "steps", "loop", "operators", "problem"),
     ]
     assert {"cores", "mean", "p50", "p95", "p99", "max", "per_core"} <= profile["cpu"].keys()
     assert len(profile["cpu"]["per_core"]) == profile["cpu"]["cores"]
     assert 0.5 < sum(profile["steps"]["train"]["phases"].values()) <= 1
     assert {"count", "p50_ms", "p95_ms", "max_ms", "phases"} == profile["steps"]["train"].keys()
+    assert {"device", "seconds", "saving_s", "between_steps_s", "cpu_mean"} == profile["loop"].keys()
     json.dumps(profile, allow_nan=False)
 
 

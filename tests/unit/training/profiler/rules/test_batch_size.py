@@ -3,6 +3,7 @@
 import pytest
 
 from tests.fixtures.training.profiler.planted import Course, job, level
+from training.profiler.advice_table import get_cure
 from training.profiler.rules.batch_size import BatchSize
 
 
@@ -24,7 +25,7 @@ def test_the_evidence_has_all_three() -> None:
     metrics = job(cores={"cpu0": level(30)}, gpus={"gpu0": level(40)}, gpu_memory={"gpu0": level(20)})
     finding = BatchSize().judge(metrics)
     assert [row["tensor"] for row in finding.evidence] == ["CPUUtilization p95", "gpu0 GPUUtilization p95", "gpu0 GPUMemoryUtilization p95"]
-    assert "batch_size" in finding.advice
+    assert finding.advice == get_cure("BatchSize")
 
 
 def test_a_gpu_whose_memory_is_unknown_is_not_told_to_take_more() -> None:

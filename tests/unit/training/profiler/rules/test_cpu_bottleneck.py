@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.fixtures.training.profiler.planted import PHASES, job, level
+from training.profiler.advice_table import get_cure
 from training.profiler.rules.cpu_bottleneck import CPUBottleneck
 
 ONE_CORE = {"cpu0": level(99, 0.3), "cpu1": level(15), "cpu2": level(15)}
@@ -13,7 +14,7 @@ def test_a_gpu_that_waits_for_one_full_core_is_found() -> None:
     assert finding.triggered == 1
     assert finding.violations == finding.datapoints
     assert finding.evidence[0]["value"] == 100
-    assert "more cores" in finding.advice
+    assert finding.advice == get_cure("CPUBottleneck")
 
 
 def test_a_busy_gpu_beside_a_full_core_is_fine() -> None:

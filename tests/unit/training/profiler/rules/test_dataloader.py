@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.fixtures.training.profiler.planted import PHASES, job, level
+from training.profiler.advice_table import get_cure
 from training.profiler.rules.dataloader import Dataloader
 
 STARVED = {"data": 0.8, "forward": 0.06, "backward": 0.1, "optimizer": 0.03, "rest": 0.01}
@@ -14,13 +15,13 @@ def test_a_loader_that_leaves_cores_idle_is_found() -> None:
     assert finding.triggered == 1
     assert finding.evidence[0]["value"] == 0.8
     assert "the 2 cores were busy for 25 %" in finding.said
-    assert "Prepare more photos at once" in finding.advice
+    assert finding.advice == get_cure("Dataloader", "idle cores")
 
 
 def test_a_loader_that_all_cores_do_not_suffice_for_is_found() -> None:
     finding = Dataloader().judge(job(phases=STARVED))
     assert finding.triggered == 1
-    assert "more cores" in finding.advice
+    assert finding.advice == get_cure("Dataloader")
 
 
 def test_steps_that_compute_are_fine() -> None:

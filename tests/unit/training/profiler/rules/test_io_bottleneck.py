@@ -1,6 +1,7 @@
 """Tests of IOBottleneck."""
 
 from tests.fixtures.training.profiler.planted import job, level
+from training.profiler.advice_table import get_cure
 from training.profiler.rules.io_bottleneck import IOBottleneck
 
 
@@ -8,7 +9,8 @@ def test_a_gpu_that_waits_for_a_disk_is_found() -> None:
     finding = IOBottleneck().judge(job(gpus={"gpu0": level(3)}, waits=level(80)))
     assert finding.triggered == 1
     assert finding.evidence[0]["tensor"] == "gpu0 I/O bottleneck, percent of samples"
-    assert "FastFile" in finding.advice
+    assert finding.advice == get_cure("IOBottleneck")
+    assert '"input_mode": "File"' in finding.advice, "FastFile reads from S3 during the steps: it would wait longer"
 
 
 def test_waiting_beside_a_busy_gpu_is_fine() -> None:

@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from tests.fixtures.training.profiler.planted import job, level
+from training.profiler.advice_table import get_cure
 from training.profiler.rules.load_balancing import LoadBalancing
 
 
@@ -22,7 +23,7 @@ def test_gpus_alike_are_fine() -> None:
 
 def test_two_gpus_of_which_one_idles_are_found() -> None:
     finding = LoadBalancing().judge(job(gpus={"gpu0": level(90), "gpu1": level(2)}))
-    assert finding.triggered == 2
+    assert (finding.triggered, finding.advice) == (2, get_cure("LoadBalancing"))
     assert "gpu0 works 90 % of the time and the least busy GPU 2 %" in finding.said
 
 
@@ -37,7 +38,7 @@ def test_one_core_that_does_all_is_found() -> None:
     finding = LoadBalancing().judge(job(cores=cores))
     assert finding.triggered == 1
     assert finding.evidence[0]["tensor"] == "cpu0 distance of histograms"
-    assert "OMP_NUM_THREADS" in finding.advice
+    assert finding.advice == get_cure("LoadBalancing", "core")
 
 
 def test_one_core_that_lags_is_found() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.fixtures.training.profiler.planted import PHASES, job, level
+from training.profiler.advice_table import get_cure
 from training.profiler.rules.low_gpu_utilization import LowGPUUtilization
 
 
@@ -11,7 +12,7 @@ def test_an_idle_gpu_is_found() -> None:
     assert finding.triggered == 1
     assert finding.evidence[0]["tensor"] == "gpu0 GPUUtilization p95"
     assert finding.evidence[0]["value"] < finding.evidence[0]["threshold"] == 70
-    assert finding.advice == "Raise batch_size, or take a smaller GPU."
+    assert finding.advice == get_cure("LowGPUUtilization")
 
 
 def test_a_busy_gpu_is_fine() -> None:
@@ -29,6 +30,12 @@ def test_a_gpu_that_works_now_and_then_is_found() -> None:
     finding = LowGPUUtilization().judge(job(gpus={"gpu0": lambda times: np.where(times % 10 < 2, 2.0, 95.0)}))
     assert finding.triggered == 1
     assert finding.evidence[0]["tensor"] == "gpu0 GPUUtilization p5"
+    assert finding.advice == get_cure("LowGPUUtilization", "fluctuating")
+
+
+def test_larger_batches_are_not_advised_where_the_memory_is_full() -> None:
+    finding = LowGPUUtilization().judge(job(gpus={"gpu0": level(30)}, gpu_memory={"gpu0": level(98.5, 0.2)}))
+    assert finding.advice == get_cure("LowGPUUtilization", "full GPU memory")
 
 
 def test_what_lies_before_the_first_step_is_not_judged() -> None:
@@ -43,12 +50,12 @@ def test_a_long_job_is_judged_window_by_window() -> None:
 
 def test_waiting_for_photos_is_the_advice_where_steps_wait() -> None:
     finding = LowGPUUtilization().judge(job(gpus={"gpu0": level(20)}, phases={**PHASES, "data": 0.6, "backward": 0.0}))
-    assert "waits 60 % of its time for photos" in finding.advice
+    assert finding.advice == get_cure("LowGPUUtilization", "waiting for photos")
 
 
 def test_a_training_that_does_not_use_its_gpu_is_told_so() -> None:
     finding = LowGPUUtilization().judge(job(gpus={"gpu0": level(0)}, device="cpu"))
-    assert "computed on the CPU" in finding.advice
+    assert finding.advice == get_cure("LowGPUUtilization", "CPU")
 
 
 def test_thresholds_are_parameters() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.training.profiler.planted import BEGIN, job, steps
+from training.profiler.advice_table import get_cure
 from training.profiler.metrics import Floats
 from training.profiler.rules.profiler_rule import Finding
 from training.profiler.rules.step_outlier import StepOutlier
@@ -27,7 +28,7 @@ def test_every_twentieth_step_ten_times_slower_is_found(count: int) -> None:
     assert finding.triggered == 1
     assert finding.evidence[0]["step"] % 20 == 0
     assert finding.evidence[0]["mode"] == "train"
-    assert finding.advice.startswith("Every 20th step is slow")
+    assert finding.advice == get_cure("StepOutlier", "regular", interval=20)
 
 
 def test_slow_steps_without_an_order_are_found() -> None:
@@ -35,7 +36,7 @@ def test_slow_steps_without_an_order_are_found() -> None:
     seconds[np.random.default_rng(3).choice(np.arange(10, 500), 12, replace=False)] *= 20
     finding = judge(seconds)
     assert finding.triggered == 1
-    assert "timelines" in finding.advice
+    assert finding.advice == get_cure("StepOutlier")
 
 
 def test_usual_steps_are_fine() -> None:
