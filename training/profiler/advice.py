@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.profiler.advice_table import SHORT, TABLE, Profile, Row, get_phases
-from training.rule_evaluation.insight import SEVERITIES, Insight, clean, counted, evidence, named, unjudged
+from training.rule_evaluation.insight import SEVERITIES, Insight, clean, describe_evidence, describe_unjudged, format_count, join_names
 
 TOO_FEW = "not judged: there are "
 """How the details of a rule begin that had too few measurements."""
@@ -55,10 +55,10 @@ def _severity(row: Row, profile: Profile) -> str:
 
 def _from_rule(status: Status, row: Row, others: Sequence[str], profile: Profile) -> Insight:
     """Return what a rule found; its own advice, where it has one, is the table's cure for the cause that it saw."""
-    source = f"profiler rule {status['RuleConfigurationName']}" + (f" and {named(others)}, for the same cause" if others else "")
+    source = f"profiler rule {status['RuleConfigurationName']}" + (f" and {join_names(others)}, for the same cause" if others else "")
     waiting = get_phases(profile).get("data") if "waiting for photos" in row.covers else None
     share = "" if waiting is None else f"{waiting:.1%} of each training step is spent waiting for photos"
-    seen = "; ".join(filter(None, (evidence(status), share)))
+    seen = "; ".join(filter(None, (describe_evidence(status), share)))
     return Insight(_severity(row, profile), row.what, row.why, str(status.get("Advice") or row.change), seen, source)
 
 
@@ -77,7 +77,7 @@ def _unjudged(statuses: Sequence[Status], profile: Profile) -> list[Insight]:
     problem, seconds = profile.get("problem"), profile.get("seconds", 0.0)
     is_short = 0 < seconds < SHORT and not problem
     few = [each for each in statuses if is_short and each["RuleEvaluationStatus"] == "Error" and TOO_FEW in each["StatusDetails"]]
-    missing = unjudged([each for each in statuses if each not in few], "profiler")
+    missing = describe_unjudged([each for each in statuses if each not in few], "profiler")
     if few:
         missing.append(_too_short(few, seconds))
     if missing or not problem:
@@ -88,10 +88,10 @@ def _unjudged(statuses: Sequence[Status], profile: Profile) -> list[Insight]:
 
 
 def _too_short(statuses: Sequence[Status], seconds: float) -> Insight:
-    names = named([status["RuleConfigurationName"] for status in statuses])
+    names = join_names([status["RuleConfigurationName"] for status in statuses])
     return Insight(
         "note",
-        f"The job was too short for {counted(len(statuses), 'profiler rule')}: {names}.",
+        f"The job was too short for {format_count(len(statuses), 'profiler rule')}: {names}.",
         "A rule needs enough measurements for a verdict.",
         "Nothing: a job this short has little time to save, and a longer one is judged.",
         f"{seconds:.0f} s; {clean(statuses[0]['StatusDetails'])}",

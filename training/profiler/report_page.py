@@ -73,7 +73,7 @@ def render(
         load_balancing(metrics, findings.get("LoadBalancing")),
         gpu_memory(metrics, findings.get("GPUMemoryIncrease")),
     )
-    problem = f'<p class="found">Measured in part only: {escape(str(profile["problem"]))}.</p>' if profile.get("problem") else ""
+    problem = f'<p class="found">The measurements are incomplete: {escape(str(profile["problem"]))}.</p>' if profile.get("problem") else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Profiler report</title><style>{_STYLE}</style></head><body><h1>Profiler report</h1>"

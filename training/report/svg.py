@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines over epochs, bars, a reliability diagram, and a confusion matrix. No script, no file beside the page.
+"""Charts as inline SVG: lines over epochs, bars, a reliability diagram and a confusion matrix. No script, no extra file.
 
 Runs in the final training job, and wherever a page is made.
 """
@@ -11,14 +11,14 @@ from typing import Any
 
 WIDTH, HEIGHT, MARGIN = 460, 240, 44
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-"""Told apart also by people who see few colours."""
+"""Distinguishable with colour blindness."""
 
 MAX_DRAWN = 150
-"""Classes that a confusion matrix is drawn for."""
+"""Classes up to which a confusion matrix is drawn."""
 
 
 def line_chart(title: str, lines: Mapping[str, Sequence[float]], marked: int) -> str:
-    """Return an SVG of values over epochs 1..n, `marked` being the epoch to point at."""
+    """Return an SVG of values over epochs 1..n; `marked`: the epoch to mark."""
     values = [value for line in lines.values() for value in line]
     low, high = min(0.0, *values), max(values) or 1.0
     epochs = max(len(line) for line in lines.values())
@@ -42,7 +42,7 @@ def line_chart(title: str, lines: Mapping[str, Sequence[float]], marked: int) ->
 
 
 def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]]) -> str:
-    """Return an SVG of accuracy over confidence: a bar for each bin that has photos, and the line on which both agree.
+    """Return an SVG of accuracy over confidence: a bar for each bin that has photos, and the line of perfect calibration.
 
     `bins`: {"low", "high", "photos", "confidence", "accuracy"} each.
     """
@@ -58,7 +58,7 @@ def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]]) -> str:
     parts = [_grid(0.0, 1.0, y, right=x(1.0))]
     for entry in bins:
         if entry["photos"]:  # an empty bin has no height
-            said = f"{entry['photos']} photos, {entry['confidence']:.1%} sure, {entry['accuracy']:.1%} right"
+            said = f"{entry['photos']} photos, mean probability {entry['confidence']:.1%}, accuracy {entry['accuracy']:.1%}"
             shade = 0.25 + 0.75 * entry["photos"] / most
             box = f'x="{x(entry["low"]) + 0.5:.1f}" y="{y(entry["accuracy"]):.1f}" height="{max(1.0, side * entry["accuracy"]):.1f}"'
             width = side * (entry["high"] - entry["low"]) - 1
@@ -73,9 +73,9 @@ def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]]) -> str:
 
 
 def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
-    """Return an SVG heat map, rows what the photo shows, columns what it was called; counts are written where they have room.
+    """Return an SVG heat map: rows are labels, columns are predictions; counts are written where they fit.
 
-    For at most MAX_DRAWN classes: of more no cell could be made out.
+    For at most MAX_DRAWN classes: with more the cells would be too small.
     """
     size = len(classes)
     cell = max(4.0, min(44.0, 640.0 / size))
@@ -85,7 +85,7 @@ def confusion_chart(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> 
     for row, counts in enumerate(matrix):
         for column, count in enumerate(counts):
             if count:  # most are zero
-                title = f"{classes[row]} called {classes[column]}: {count}"
+                title = f"{classes[row]} predicted as {classes[column]}: {count}"
                 parts.append(_cell(left + column * cell, left + row * cell, cell, count, count / sum(counts), title))
         if size <= 40:
             name = escape(_shortened(classes[row]))
@@ -124,9 +124,9 @@ def _epoch_labels(epochs: int, x: Callable[[float], float]) -> str:
 
 
 ROW, LABELS, TOP = 22, 150, 28
-"""Height of a bar with its gap, width left to the names before the bars, height left to the title above them."""
+"""Height of a bar with its gap, width of the names, height of the title."""
 LONGEST_BAR = WIDTH - LABELS - 46
-"""Leaves room for the number behind it."""
+"""Leaves room for the number after the bar."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,11 @@ class Bar:
     name: str
     value: float
     said: str = ""
-    """Shown where the pointer rests."""
+    """Tooltip."""
 
 
 def bar_chart(title: str, bars: Sequence[Bar], full: float | None = None) -> str:
-    """Return an SVG of horizontal bars with their values; `full`: what the whole width stands for, by default the longest bar."""
+    """Return an SVG of horizontal bars with their values; `full`: the value of the whole width, by default the longest bar's."""
     whole = full or max(bar.value for bar in bars) or 1.0
     parts = []
     for row, bar in enumerate(bars):
@@ -152,7 +152,7 @@ def bar_chart(title: str, bars: Sequence[Bar], full: float | None = None) -> str
 
 
 def stacked_chart(title: str, bars: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> str:
-    """Return an SVG of bars that are divided into shares of one, a colour a share, and what the colours mean."""
+    """Return an SVG of bars divided into shares, one colour for each share, with a legend."""
     parts = []
     for row, (name, shares) in enumerate(bars.items()):
         parts.append(_name(row, name))
@@ -170,7 +170,7 @@ def stacked_chart(title: str, bars: Mapping[str, Mapping[str, float]], colours: 
 
 
 def range_chart(title: str, ranges: Mapping[str, Mapping[str, float]]) -> str:
-    """Return an SVG of percentages: a bar to the mean, a paler one on to the 95th percentile, a stroke at the most."""
+    """Return an SVG of percentages: a bar to the mean, a paler bar to the 95th percentile, a line at the maximum."""
     parts = []
     for row, (name, values) in enumerate(ranges.items()):
         mean, high, most = (LONGEST_BAR * min(100.0, values.get(key, 0.0)) / 100 for key in ("mean", "p95", "max"))
@@ -178,7 +178,7 @@ def range_chart(title: str, ranges: Mapping[str, Mapping[str, float]]) -> str:
         colours = ((LONGEST_BAR, "#f0f0f0"), (high, "#a8cfe8"), (mean, COLOURS[0]))
         parts += [_name(row, name), *(_box(row, LABELS, width, colour, said) for width, colour in colours)]
         parts += [_box(row, LABELS + most - 1, 2, COLOURS[1], said), _text(row, WIDTH - 40, f"{values['mean']:.0f}")]
-    parts.append(_text(len(ranges), LABELS, "blue: mean; pale: 95th percentile; red: most", "#555"))
+    parts.append(_text(len(ranges), LABELS, "blue: mean; pale: 95th percentile; red: maximum", "#555"))
     return _rows_of(title, len(ranges) + 1, parts)
 
 
@@ -203,7 +203,7 @@ def _rows_of(title: str, rows: int, parts: Sequence[str]) -> str:
 
 
 def threshold_chart(title: str, values: Mapping[int, float], threshold: float) -> str:
-    """Return a small SVG of values over steps, and of the threshold that they crossed; on a logarithmic scale where they are far apart."""
+    """Return a small SVG of values over steps with their threshold; on a logarithmic scale if they are far apart."""
     every = [*values.values(), threshold]
     far = min(every) > 0 and max(every) > 50 * min(every)
     heights = {step: math.log10(value) if far else value for step, value in values.items()}

@@ -1,20 +1,20 @@
-"""The report of a training job: JSON files for programs, and one HTML page for people that begins with what to change.
+"""The report of a training job: JSON files for programs, and an HTML page that begins with what to change.
 
-Runs in the final training job, which writes it under the checkpoints, so that it reaches S3 uncompressed:
+Runs in the final training job, which writes it below the checkpoints, so that it reaches S3 uncompressed:
 
     data.json            the data set's summary, and the names of the test photos
     history.json         one entry an epoch
     evaluation.json      described by training/evaluation/evaluation.schema.json in the repository
     test_predictions.json
-                         what each test photo was called, for the next model to be compared with this one:
+                         the predicted class of each test photo, to compare the next model with this one:
                          training/evaluation/test_predictions.py
     model.json           the artefact's own description: hashes, hyperparameters, metrics; training/serving/artefact.py
-    insights.json        what of it matters, in sentences, the most urgent first: training/rule_evaluation/insight.py
+    insights.json        the most important findings in sentences, the most urgent first: training/rule_evaluation/insight.py
     rule_statuses.json, profiler_rule_statuses.json
-                         what each debugger rule and each profiler rule says
-    profile.json         how busy the machine was, and where the time of the steps went
-    check.json, check/   a few test photos and the probabilities that an endpoint must answer
-    report.html          all of it to read; beside it profiler-report.html, where the job judged its profile
+                         the verdicts of the debugger rules and the profiler rules
+    profile.json         the machine's utilization, and the time of the steps by phase
+    check.json, check/   a few test photos and the probabilities that an endpoint must return for them
+    report.html          all of it as a page, with profiler-report.html beside it if the job evaluated its profile
 """
 
 import json
@@ -38,15 +38,15 @@ from training.rule_evaluation.insight import Insight
 from training.rule_evaluation.status import RuleStatus
 
 MAX_LISTED = 1000
-"""Most names of test photos that data.json lists; of more, evenly spread ones."""
+"""Test photos listed in data.json; of more, an evenly spaced selection."""
 
 PROFILER_REPORT = "profiler-report.html"
-"""What the profiler calls its page."""
+"""File name of the profiler report."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the report is made of."""
+    """The contents of a report."""
 
     dataset: Dataset
     history: Sequence[Epoch]
@@ -57,12 +57,12 @@ class Report:
     description: Mapping[str, Any]
     """What model.json holds."""
     rule_statuses: Sequence[RuleStatus] = ()
-    """Of the debugger rules; empty where the job judged none."""
+    """Of the debugger rules; empty if the job evaluated none."""
     profiler_rule_statuses: Sequence[RuleStatus] = ()
     profile: Mapping[str, Any] = field(default_factory=dict)
-    """What profile.json holds; empty where nothing was measured."""
+    """What profile.json holds; empty if nothing was measured."""
     ended_by: str | None = None
-    """Which rule ended the training early, and why, a sentence; None where none did."""
+    """Which rule ended the training early, and why: a sentence; None if none did."""
 
 
 def write_report(folder: Path, report: Report) -> None:
@@ -103,7 +103,7 @@ def _insights(contents: Mapping[str, Any], report: Report) -> list[Insight]:
 
 
 def _copy_profiler_report(folder: Path) -> str | None:
-    """Put the profiler's page beside ours, so that the link between them outlives a download; return its name, None where there is none."""
+    """Copy the profiler report beside this report, so that the link also works after a download; return its name, or None."""
     written = sorted((folder.parent / RULE_OUTPUT).glob(f"ProfilerReport-*/profiler-output/{PROFILER_REPORT}"))
     if not written:
         return None
@@ -112,7 +112,7 @@ def _copy_profiler_report(folder: Path) -> str | None:
 
 
 def _print(contents: Mapping[str, Any]) -> None:
-    """Say in the log what the rules say, and what matters; a name in no encoding is escaped, which no log could hold otherwise."""
+    """Log the verdicts and the insights; characters that the log cannot encode are escaped."""
     for line in _lines(contents):
         print(line.encode("utf-8", "backslashreplace").decode(), flush=True)
 
@@ -125,7 +125,7 @@ def _lines(contents: Mapping[str, Any]) -> Iterator[str]:
 
 
 def data_to_json(dataset: Dataset) -> dict[str, Any]:
-    """Return the data set's summary, and the photos that the model never learnt from."""
+    """Return the data set's summary, and the photos that the model was not trained on."""
     summary: dict[str, Any] = json.loads((dataset.folder / SUMMARY).read_text(encoding="utf-8"))
     photos = dataset.split("test")
     listed = photos[:: math.ceil(len(photos) / MAX_LISTED) or 1]
@@ -139,6 +139,6 @@ def _copy_check_photos(folder: Path, dataset: Dataset) -> None:
 
 
 def _pictures(report: Report) -> list[bytes]:
-    """Return a small JPEG of each of the worst errors; none where the data set has no thumbnails."""
+    """Return a small JPEG of each of the worst errors; empty if the data set has no thumbnails."""
     thumbnails = report.dataset.thumbnails()
     return [thumbnails[error.index] for error in report.assessment.worst_errors] if thumbnails else []

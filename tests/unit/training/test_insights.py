@@ -63,7 +63,7 @@ def test_a_good_run_says_so_in_one_sentence() -> None:
     insight = only(told())
     assert insight.severity == "good"
     assert insight.what == (
-        "This run is sound: 90.0% of 1,000 test photos are named rightly, against 75.0% untrained, and 13 rules found no issue."
+        "This run is sound: 90.0% of 1,000 test photos are classified correctly (best baseline 75.0%), and 13 rules found no issue."
     )
     assert (insight.why, insight.change) == ("", "")
 
@@ -71,7 +71,7 @@ def test_a_good_run_says_so_in_one_sentence() -> None:
 def test_a_good_run_with_a_note_says_first_that_it_is_good() -> None:
     first, note = told(judged=evaluation(40, 50, baseline=0.5))
     assert (first.severity, note.severity) == ("good", "note")
-    assert note.what == "50 test photos tell the accuracy only roughly."
+    assert note.what == "50 test photos measure the accuracy only roughly."
 
 
 def test_nothing_known_is_not_called_good() -> None:
@@ -140,7 +140,7 @@ def test_small_gradients_matter_less_where_the_model_has_learnt(epochs: Any, jud
 
 def test_a_model_that_learns_nothing_is_a_problem() -> None:
     first, second = told(debug_rules(found("LossNotDecreasing", "met 4 times")), epochs=NOT_LEARNT, judged=CHANCE)
-    assert (first.severity, first.what) == ("problem", "The loss does not fall: nothing is learnt.")
+    assert (first.severity, first.what) == ("problem", "The loss does not fall: the model does not learn.")
     assert second.what == "The model is not clearly better than a guess."
 
 
@@ -151,14 +151,14 @@ def test_a_loss_that_is_at_its_end_is_a_note() -> None:
 
 def test_photos_learnt_by_heart_are_told_once_with_the_losses() -> None:
     insight = only(told(debug_rules(found("Overfit", "met 6 times"), found("Overtraining", "met once")), epochs=FIT_BY_HEART))
-    assert (insight.severity, insight.what) == ("warning", "After epoch 3 the model learnt its training photos by heart.")
+    assert (insight.severity, insight.what) == ("warning", "After epoch 3 the model overfitted its training photos.")
     assert insight.evidence == "epoch 3: training loss 0.200, validation loss 0.500; epoch 8: 0.010 and 0.900"
     assert "epochs: 3 would have been enough" in insight.change
     assert insight.source == "rule Overfit and rule Overtraining and history.json"
 
 
 def test_the_losses_tell_it_without_a_rule() -> None:
-    assert only(told([], [], FIT_BY_HEART)).what == "After epoch 3 the model learnt its training photos by heart."
+    assert only(told([], [], FIT_BY_HEART)).what == "After epoch 3 the model overfitted its training photos."
     assert only(insights(debug_rules(found("Overfit", "met 6 times")))).evidence == "met 6 times"
 
 
@@ -167,10 +167,10 @@ def test_a_gap_without_harm_is_a_note() -> None:
     assert [insight.severity for insight in seen] == ["good", "note"]
     wide = history([0.5, 0.4, 0.35, 0.35], [0.4, 0.1, 0.01, 0.01], (1.0, 0.8))
     by_rule = only(told(debug_rules(found("Overfit", "met twice")), epochs=wide))
-    assert (by_rule.severity, by_rule.what) == ("warning", "The model knows its training photos much better than new ones.")
+    assert (by_rule.severity, by_rule.what) == ("warning", "The model classifies training photos much better than new ones.")
     by_accuracy = told(epochs=wide)[1]
     assert (by_accuracy.severity, by_accuracy.source) == ("note", "history.json")
-    assert "100.0% of the training and 80.0% of the validation photos named rightly" in by_accuracy.evidence
+    assert "100.0% of the training and 80.0% of the validation photos classified correctly" in by_accuracy.evidence
 
 
 def test_a_first_epoch_that_was_the_best_points_at_the_learning_rate() -> None:
@@ -218,7 +218,7 @@ def test_rules_that_are_still_at_work_are_a_note() -> None:
     seen = told(debug_rules(status("Overfit", "InProgress", "")))
     assert [insight.severity for insight in seen] == ["good", "note"]
     assert "12 rules found no issue" in seen[0].what
-    assert seen[1].what == "1 debugger rule had not judged yet when this was written: Overfit."
+    assert seen[1].what == "1 debugger rule had not finished when this report was written: Overfit."
 
 
 def test_a_rule_of_ones_own_is_told_in_its_words() -> None:
@@ -248,7 +248,7 @@ def test_every_rule_has_a_meaning() -> None:
 def test_a_model_below_its_baseline_is_a_problem() -> None:
     assert only(told(judged=evaluation(600, 1000, baseline=0.75))).severity == "problem"
     equal = told(judged=evaluation(900, 1000, baseline=0.905))[1]
-    assert (equal.severity, equal.evidence) == ("note", "test accuracy 90.0% (88.0% to 91.7%); best untrained answer 90.5%")
+    assert (equal.severity, equal.evidence) == ("note", "test accuracy 90.0% (88.0% to 91.7%); best baseline 90.5%")
     assert only(told(judged=evaluation(900, 1000, baseline=0.89))).severity == "good"
     assert only(told(judged=evaluation(1000, 1000, baseline=1.0))).severity == "good"
 
@@ -280,14 +280,14 @@ def weak(recall: float, photos: int) -> dict[str, Any]:
 
 def test_a_class_that_falls_behind_is_named() -> None:
     insight = only(told(judged=weak(0.5, 200)))
-    assert insight.what == "One class is told apart much worse than the others: tulip."
+    assert insight.what == "One class is recognised much less often than the others: tulip."
     assert insight.evidence == "tulip: 50.0% of 200 test photos"
-    assert "tulip is most often called rose" in insight.change
+    assert "tulip is most often predicted as rose" in insight.change
 
 
 def test_a_class_that_falls_behind_for_want_of_photos_needs_photos() -> None:
     photos = data(photos={"train": {**dict.fromkeys(CLASSES, 600), "tulip": 31}})
-    assert only(told(judged=weak(0.5, 200), photos=photos)).change == "Add photos: tulip has 31 in training, the median class 600."
+    assert only(told(judged=weak(0.5, 200), photos=photos)).change == "Add photos: tulip has 31 in training, the median class has 600."
 
 
 def test_bad_luck_with_a_few_photos_is_not_told() -> None:
@@ -300,7 +300,7 @@ def test_bad_luck_with_a_few_photos_is_not_told() -> None:
 def test_a_pair_of_classes_that_is_confused() -> None:
     judged = evaluation()
     judged["most_confused"] = [{"shown": "rose", "called": "tulip", "photos": 60}, {"shown": "daisy", "called": "tulip", "photos": 4}]
-    assert told(judged=judged)[1].evidence == "60 of 200 photos of rose called tulip"
+    assert told(judged=judged)[1].evidence == "60 of 200 photos of rose predicted as tulip"
     by_rule = only(told(debug_rules(found("Confusion", "rose was called tulip 60 times")), judged=judged))
     assert by_rule.source == "rule Confusion"
 
@@ -309,7 +309,7 @@ def test_probabilities_that_are_wrong_are_told_where_enough_photos_say_so() -> N
     for photos, expected in ((1000, 1), (150, 0)):
         judged = evaluation(photos * 9 // 10, photos, baseline=0.1)
         judged["test"]["calibrated"]["error"] = 0.15
-        assert sum("probabilities" in insight.what for insight in told(judged=judged)) == expected
+        assert sum("calibrated" in insight.what for insight in told(judged=judged)) == expected
 
 
 def test_photos_that_are_probably_labelled_wrongly() -> None:
@@ -318,8 +318,8 @@ def test_photos_that_are_probably_labelled_wrongly() -> None:
         {"file": "rose/8.jpg", "shown": "rose", "called": "daisy", "probability": 0.7, "shown_probability": 0.2, "index": 8},
     ]
     note = told(judged=evaluation(worst_errors=errors))[1]
-    assert note.what == "1 test photo is named otherwise than labelled, with great certainty."
-    assert note.evidence == "rose/7.jpg: labelled rose, called tulip with 99.0%"
+    assert note.what == "1 test photo is confidently misclassified: check the labels."
+    assert note.evidence == "rose/7.jpg: labelled rose, predicted as tulip with 99.0%"
 
 
 # Photos

@@ -125,21 +125,21 @@ def test_the_best_epoch_and_the_verdicts_are_shown() -> None:
     page = render_page(contents("piece"), 2, DESCRIPTION)
     assert "best: 2" in page
     assert '<span class="IssuesFound">IssuesFound</span>' in page
-    assert "between 30.0% and 70.0%" in page
+    assert "confidence interval: 30.0% to 70.0%)" in page
 
 
 @pytest.mark.parametrize(
     ("interval", "said"),
     [
         ((0.3, 0.7), "not clearly more or less than the 45.0%"),
-        ((0.46, 0.7), "(95&nbsp;% interval), more than the 45.0%"),
-        ((0.2, 0.44), "(95&nbsp;% interval), less than the 45.0%"),
+        ((0.46, 0.7), "46.0% to 70.0%), more than the 45.0%"),
+        ((0.2, 0.44), "20.0% to 44.0%), less than the 45.0%"),
     ],
 )
 def test_a_baseline_is_compared_with_the_whole_interval(interval: tuple[float, float], said: str) -> None:
     judged = contents("piece")
     judged["evaluation"]["test"] = split(0.5, interval)
-    assert f"{said} that the better baseline reaches on the same photos" in render_page(judged, 2, DESCRIPTION)
+    assert f"{said} of the better baseline on the same photos" in render_page(judged, 2, DESCRIPTION)
 
 
 @pytest.mark.parametrize("trainable", ["head", "all"])
@@ -161,7 +161,7 @@ def test_what_was_found_in_the_photos_is_told() -> None:
     page = render_page(contents("piece"), 2, DESCRIPTION)
     for said in (
         "a ratio of 3.0",
-        "No folder named valid or test: drawn with seed 42",
+        "There was no folder named valid or test: these splits were drawn with seed 42",
         "30 to 4,000 high",
         "One photo under two labels",
         "<li>piece</li>",  # a warning
@@ -172,7 +172,7 @@ def test_what_was_found_in_the_photos_is_told() -> None:
 def test_even_classes_are_said_to_be_even() -> None:
     even = contents("piece")
     even["data"]["balance"]["smallest"]["photos"] = 9
-    assert "Every class has 9 photos in training." in render_page(even, 2, DESCRIPTION)
+    assert "Every class has 9 training photos." in render_page(even, 2, DESCRIPTION)
 
 
 def test_long_lists_end_with_where_the_rest_is() -> None:
@@ -180,7 +180,7 @@ def test_long_lists_end_with_where_the_rest_is() -> None:
     many["data"]["excluded"] = [{"file": f"photo {number}", "reason": "a copy"} for number in range(250)]
     page = render_page(many, 2, DESCRIPTION)
     assert page.count("a copy") == 100
-    assert "And 150 more: data.json" in page
+    assert "And 150 more: see data.json" in page
 
 
 def test_a_picture_is_part_of_the_page() -> None:
@@ -193,7 +193,7 @@ def test_a_single_epoch_no_rules_and_no_error_make_a_page() -> None:
     one["history"], one["evaluation"]["worst_errors"] = one["history"][:1], []
     one |= {"rule_statuses": [], "profiler_rule_statuses": [], "profile": {}, "insights": []}
     page = render_page(one, 1, DESCRIPTION)
-    assert "nothing was judged" in page
+    assert "no rule was evaluated" in page
     assert "Worst errors" not in page
 
 
@@ -205,7 +205,9 @@ def test_where_the_model_comes_from_is_told() -> None:
 
 def test_what_to_change_stands_before_everything_but_the_accuracy() -> None:
     page = render_page(contents("piece"), 1, DESCRIPTION)
-    places = [page.index(part) for part in ('class="verdict"', 'class="insight problem"', 'class="insight note"', "Loss a photo, by epoch")]
+    places = [
+        page.index(part) for part in ('class="verdict"', 'class="insight problem"', 'class="insight note"', "Loss per photo, by epoch")
+    ]
     assert places == sorted(places)
 
 
@@ -257,7 +259,7 @@ def test_a_rule_in_a_state_of_its_own_is_shown() -> None:
     assert '<p>1 InProgress</p><div class="pills"><span class="pill InProgress">… Overfit</span>' in render_page(waiting, 1, DESCRIPTION)
 
 
-@pytest.mark.parametrize(("mode", "said"), [("off", "nothing was judged"), ("managed", "The service judges what this job saved")])
+@pytest.mark.parametrize(("mode", "said"), [("off", "no rule was evaluated"), ("managed", "The service evaluates what this job saved")])
 def test_why_there_are_no_verdicts_is_told(mode: str, said: str) -> None:
     none = contents("piece") | {"rule_statuses": [], "profiler_rule_statuses": []}
     assert render_page(none, 1, DESCRIPTION | {"hyperparameters": {"debugger": mode}}).count(said) == 2
@@ -266,12 +268,12 @@ def test_why_there_are_no_verdicts_is_told(mode: str, said: str) -> None:
 def test_the_machine_is_drawn() -> None:
     page = render_page(contents("piece") | {"profile": documents.profile(waiting=0.25)}, 1, DESCRIPTION)
     for said in (
-        "Measured for 900.0 s, 11.5 s of them before the first step. 400 training steps: 210.0 ms in the median, 900.0 ms at most.",
+        "Measured for 900.0 s, 11.5 s of them before the first step. 400 training steps: median 210.0 ms, maximum 900.0 ms.",
         "<title>data: 25.0%</title>",
         "<title>gpu0 memory: mean 60.0, p50 60.0, p95 72.0, p99 78.0, max 84.0</title>",
         "<title>core 3: 40</title>",
         "<title>convolution_backward: 900, 530 calls</title>",
-        "Operators, ms on the GPU in the window",
+        "Longest operators, ms on the GPU in the profiled steps",
     ):
         assert said in page
 
@@ -279,7 +281,7 @@ def test_the_machine_is_drawn() -> None:
 def test_without_a_gpu_operators_are_those_of_the_cpu() -> None:
     measured = documents.profile(gpu=[], operators=[{"name": "aten::addmm", "cpu_ms": 3.5, "cuda_ms": 0.0, "calls": 5}])
     page = render_page(contents("piece") | {"profile": measured}, 1, DESCRIPTION)
-    assert "Operators, ms on the CPU in the window" in page
+    assert "Longest operators, ms on the CPU in the profiled steps" in page
     assert "gpu0" not in page
 
 
@@ -289,7 +291,7 @@ def test_without_a_gpu_operators_are_those_of_the_cpu() -> None:
 def test_a_profile_with_parts_missing_makes_a_page(measured: dict[str, Any]) -> None:
     page = render_page(contents("piece") | {"profile": measured}, 1, DESCRIPTION)
     assert ("Time and machine" in page) == bool(measured)
-    assert ("Measured in part only: no sampler" in page) == ("problem" in measured)
+    assert ("The measurements are incomplete: no sampler" in page) == ("problem" in measured)
 
 
 def test_the_profilers_report_is_linked_where_there_is_one() -> None:

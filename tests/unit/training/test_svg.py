@@ -45,7 +45,7 @@ def test_a_bar_is_as_high_as_its_bin_is_right() -> None:
     assert float(low["y"]) + float(low["height"]) == pytest.approx(HEIGHT - MARGIN, abs=0.1)
     assert float(high["y"]) == pytest.approx(MARGIN, abs=0.1)
     assert [float(dot["cx"]) for dot in elements(svg, "circle")] == pytest.approx([MARGIN + SIDE * 0.5, MARGIN + SIDE * 0.97], abs=0.1)
-    assert "16 photos, 97.0% sure, 100.0% right" in svg
+    assert "16 photos, mean probability 97.0%, accuracy 100.0%" in svg
 
 
 def test_bins_with_more_photos_are_darker() -> None:
@@ -72,7 +72,7 @@ def test_lines_stay_within_the_chart(lines: dict[str, list[float]]) -> None:
 def test_only_what_happened_is_drawn_in_a_confusion_matrix() -> None:
     svg = confusion_chart([[3, 0], [1, 2]], ["a&b", "c"])
     assert len(elements(svg, "rect")) == 3 + 1
-    assert "c called a&amp;b: 1" in svg
+    assert "c predicted as a&amp;b: 1" in svg
 
 
 def test_bars_are_as_long_as_their_values() -> None:

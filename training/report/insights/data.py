@@ -1,4 +1,4 @@
-"""What the photos themselves say: wrong labels, rare classes, files that were no photos.
+"""Insights from the data set: wrong labels, rare classes, files that could not be used.
 
 Runs in the final training job, called by training/report/insights/rank.py; takes what report/data.json holds, see training/data/summary.py.
 """
@@ -6,22 +6,22 @@ Runs in the final training job, called by training/report/insights/rank.py; take
 from collections.abc import Mapping
 from typing import Any
 
-from training.rule_evaluation.insight import Insight
+from training.rule_evaluation.insight import Insight, format_count
 
 UNEVEN = 10.0
-"""The biggest class has so many times the photos of the smallest where that is told: the default of the rule ClassImbalance."""
+"""Ratio of the largest class to the smallest from which it is reported: the default of the rule ClassImbalance."""
 SCARCE = 20
-"""Training photos of the smallest class below which more of them are the surest gain."""
+"""Training photos of a class below which more photos are the surest improvement."""
 LOST = 0.02
-"""Part of the files that were no photos from which it is told."""
+"""Part of the files that could not be used from which it is reported."""
 
 
-def about_data(data: Mapping[str, Any], imbalance_told: bool) -> list[Insight]:
-    """Return what data.json says; `imbalance_told`: by the rule ClassImbalance."""
+def describe_data(data: Mapping[str, Any], imbalance_found: bool) -> list[Insight]:
+    """Return the insights from data.json; `imbalance_found`: whether the rule ClassImbalance already reports it."""
     return [
         *_two_labels(data),
         *_warnings(data),
-        *([] if imbalance_told else _uneven(data)),
+        *([] if imbalance_found else _uneven(data)),
         *_scarce(data),
         *_lost(data),
     ]
@@ -36,9 +36,9 @@ def _two_labels(data: Mapping[str, Any]) -> list[Insight]:
     return [
         Insight(
             "warning",
-            f"{len(pairs)} {'pair of photos is' if len(pairs) == 1 else 'pairs of photos are'} alike and lie under two labels.",
-            "Where both show the same thing, one of the labels is wrong: the model is taught, or judged, by it.",
-            'Look at the pairs under "One photo under two labels", and take each photo out of the wrong folder.',
+            f"{format_count(len(pairs), 'pair')} of the same or nearly the same photos with two labels.",
+            "If both photos show the same thing, one label is wrong, and the model is trained or evaluated with it.",
+            'Look at the pairs under "One photo under two labels", and remove each photo from the wrong folder.',
             f"{first['a']} and {first['b']}: {same}, labelled {first['classes'][0]} and {first['classes'][1]}",
             "data.json",
         )
@@ -55,8 +55,8 @@ def _warnings(data: Mapping[str, Any]) -> list[Insight]:
         Insight(
             "warning",
             f"The data set was prepared with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}.",
-            "What could not be split or judged as it should is not made good by training.",
-            'Do what the warning says; all of them stand under "Photos".',
+            "Training cannot make up for photos that could not be split or checked as they should be.",
+            'Follow the warning; all warnings are listed under "Photos".',
             f"{warnings[0]}{more}",
             "data.json",
         )
@@ -71,9 +71,9 @@ def _uneven(data: Mapping[str, Any]) -> list[Insight]:
     return [
         Insight(
             "note",
-            "The classes are of very different sizes.",
-            "In doubt a model names the bigger class; the overall accuracy hides how the rare ones fare.",
-            f"Add photos of {smallest['class']}; class_weights balanced, the default, softens it.",
+            "The classes have very different sizes.",
+            "A model that is unsure predicts the larger class; the overall accuracy hides how well the rare classes do.",
+            f"Add photos of {smallest['class']}; class_weights balanced, the default, reduces the effect.",
             f"{biggest['class']}: {biggest['photos']:,} training photos, {smallest['class']}: {smallest['photos']:,}",
             "data.json",
         )
@@ -89,8 +89,8 @@ def _scarce(data: Mapping[str, Any]) -> list[Insight]:
         Insight(
             "note",
             f"{'One class has' if len(rare) == 1 else f'{len(rare)} classes have'} fewer than {SCARCE} training photos.",
-            "So few show a class from few sides: new photos of it will look different.",
-            "Photograph or collect more of them; nothing else brings as much.",
+            "So few photos show little of the class's variety: new photos will look different.",
+            "Collect more photos of these classes; nothing else improves the model as much.",
             ", ".join(f"{name} {count:,}" for count, name in rare[:4]),
             "data.json",
         )
@@ -106,8 +106,8 @@ def _lost(data: Mapping[str, Any]) -> list[Insight]:
         Insight(
             "note",
             f"{len(left):,} of {used + len(left):,} files could not be used.",
-            "Photos that are damaged or of an unknown kind teach nothing, and nobody misses them until they are looked for.",
-            'Look at the list under "Files left out", and upload them again if they should be photos.',
+            "Damaged files and unsupported formats are left out of the training.",
+            'Look at the list under "Files left out", and upload those again that should be photos.',
             f"{left[0]['file']}: {left[0]['reason']}",
             "data.json",
         )

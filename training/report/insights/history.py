@@ -1,4 +1,4 @@
-"""What the losses of the epochs say: whether anything was learnt, by heart or for good, and whether it was at its end.
+"""Insights from the losses of the epochs: whether the model learnt, overfits, or has stopped improving.
 
 Runs in the final training job, called by training/report/insights/rules.py.
 """
@@ -12,19 +12,19 @@ from training.rule_evaluation.insight import Insight
 Epochs = Sequence[Mapping[str, Any]]
 
 WORSE = 1.1
-"""The last validation loss is so many times the lowest where a model learns by heart, also if no rule was asked."""
+"""Ratio of the last validation loss to the lowest above which the model overfits, also without a rule."""
 HARMED = 1.05
-"""The same where the rule Overfit found an issue: below it the gap cost nothing."""
+"""The same if the rule Overfit found an issue: below this ratio the gap did no harm."""
 GAP = 0.15
-"""Training photos are named rightly so much more often than validation photos where a model knows them by heart."""
+"""Training accuracy minus validation accuracy from which the model overfits."""
 LEARNT = 0.9
-"""The lowest validation loss is at most so many times the first one's where something was learnt."""
+"""Ratio of the lowest validation loss to the first below which the model has learnt."""
 STILL_FALLING = 0.97
-"""The last validation loss is at most so many times that of three quarters of the way where more epochs would help."""
+"""Ratio of the last validation loss to that at three quarters of the epochs up to which more epochs would help."""
 
 
 def has_learnt(history: Epochs, evaluation: Mapping[str, Any]) -> bool:
-    """Return whether the model is clearly better than untrained answers, or than it was after its first epoch."""
+    """Return whether the model is clearly better than the baselines, or than it was after its first epoch."""
     losses = [epoch["valid_loss"] for epoch in history]
     if losses and min(losses) < LEARNT * losses[0]:
         return True
@@ -33,13 +33,11 @@ def has_learnt(history: Epochs, evaluation: Mapping[str, Any]) -> bool:
     return bool(evaluation["test"]["accuracy_interval"][0] > max(evaluation["baselines"].values()))
 
 
-def overfitting(history: Epochs, best_epoch: int | None, said: Mapping[str, str]) -> list[Insight]:
-    """Return that training photos are learnt by heart, where a rule or the losses say so; `said`: what Overfit and Overtraining saw."""
+def describe_overfitting(history: Epochs, best_epoch: int | None, said: Mapping[str, str]) -> list[Insight]:
+    """Return that the model overfits, if a rule or the losses show it; `said`: the details of Overfit and Overtraining."""
     source = " and ".join([*(f"rule {name}" for name in said), *(["history.json"] if history else [])])
     if not history or best_epoch is None or best_epoch > len(history):
-        return (
-            [_by_heart("warning", "The model learnt its training photos by heart.", None, "; ".join(said.values()), source)] if said else []
-        )
+        return [_by_heart("warning", "The model overfits its training photos.", None, "; ".join(said.values()), source)] if said else []
     best, last = history[best_epoch - 1], history[-1]
     ratio = last["valid_loss"] / best["valid_loss"] if best["valid_loss"] > 0 else 1.0
     wide = best["train_accuracy"] - best["valid_accuracy"] >= GAP
@@ -49,12 +47,12 @@ def overfitting(history: Epochs, best_epoch: int | None, said: Mapping[str, str]
         return [_worse_from_the_start(_losses(best, last), source)]
     fewer = best_epoch if best_epoch < len(history) else None
     if ratio > (HARMED if said else WORSE):
-        what = f"After epoch {best_epoch} the model learnt its training photos by heart."
+        what = f"After epoch {best_epoch} the model overfitted its training photos."
         return [_by_heart("warning", what, fewer, _losses(best, last), source)]
     shares = f"{percent(best['train_accuracy'])} of the training and {percent(best['valid_accuracy'])} of the validation photos"
-    seen = f"{_losses(best, last)}; {shares} named rightly"
+    seen = f"{_losses(best, last)}; {shares} classified correctly"
     if wide:
-        what = "The model knows its training photos much better than new ones."
+        what = "The model classifies training photos much better than new ones."
         return [_by_heart("warning" if said else "note", what, fewer, seen, source)]
     return [_small_gap(seen, source)]
 
@@ -70,8 +68,8 @@ def _by_heart(severity: str, what: str, fewer: int | None, seen: str, source: st
     return Insight(
         severity,
         what,
-        "What is known by heart does not help with new photos; later epochs do no harm, for the best epoch's weights were kept.",
-        f"More photos help most; {shorter}a lower lr memorises less, and so do fewer trained layers of the backbone (trainable).",
+        "An overfitted model is worse on new photos; the later epochs did no harm, because the best epoch's weights were kept.",
+        f"More photos help most; {shorter}a lower lr overfits less, and so do fewer trained layers of the backbone (trainable).",
         seen,
         source,
     )
@@ -81,8 +79,8 @@ def _worse_from_the_start(seen: str, source: str) -> Insight:
     return Insight(
         "warning",
         "Every epoch after the first made the model worse.",
-        "The first epoch's weights were kept; all the others were paid for nothing.",
-        "Lower the learning rate: let tuning.lr begin and end at a tenth of its values.",
+        "The first epoch's weights were kept; all other epochs were billed without a benefit.",
+        "Lower the learning rate: set both ends of tuning.lr to a tenth of their values.",
         seen,
         source,
     )
@@ -91,22 +89,22 @@ def _worse_from_the_start(seen: str, source: str) -> Insight:
 def _small_gap(seen: str, source: str) -> Insight:
     return Insight(
         "note",
-        "Training photos are known somewhat better than new ones.",
-        "No harm was done: the validation loss did not rise again. The gap is what more photos could still bring.",
-        "Add photos, if more accuracy is worth the work.",
+        "The model classifies training photos somewhat better than new ones.",
+        "No harm was done: the validation loss did not rise. More photos could close the gap.",
+        "Add photos if you need a higher accuracy.",
         seen,
         source,
     )
 
 
-def stagnation(history: Epochs, learnt: bool, said: str | None, calm: bool) -> list[Insight]:
-    """Return that nothing was learnt, that the last epochs brought nothing, or that more of them would help.
+def describe_stagnation(history: Epochs, learnt: bool, said: str | None, calm: bool) -> list[Insight]:
+    """Return that the model did not learn, that the last epochs did not help, or that more epochs would help.
 
     Args:
         history: the epochs.
-        learnt: what `has_learnt` says.
-        said: what LossNotDecreasing saw; None where it found nothing.
-        calm: whether nothing else went wrong, so that more of the same may help.
+        learnt: what `has_learnt` returns.
+        said: the details of LossNotDecreasing; None if it found no issue.
+        calm: whether nothing else went wrong, so that more epochs may help.
     """
     if said is None:
         return _still_learning(history) if calm else []
@@ -115,8 +113,8 @@ def stagnation(history: Epochs, learnt: bool, said: str | None, calm: bool) -> l
             Insight(
                 "note",
                 "The loss stopped falling before the training ended.",
-                "The model had learnt what it could; the epochs after that cost time only.",
-                "Fewer epochs are enough, or more photos, if more accuracy is wanted.",
+                "The model had learnt what it could; later epochs only cost time.",
+                "Train fewer epochs, or add photos if you need a higher accuracy.",
                 said,
                 "rule LossNotDecreasing",
             )
@@ -124,9 +122,9 @@ def stagnation(history: Epochs, learnt: bool, said: str | None, calm: bool) -> l
     return [
         Insight(
             "problem",
-            "The loss does not fall: nothing is learnt.",
-            "A model that does not learn names photos no better than an untrained one.",
-            "Check first that the photos lie in the folders of their classes; then lower lr if the loss jumps, raise it if it creeps.",
+            "The loss does not fall: the model does not learn.",
+            "A model that does not learn is not better than an untrained one.",
+            "First check that the photos are in the right folders; then lower lr if the loss jumps, raise it if it hardly changes.",
             said,
             "rule LossNotDecreasing",
         )

@@ -1,20 +1,20 @@
-"""What the debugger rules' verdicts mean for a training, in the light of its losses.
+"""Insights from the verdicts of the debugger rules, weighed by the losses.
 
-Runs in the final training job, called by training/report/insights/rank.py. Rules that tell of one cause become one insight: a learning
-rate that is far too high trips four of them.
+Runs in the final training job, called by training/report/insights/rank.py. Rules that find the same cause become one insight: a
+learning rate that is far too high triggers four of them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.report.insights.history import has_learnt, overfitting, stagnation
-from training.rule_evaluation.insight import Insight, clean, evidence, named, unjudged
+from training.report.insights.history import describe_overfitting, describe_stagnation, has_learnt
+from training.rule_evaluation.insight import Insight, clean, describe_evidence, describe_unjudged, join_names
 
 Status = Mapping[str, Any]
 
 LOSS_RULES = ("Overfit", "Overtraining", "LossNotDecreasing")
-"""Told with the losses that they are about, not by a fixed sentence."""
+"""Described from the losses, not by a fixed sentence."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Meaning:
     why: str
     change: str
     severity: str = "warning"
-    tells_of_learning: bool = False
-    """Whether it matters less where the losses show that the network has learnt all the same."""
+    minor_if_learnt: bool = False
+    """Whether the finding is a note if the losses show that the network has learnt."""
     explains: tuple[str, ...] = ()
-    """Rules that find an issue for the same cause: they are named beside this one, not told again."""
+    """Rules that find an issue with the same cause: they are named in this finding's source and not shown again."""
 
 
 MEANINGS: dict[str, Meaning] = {
     "ExplodingTensor": Meaning(
-        "Numbers in the network grew beyond all bounds.",
-        "A weight that is no finite number stays so: from then on nothing is learnt, and what is saved answers nonsense.",
-        "Lower the learning rate: set tuning.lr to a range that ends lower, a tenth of this job's lr to begin with.",
+        "Values in the network became NaN or infinite.",
+        "A NaN or infinite weight does not recover: the network stops learning, and the saved model is unusable.",
+        "Lower the learning rate: set tuning.lr to a range that ends lower, for example at a tenth of this job's lr.",
         "problem",
         explains=(
             *("LossNotDecreasing", "WeightUpdateRatio", "VanishingGradient", "TensorVariance"),
@@ -44,85 +44,85 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "UnchangedTensor": Meaning(
         "A part of the network that should learn did not change.",
-        "Weights that stay as they were learn nothing from the photos: the model is worth less than its figures cost.",
-        "Look whether the layers named were frozen by mistake or left out of the optimizer, and whether lr is far too low.",
+        "Weights that do not change learn nothing from the photos.",
+        "Check whether the named layers were frozen by mistake or left out of the optimizer, and whether lr is far too low.",
         "problem",
         explains=("VanishingGradient", "AllZero", "LossNotDecreasing", "WeightUpdateRatio"),
     ),
     "AllZero": Meaning(
-        "Tensors were saved that hold nothing but zeros.",
-        "Zero gradients teach nothing, and zero outputs tell no photo from another.",
-        "Look whether the layers named are cut off from the loss (detached, or masked), and lower lr if they died while training.",
+        "Some tensors contain only zeros.",
+        "A layer with zero gradients does not learn, and zero outputs are the same for every photo.",
+        "Check whether the named layers are cut off from the loss (detached or masked); lower lr if the zeros appeared during training.",
         "problem",
         explains=("VanishingGradient", "DeadRelu", "LossNotDecreasing"),
     ),
     "DeadRelu": Meaning(
-        "Many ReLUs are silent for every photo.",
-        "A ReLU that never fires passes no gradient, so it cannot come back: that part of the network is lost.",
-        "Lower the learning rate; where the ReLUs were silent from the first step on, check weights and preprocessing.",
+        "Many ReLUs are inactive for every photo.",
+        "An inactive ReLU passes no gradient, so it cannot recover: that part of the network is lost.",
+        "Lower the learning rate; if the ReLUs were inactive from the first step, check weights and preprocessing.",
         explains=("VanishingGradient", "PoorWeightInitialization"),
     ),
     "SaturatedActivation": Meaning(
-        "Many activations are stuck at the end of their range.",
-        "There the slope is about zero: no gradient comes through, and the layers before learn nothing.",
+        "Many activations are saturated.",
+        "A saturated activation has a gradient near zero, so the layers before it do not learn.",
         "Lower the learning rate, and scale the inputs as the network expects them.",
         explains=("VanishingGradient",),
     ),
     "PoorWeightInitialization": Meaning(
-        "The network began with weights that do not suit it.",
-        "Neurons that all answer alike, or thousands of times more than others, learn slowly or never.",
-        "Begin with trained weights: check the weights channel, and that its stride variant is named rightly.",
-        tells_of_learning=True,
+        "The initial weights do not suit the network.",
+        "Neurons that respond all the same, or thousands of times more strongly than others, learn slowly or not at all.",
+        "Start from trained weights: check the weights channel and its stride variant.",
+        minor_if_learnt=True,
     ),
     "VanishingGradient": Meaning(
         "Gradients became too small to learn from.",
-        "A layer with a gradient of about zero stays as it is, whatever the photos show.",
+        "A layer with a gradient near zero does not learn.",
         "Raise lr, or train fewer layers: trainable last_stage instead of all.",
-        tells_of_learning=True,
+        minor_if_learnt=True,
     ),
     "WeightUpdateRatio": Meaning(
-        "The weights moved too far or hardly at all in a step.",
-        "Too far, and each step undoes the last one; hardly at all, and the epochs pass without learning.",
-        "Lower lr where the ratio is large, raise it where it is small; the evidence says which.",
-        tells_of_learning=True,
+        "The weight updates were too large or too small.",
+        "With too large updates each step undoes the last one; with too small ones the network hardly learns.",
+        "Lower lr if the ratio is too large, raise it if the ratio is too small; see the evidence.",
+        minor_if_learnt=True,
     ),
     "TensorVariance": Meaning(
-        "The spread of some values left the limits that were set for it.",
-        "Values that all agree, or that scatter wildly, are what comes before gradients that vanish or explode.",
+        "The variance of some tensors is outside its limits.",
+        "A very small or very large variance often precedes vanishing or exploding gradients.",
         "Lower the learning rate, or set other limits in rules.parameters if these do not suit the network.",
         explains=("VanishingGradient", "WeightUpdateRatio"),
     ),
     "StalledTraining": Meaning(
-        "The training stood still.",
-        "A machine that waits is billed like one that works.",
-        "Look in the job's log at the time named: a full disk, a photo store that does not answer, or processes that wait for one another.",
+        "The training stalled.",
+        "The machine is billed while it waits.",
+        "See in the job's log what happened at that time: a full disk, storage that does not respond, or a deadlock.",
         "problem",
     ),
     "ClassImbalance": Meaning(
-        "Rare classes lose against frequent ones.",
-        "A model gains by naming the frequent class in doubt; accuracy over all photos hides it.",
+        "The model favours frequent classes over rare ones.",
+        "Predicting the frequent class when unsure lowers the loss; the overall accuracy hides this.",
         "Set class_weights to balanced, and add photos of the rare classes.",
     ),
     "Confusion": Meaning(
-        "Some classes are taken for others more often than is tolerable.",
-        "For whoever asks about those classes the overall accuracy is no comfort.",
-        "Look at these classes' photos for wrong labels, add photos that show the difference, or merge classes that nobody needs apart.",
+        "Some classes are confused too often.",
+        "The predictions for these classes are less reliable than the overall accuracy suggests.",
+        "Check the labels of these classes, add photos that show the difference, or merge classes whose difference does not matter.",
     ),
     "CheckInputImages": Meaning(
-        "The photos do not reach the network in the scale that it expects.",
-        "Pretrained weights answer rightly only to photos that are normalised as those were that they learnt from.",
-        "Use the preprocessing that model.json holds for photos of every split.",
+        "The photos are not normalised as the network expects.",
+        "Pretrained weights need the normalisation that they were trained with.",
+        "Use the preprocessing from model.json for every split.",
     ),
     "SimilarAcrossRuns": Meaning(
-        "This training saved the same tensors as another one.",
-        "Two runs that should differ and do not have read the same data, seed or settings.",
-        "Check that data, seed and hyperparameters of the two jobs are those you meant.",
+        "This training saved the same tensors as another training.",
+        "Two runs that should differ but do not have used the same data, seed or settings.",
+        "Check the data, seed and hyperparameters of both jobs.",
         "note",
     ),
 }
 
 
-def ending(ended_by: str | None, statuses: Sequence[Status]) -> list[Insight]:
+def describe_ending(ended_by: str | None, statuses: Sequence[Status]) -> list[Insight]:
     """Return that a rule ended the training before its last epoch."""
     if not ended_by:
         return []
@@ -130,50 +130,50 @@ def ending(ended_by: str | None, statuses: Sequence[Status]) -> list[Insight]:
     return [
         Insight(
             "problem",
-            "A rule ended the training before its last epoch, as rules.stop_training asks.",
-            "What was learnt until then is all there is; the machine's time after it is saved.",
-            advice or "Mend what the rule found, then train again.",
+            "A rule ended the training early, as requested in rules.stop_training.",
+            "The model has learnt only from the epochs before; the remaining epochs were not run.",
+            advice or "Fix what the rule found, then train again.",
             ended_by.replace(" RuleEvaluationConditionMet:", ""),
             "rules.stop_training",
         )
     ]
 
 
-def about_rules(
+def describe_rules(
     statuses: Sequence[Status],
     history: Sequence[Mapping[str, Any]],
     evaluation: Mapping[str, Any],
     best_epoch: int | None,
     ended_by: str | None,
 ) -> list[Insight]:
-    """Return what the rules that found an issue mean, one insight a cause, what the losses say beside them, and which could not judge."""
+    """Return one insight for each cause that the rules found, what the losses show, and which rules could not judge."""
     found = {status["RuleConfigurationName"]: status for status in statuses if status["RuleEvaluationStatus"] == "IssuesFound"}
-    learnt, told, insights = has_learnt(history, evaluation), set[str](), []
+    learnt, covered, insights = has_learnt(history, evaluation), set[str](), []
     for name in sorted(found, key=_urgency):
-        if name in told or name in LOSS_RULES:
+        if name in covered or name in LOSS_RULES:
             continue
         meaning = MEANINGS.get(name)
-        others = [other for other in (meaning.explains if meaning else ()) if other in found and other not in told]
-        told.update((name, *others))
+        others = [other for other in (meaning.explains if meaning else ()) if other in found and other not in covered]
+        covered.update((name, *others))
         insights.append(_worded(found[name], others, meaning, learnt))
-    left = {name: clean(found[name]["StatusDetails"]) for name in LOSS_RULES if name in found and name not in told}
+    left = {name: clean(found[name]["StatusDetails"]) for name in LOSS_RULES if name in found and name not in covered}
     flat = left.pop("LossNotDecreasing", None)
-    insights += overfitting(history, best_epoch, left)
+    insights += describe_overfitting(history, best_epoch, left)
     calm = ended_by is None and all(insight.severity == "note" for insight in insights)
-    insights += stagnation(history, learnt, flat, calm)
-    return [*insights, *unjudged(statuses, "debugger")]
+    insights += describe_stagnation(history, learnt, flat, calm)
+    return [*insights, *describe_unjudged(statuses, "debugger")]
 
 
 def _urgency(name: str) -> int:
-    """Return a rule's place in MEANINGS; rules of one's own come after it."""
+    """Return a rule's place in MEANINGS; custom rules come last."""
     return list(MEANINGS).index(name) if name in MEANINGS else len(MEANINGS)
 
 
 def _worded(status: Status, others: Sequence[str], meaning: Meaning | None, learnt: bool) -> Insight:
     name, advice = status["RuleConfigurationName"], str(status.get("Advice") or "")
-    source = f"rule {name}" + (f" and {named(others)}, for the same cause" if others else "")
+    source = f"rule {name}" + (f" and {join_names(others)}, for the same cause" if others else "")
     if meaning is None:
-        why = "It is a rule of your own: what it looks for is known to whoever wrote it."
-        return Insight("warning", f"The rule {name} found an issue.", why, advice or "Look at what it saw.", evidence(status), source)
-    severity = "note" if learnt and meaning.tells_of_learning else meaning.severity
-    return Insight(severity, meaning.what, meaning.why, meaning.change or advice, evidence(status), source)
+        why = "This is a custom rule: see its author's description."
+        return Insight("warning", f"The rule {name} found an issue.", why, advice or "See the evidence.", describe_evidence(status), source)
+    severity = "note" if learnt and meaning.minor_if_learnt else meaning.severity
+    return Insight(severity, meaning.what, meaning.why, meaning.change or advice, describe_evidence(status), source)

@@ -1,4 +1,4 @@
-"""The part of the report page that describes the photos: how many, how even, what was kept out, what looks wrong.
+"""The section of the report page on the data set: counts, balance, files left out, doubtful labels.
 
 Runs in the final training job. Takes what report/data.json holds: the summary.json of the prepared data set, see training/data/summary.py.
 """
@@ -11,31 +11,31 @@ from training.report.tables import listed, table
 
 
 def photos(data: Mapping[str, Any]) -> str:
-    """Return counts, warnings, files that are not used, duplicates and doubtful labels."""
+    """Return counts, warnings, unused files, duplicates and doubtful labels."""
     splits = list(data["photos"])
     totals = ["all classes", *(sum(data["photos"][split].values()) for split in splits)]
     rows = [totals, *([name, *(data["photos"][split][name] for split in splits)] for name in data["classes"])]
     warnings = "".join(f"<li>{escape(sentence)}</li>" for sentence in data.get("warnings", ()))
     return (
         f"<h2>Photos</h2>{_sentences(data)}{f'<ul>{warnings}</ul>' if warnings else ''}{table(('class', *splits), rows)}"
-        f"{_files('Files left out', data['left_out'], 'None: every file was a photo that could be read.')}"
-        f"{_files('Photos kept out of every split', data.get('excluded', ()), 'None.')}{_duplicates(data)}"
+        f"{_files('Files left out', data['left_out'], 'None: all files are readable photos.')}"
+        f"{_files('Photos excluded from every split', data.get('excluded', ()), 'None.')}{_duplicates(data)}"
     )
 
 
 def _sentences(data: Mapping[str, Any]) -> str:
-    """Return how even the classes are, where the splits come from, and how large the photos are."""
+    """Return the balance of the classes, the origin of the splits and the sizes of the photos."""
     sentences = []
     if balance := data.get("balance"):
         biggest, smallest = balance["biggest"], balance["smallest"]
         sentences.append(
-            f"Every class has {biggest['photos']:,} photos in training."
+            f"Every class has {biggest['photos']:,} training photos."
             if biggest["photos"] == smallest["photos"]
-            else f"The biggest class in training, {biggest['class']}, has {biggest['photos']:,} photos, the smallest, {smallest['class']}, "
-            f"{smallest['photos']:,}: a ratio of {balance['ratio']:.1f}."
+            else f"The largest class, {biggest['class']}, has {biggest['photos']:,} training photos; the smallest, {smallest['class']}, "
+            f"has {smallest['photos']:,}: a ratio of {balance['ratio']:.1f}."
         )
     if drawn := data.get("drawn_splits"):
-        sentences.append(f"No folder named {' or '.join(drawn)}: drawn with seed {data['seed']}.")
+        sentences.append(f"There was no folder named {' or '.join(drawn)}: these splits were drawn with seed {data['seed']}.")
     if sizes := data.get("sizes"):
         (narrow, wide), (low, high) = sizes["width"], sizes["height"]
         sentences.append(f"Photos are {narrow:,} to {wide:,} pixels wide and {low:,} to {high:,} high, as decoded.")
@@ -48,7 +48,7 @@ def _files(title: str, files: Sequence[Mapping[str, str]], none: str) -> str:
 
 
 def _duplicates(data: Mapping[str, Any]) -> str:
-    """Return pairs of photos that are the same or nearly so; those under two labels first: one label is wrong."""
+    """Return pairs of photos that are the same or nearly the same; those with two labels first, because one label is wrong."""
     found = data.get("duplicates")
     if not found:
         return ""

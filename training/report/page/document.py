@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it: no script, no style sheet, no network.
+"""The report as one self-contained HTML page: no script, no style sheet, no network.
 
 Runs in the final training job. Every name that comes from the data is escaped.
 """
@@ -46,7 +46,7 @@ def render_page(
         best_epoch: the epoch whose weights were kept, from 1.
         description: what model.json holds.
         pictures: a small JPEG of each of the worst errors, or none.
-        profiler_report: the file beside the page that holds the profiler's own report; None where there is none.
+        profiler_report: the file name of the profiler report in the same folder; None if it was not written.
     """
     evaluation, nothing = contents["evaluation"], no_rules(description["hyperparameters"].get("debugger", "off"))
     sections = (
@@ -73,11 +73,11 @@ def render_page(
 def _curves(history: Sequence[Mapping[str, float]], best_epoch: int) -> str:
     charts = (
         line_chart(title, {name: [epoch[f"{name}_{kind}"] for epoch in history] for name in ("train", "valid")}, best_epoch)
-        for title, kind in (("Loss a photo, by epoch", "loss"), ("Accuracy, by epoch", "accuracy"))
+        for title, kind in (("Loss per photo, by epoch", "loss"), ("Accuracy, by epoch", "accuracy"))
     )
     rows = ([epoch["epoch"], *(f"{epoch[key]:.4f}" for key in _EPOCH_COLUMNS), f"{epoch['seconds']:.2f}"] for epoch in history)
     numbers = table(("epoch", "train loss", "train accuracy", "valid loss", "valid accuracy", "seconds"), rows)
-    return f"<h2>Training</h2>{''.join(charts)}<details><summary>The numbers</summary>{numbers}</details>"
+    return f"<h2>Training</h2>{''.join(charts)}<details><summary>Table</summary>{numbers}</details>"
 
 
 _EPOCH_COLUMNS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
@@ -88,4 +88,4 @@ _PROVENANCE = ("hashes", "data_set", "backbone", "preprocessing", "hyperparamete
 
 def _provenance(description: Mapping[str, Any]) -> str:
     rows = [[f"{group}: {key}", value] for group in _PROVENANCE for key, value in description.get(group, {}).items()]
-    return f'<h2>Where it comes from</h2><div class="plain">{table(("what", "value"), rows)}</div>'
+    return f'<h2>Provenance</h2><div class="plain">{table(("what", "value"), rows)}</div>'

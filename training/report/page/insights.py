@@ -1,4 +1,4 @@
-"""The part of the report page that is read first: the insights, as cards.
+"""The first section of the report page: the insights, as cards.
 
 Runs in the final training job. Takes what report/insights.json holds, see training/rule_evaluation/insight.py.
 """
@@ -18,8 +18,8 @@ STYLE = """
 
 
 def insight_cards(insights: Sequence[Mapping[str, str]]) -> str:
-    """Return a card an insight, in the order given."""
-    return f"<h2>What to know, what to change</h2>{''.join(map(_card, insights))}" if insights else ""
+    """Return a card for each insight, in the given order."""
+    return f"<h2>Findings and what to change</h2>{''.join(map(_card, insights))}" if insights else ""
 
 
 def _card(insight: Mapping[str, str]) -> str:

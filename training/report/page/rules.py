@@ -1,4 +1,4 @@
-"""The part of the report page that holds the rules' verdicts: all of them at a glance, and what those saw that found something.
+"""The section of the report page with the rules' verdicts: an overview of all, and the details of the issues.
 
 Runs in the final training job. Takes what report/rule_statuses.json and report/profiler_rule_statuses.json hold.
 """
@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from training.report.svg import threshold_chart
-from training.rule_evaluation.insight import clean, row_in_words
+from training.rule_evaluation.insight import clean, describe_row
 
 STYLE = """
 .IssuesFound,.Error{color:#a33b00;font-weight:bold}.NoIssuesFound{color:#006b4f}
@@ -24,9 +24,9 @@ svg.small{max-width:300px;display:block}table.rules ul{margin:.2rem 0;padding-le
 MARKS = {"NoIssuesFound": "✓", "IssuesFound": "▲", "Error": "✗"}
 WORDS = {"NoIssuesFound": "without an issue", "IssuesFound": "found an issue", "Error": "could not judge"}
 SHOWN_ROWS = 2
-"""Rows of evidence a rule; the JSON files hold up to ten."""
+"""Rows of evidence per rule; the JSON files hold up to ten."""
 FEWEST_POINTS = 3
-"""Steps from which a course is drawn."""
+"""Steps from which a chart is drawn."""
 LONGEST = 400
 """Characters of a rule's details that are shown."""
 
@@ -34,22 +34,22 @@ Status = Mapping[str, Any]
 
 
 def rules(title: str, statuses: Sequence[Status], none: str) -> str:
-    """Return the verdicts of one kind of rules; `none`: the sentence where no rule was asked."""
+    """Return the verdicts of one kind of rules; `none`: the sentence if no rule was evaluated."""
     if not statuses:
         return f"<h2>{escape(title)}</h2><p>{escape(none)}</p>"
-    telling = [status for status in statuses if status["RuleEvaluationStatus"] != "NoIssuesFound"]
+    issues = [status for status in statuses if status["RuleEvaluationStatus"] != "NoIssuesFound"]
     others = [status for status in statuses if status["RuleEvaluationStatus"] == "NoIssuesFound"]
-    whose = "the others" if telling else "they"
-    more = f"<details><summary>What {whose} looked at</summary>{_table(others, told=False)}</details>" if others else ""
-    pills = "".join(map(_pill, (*telling, *others)))
-    return f'<h2>{escape(title)}</h2><p>{_counts(statuses)}</p><div class="pills">{pills}</div>{_table(telling, told=True)}{more}'
+    which = "other rules" if issues else "rules"
+    more = f"<details><summary>Details of the {which}</summary>{_table(others, with_advice=False)}</details>" if others else ""
+    pills = "".join(map(_pill, (*issues, *others)))
+    return f'<h2>{escape(title)}</h2><p>{_counts(statuses)}</p><div class="pills">{pills}</div>{_table(issues, with_advice=True)}{more}'
 
 
 def no_rules(mode: str) -> str:
-    """Return why there are no verdicts in a report of a job in this debugger mode."""
+    """Return why a job in this debugger mode has no verdicts in its report."""
     if mode == "managed":
-        return "The service judges what this job saved: DescribeTrainingJob, and the execution's output, tell the verdicts."
-    return "The debugger was off: nothing was judged."
+        return "The service evaluates what this job saved: see the verdicts in DescribeTrainingJob or in the execution's output."
+    return "The debugger was off: no rule was evaluated."
 
 
 def _counts(statuses: Sequence[Status]) -> str:
@@ -62,26 +62,26 @@ def _pill(status: Status) -> str:
     return f'<span class="pill {escape(kind)}">{MARKS.get(kind, "…")} {escape(status["RuleConfigurationName"])}</span>'
 
 
-def _table(statuses: Sequence[Status], told: bool) -> str:
-    """Return a row a rule, those that say the same together: what it saw and, where it is `told`, what to do about it."""
+def _table(statuses: Sequence[Status], with_advice: bool) -> str:
+    """Return a row for each verdict, rules with the same verdict together; `with_advice`: also what to do."""
     if not statuses:
         return ""
     same: dict[tuple[str, str, str], list[str]] = {}
     for status in statuses:
         said = (status["RuleEvaluationStatus"], _saw(status), status.get("Advice") or "")
         same.setdefault(said, []).append(status["RuleConfigurationName"])
-    head = "<tr><th>rule</th><th>what it saw</th>" + ("<th>what to do</th>" if told else "") + "</tr>"
-    return f'<table class="rules">{head}{"".join(_row(names, *said, told) for said, names in same.items())}</table>'
+    head = "<tr><th>rule</th><th>details</th>" + ("<th>what to do</th>" if with_advice else "") + "</tr>"
+    return f'<table class="rules">{head}{"".join(_row(names, *said, with_advice) for said, names in same.items())}</table>'
 
 
-def _row(names: Sequence[str], kind: str, saw: str, advice: str, told: bool) -> str:
+def _row(names: Sequence[str], kind: str, saw: str, advice: str, with_advice: bool) -> str:
     what = "<br>".join(map(escape, names))
-    more = f"<td>{escape(advice)}</td>" if told else ""
+    more = f"<td>{escape(advice)}</td>" if with_advice else ""
     return f'<tr><td>{what}<br><span class="{escape(kind)}">{escape(kind)}</span></td><td>{saw}</td>{more}</tr>'
 
 
 def _saw(status: Status) -> str:
-    """Return a rule's details, evidence and given parameters; the parameters of one that could not judge tell nothing."""
+    """Return a rule's details, evidence and given parameters; a rule that could not judge has no parameters to show."""
     details = clean(status["StatusDetails"])
     short = details if len(details) <= LONGEST else f"{details[: LONGEST - 1]}…"
     given = "" if status["RuleEvaluationStatus"] == "Error" else _parameters(status)
@@ -89,13 +89,13 @@ def _saw(status: Status) -> str:
 
 
 def _evidence(rows: Sequence[Mapping[str, Any]]) -> str:
-    shown = "".join(f"<li>{escape(row_in_words(row))}</li>" for row in rows[:SHOWN_ROWS])
+    shown = "".join(f"<li>{escape(describe_row(row))}</li>" for row in rows[:SHOWN_ROWS])
     more = f"<li>and {len(rows) - SHOWN_ROWS} more</li>" if len(rows) > SHOWN_ROWS else ""
     return f"<ul>{shown}{more}</ul>{_course(rows)}" if rows else ""
 
 
 def _course(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a chart of the first row's tensor, where several steps of it were noted with numbers."""
+    """Return a chart of the first row's tensor, if numbers of several steps were recorded."""
     first = rows[0]
     same = [row for row in rows if (row["tensor"], row["mode"], row["threshold"]) == (first["tensor"], first["mode"], first["threshold"])]
     numbers = {row["step"]: row["value"] for row in same if isinstance(row["step"], int) and isinstance(row["value"], int | float)}
@@ -105,7 +105,7 @@ def _course(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _parameters(status: Status) -> str:
-    """Return the parameters that were given, apart from the rule's own name."""
+    """Return the given parameters, without the rule's name."""
     given = {name: value for name, value in (status.get("RuleParameters") or {}).items() if name != "rule_to_invoke"}
     said = ", ".join(f"{name} {value}" for name, value in given.items())
     return f"<div><small>{escape(said)}</small></div>" if said else ""

@@ -102,7 +102,7 @@ def test_a_job_in_which_nothing_was_found_says_so() -> None:
 
 def test_what_was_not_measured_is_said() -> None:
     text = page(EMPTY)
-    assert "Measured in part only: no sample of the machine and no step was recorded." in text
+    assert "The measurements are incomplete: no sample of the machine and no step was recorded." in text
     assert "The machine was not sampled." in text
 
 
