@@ -23,6 +23,7 @@ ALL_PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md
 ROOMS = (
     "app.py",
     *(f"training/{name}" for name in ("debugger", "fit", "data", "evaluation", "serving", "rules", "rule_evaluation")),
+    *("training/profiler", "training/report"),
     *("training/train.py", "training/prepare.py"),
 )
 UNFINISHED_PAGES = ("architecture.md", "execution-input.md", "local-mode.md", "security.md")

@@ -1,12 +1,12 @@
-"""Judges a profile: evaluates the configured profiler rules, and writes the profiler's report where it is asked for.
+"""Judges a profile: evaluates the configured profiler rules, and writes the profiler report if it is configured.
 
 Runs in training jobs after the training, and as a process of its own beside a job that does not:
 
     python -m training.profiler.analyse --folder profiler-output --output rule-output --configurations FILE --statuses FILE
 
-The configurations are ProfilerRuleConfigurations as in the API. Below the output, as the service lays it out, for ProfilerReport
-ProfilerReport-<start in seconds since the epoch>/profiler-output/ (or its configuration's name, where that is another) with
-profiler-report.html and profiler-reports/<Rule>.json; where there is no ProfilerReport, for each rule
+The configurations are ProfilerRuleConfigurations as in the API. The output has the service's layout. With a ProfilerReport:
+ProfilerReport-<start in seconds since the epoch>/profiler-output/ (or the name of its configuration, if that is different) with
+profiler-report.html and profiler-reports/<Rule>.json. Without one, for each rule:
 <name of its configuration>/profiler-output/profiler-reports/<Rule>.json.
 """
 
@@ -42,10 +42,10 @@ def analyse(
 ) -> tuple[list[RuleStatus], dict[str, Any]]:
     """Return a verdict for each configuration, and the profile (see training.profiler.profile); write the reports.
 
-    Whatever fails becomes the verdict Error; nothing is raised.
+    Any failure becomes the verdict Error; nothing is raised.
 
     Args:
-        folder: the profiler's; one that is missing or empty is judged as such.
+        folder: the profiler's; if it is missing or empty, the rules report it.
         output: where the rules write.
         configurations: ProfilerRuleConfigurations, without or with the image.
         now: the time of the verdicts.
@@ -74,7 +74,7 @@ def analyse(
 def to_status(
     name: str, finding: Finding, now: datetime, parameters: Mapping[str, str] | None = None, lost: str | None = None
 ) -> RuleStatus:
-    """Return a finding in DescribeTrainingJob's words; `lost`: what was not measured."""
+    """Return a finding as a verdict with DescribeTrainingJob's fields; `lost`: what was not measured."""
     when, parameters = now.isoformat(), parameters or {}
     if finding.unjudged:
         details = f"InternalError: {finding.said}" + (f" ({lost})" if lost else "")
@@ -87,7 +87,7 @@ def to_status(
 
 
 class _Verdict:
-    """One configuration, and what came of it."""
+    """One configuration and its result."""
 
     def __init__(self, configuration: Configuration, rule: ProfilerRule | None = None, finding: Finding | None = None) -> None:
         """`rule`, `finding`: of a rule that has judged already."""
@@ -99,13 +99,13 @@ class _Verdict:
         self.error = ""
 
     def judge(self, metrics: Metrics) -> None:
-        """Evaluate the rule; what keeps it from that becomes `error`. The report is put together when the others have judged."""
+        """Evaluate the rule; a failure becomes `error`. The report is written after all rules have judged."""
         try:
             if self.name == REPORT:
                 ProfilerReport.from_parameters(self.parameters)
                 return
             if self.name not in RULES:
-                raise ParameterError(f"there is no profiler rule {self.name}; there are {', '.join((REPORT, *RULES))}")
+                raise ParameterError(f"unknown profiler rule {self.name}; allowed: {', '.join((REPORT, *RULES))}")
             self.rule = RULES[self.name].from_parameters(self.parameters)
             self.finding = self.rule.judge(metrics)
         except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; the verdict is Error, and says why
@@ -146,10 +146,10 @@ class _Verdict:
             advice = advise([asdict(to_status(each)) for each in (*verdicts, *own)], document)
             _write(folder / "profiler-report.html", render(metrics, ordered, rules, document, advice))
         except Exception as error:  # noqa: BLE001 - the training has ended and goes on to its report; the verdict is Error, and says why
-            self._fail(f"the report could not be made: {type(error).__name__}: {error}")
+            self._fail(f"the report could not be written: {type(error).__name__}: {error}")
 
     def status(self, now: Callable[[], datetime], lost: str | None) -> RuleStatus:
-        """Return the verdict in DescribeTrainingJob's words; `lost`: what was not measured."""
+        """Return the verdict with DescribeTrainingJob's fields; `lost`: what was not measured."""
         name = str(self.configuration["RuleConfigurationName"])
         if self.finding and not self.error:
             return to_status(name, self.finding, now(), self.parameters, lost)
@@ -158,11 +158,11 @@ class _Verdict:
 
     def _fail(self, error: str) -> None:
         self.error = error
-        _say(f"rule {self.name} gives no verdict: {error}")
+        _say(f"rule {self.name} has no verdict: {error}")
 
 
 def _forget_reports(output: Path) -> None:
-    """Remove what an earlier run of the same job has left, so that nobody takes it for this one's."""
+    """Remove the reports of an earlier run of the same job, so that they are not mistaken for this run's."""
     for folder in output.glob(f"{REPORT}-*"):
         try:
             shutil.rmtree(folder)
@@ -171,7 +171,7 @@ def _forget_reports(output: Path) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file that appears whole."""
+    """Write a file atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     unfinished.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""What each GPU is doing, asked of NVIDIA's management library; the images have no Python bindings for it, so it is called by ctypes.
+"""Reads the state of each GPU from NVIDIA's management library, by ctypes, because the images have no Python bindings for it.
 
-Runs in the sampler's process. Where the library or a GPU is missing there are no GPUs.
+Runs in the sampler's process. Without the library or a GPU the list of states is empty.
 """
 
 import ctypes
@@ -23,21 +23,21 @@ class GpuState:
     """One GPU at one moment."""
 
     utilization: float
-    """Percent of the last moments in which a kernel ran."""
+    """Percent of the last sample period in which a kernel ran."""
     memory: float
-    """Percent of its memory that is taken."""
+    """Percent of its memory in use."""
 
 
 class Gpus:
     """The machine's GPUs."""
 
     def __init__(self, library: Any | None = None) -> None:
-        """`library`: NVIDIA's, loaded; None looks for it."""
+        """`library`: NVIDIA's, loaded; None to load it."""
         self._library: Any = library or _load()
         self._handles = self._find() if self._library else []
 
     def states(self) -> list[GpuState | None]:
-        """Return each GPU's state; None for one that does not answer."""
+        """Return each GPU's state; None for a GPU that does not respond."""
         return [self._state(handle) for handle in self._handles]
 
     def _find(self) -> list[ctypes.c_void_p]:

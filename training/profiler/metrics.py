@@ -1,4 +1,4 @@
-"""Reads what was measured back: samples of the machine, steps and phases, the table of operators. Also what the service itself wrote.
+"""Reads a profile: samples of the machine, steps and phases, the table of operators. It also reads the service's own files.
 
 Runs in training jobs after the training, and wherever a profile is judged.
 """
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 MODES = {"Step:ModeKeys.TRAIN": "train", "Step:ModeKeys.EVAL": "eval"}
 LARGEST = 120_000_000
-"""Bytes of samples that are read whole, unless told otherwise: a job's own, in ten seconds at most. Of more a part is read in that time."""
+"""Default for the bytes of samples that are read in full, in at most ten seconds. Of more only a part is read."""
 
 MANY = 10
-"""Minutes that remain at least where others are not read."""
+"""Minutes that are read at least when others are skipped."""
 
 PHASES = ("data", "forward", "backward", "optimizer", "save")
 
@@ -34,11 +34,11 @@ class Series:
     values: Floats
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of values."""
         return len(self.times)
 
     def between(self, start: float, end: float) -> "Series":
-        """Return those of a stretch of time, ends included."""
+        """Return the values in a time range, ends included."""
         inside = (self.times >= start) & (self.times <= end)
         return Series(self.times[inside], self.values[inside])
 
@@ -48,31 +48,31 @@ class Steps:
     """The steps of one mode that were recorded."""
 
     numbers: NDArray[np.int64]
-    """From 0, rising; where a training was long not each is there."""
+    """From 0, rising; of a long training not every step is recorded."""
     starts: Floats
     """Seconds since the epoch."""
     seconds: Floats
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Phase -> its part of the time of those steps whose phases were timed, and "rest"; empty where none were."""
+    """Phase -> its share of the time of the steps whose phases were timed, and "rest"; empty if none were."""
 
     def __len__(self) -> int:
-        """Return how many were recorded."""
+        """Return the number of recorded steps."""
         return len(self.numbers)
 
     @property
     def count(self) -> int:
-        """Return how many there were."""
+        """Return the number of steps, recorded or not."""
         return int(self.numbers[-1]) + 1 if len(self.numbers) else 0
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What was measured of one job on one machine."""
+    """The measurements of one job on one machine."""
 
     cores: Mapping[str, Series]
-    """Core -> percent of its time that it worked."""
+    """Core -> percent of the time in which it was busy."""
     waits: Mapping[str, Series]
-    """Core -> percent of its time that it waited for a disk."""
+    """Core -> percent of the time in which it waited for a disk."""
     memory: Series
     """Percent of the machine's memory in use."""
     gpus: Mapping[str, Series]
@@ -86,23 +86,23 @@ class Metrics:
     steps: Mapping[str, Steps]
     """"train", "eval" -> steps; a mode without any is missing."""
     between: tuple[tuple[float, float], ...] = ()
-    """Start, in seconds since the epoch, and seconds of what was saved between two steps."""
+    """Start, in seconds since the epoch, and seconds of each save between two steps."""
     device: str = ""
-    """What the training computed on, "cpu" or "cuda"; "" where nobody said."""
+    """The device of the training, "cpu" or "cuda"; "" if it was not recorded."""
     started: float = 0.0
     """Seconds since the epoch: when the first measurement began."""
     ended: float = 0.0
     operators: tuple[Mapping[str, Any], ...] = ()
-    """{"name", "cpu_ms", "cuda_ms", "calls"}, those that took most time first."""
+    """{"name", "cpu_ms", "cuda_ms", "calls"}, the longest first."""
 
     @property
     def seconds(self) -> float:
-        """Return how long was measured."""
+        """Return the duration of the measurements."""
         return self.ended - self.started
 
     @property
     def loop(self) -> tuple[float, float] | None:
-        """Return when the first step began and the last one ended; None where no step was recorded."""
+        """Return when the first step began and the last one ended; None if no step was recorded."""
         recorded = [steps for steps in self.steps.values() if len(steps)]
         if not recorded:
             return None
@@ -110,7 +110,7 @@ class Metrics:
 
     @property
     def waited(self) -> float | None:
-        """Return the seconds that training steps waited for data, all together; None where phases were not recorded."""
+        """Return the total seconds that training steps waited for data; None if phases were not recorded."""
         steps = self.steps.get("train")
         if steps is None or not steps.phases:
             return None
@@ -129,9 +129,9 @@ NONE = Series(np.empty(0), np.empty(0))
 
 
 def read_metrics(folder: Path, largest: int = LARGEST) -> Metrics:
-    """Read all there is below a profiler's folder; what is missing is empty.
+    """Read all measurements below a profiler's folder; missing ones are empty.
 
-    A line or a file that was being written when its process died is left out. `largest`: bytes of samples that are read whole.
+    A line or file that is incomplete because its process died is left out. `largest`: bytes of samples that are read in full.
     """
     rows = _system_rows(sorted((folder / "system" / "incremental").glob("*/*.json")), largest)
     series = {key: _series(points) for key, points in rows.items()}
@@ -156,14 +156,14 @@ def read_metrics(folder: Path, largest: int = LARGEST) -> Metrics:
 
 
 def _system_rows(files: list[Path], largest: int) -> dict[tuple[str, str, str], list[tuple[float, float]]]:
-    """Return times and values by type, name and dimension; of several hosts with the host's name before each name.
+    """Return times and values by type, name and dimension; with several hosts each name is prefixed by its host.
 
-    Of very many samples every second one is kept, or every third …: a day on a machine of 96 cores has tens of millions of values.
+    Of very many samples every second or third (…) is kept: a day on a machine with 96 cores has tens of millions of values.
     """
     several = len({file.name.split(".")[1] for file in files}) > 1
     stride = 1 + sum(file.stat().st_size for file in files) // largest
     minutes = sorted({file.name.split(".")[0] for file in files})
-    if len(minutes) >= MANY * stride:  # whole minutes are left out unread, of all hosts alike
+    if len(minutes) >= MANY * stride:  # skip whole minutes, the same on all hosts
         kept, stride = {*minutes[::stride], minutes[-1]}, 1
         files = [file for file in files if file.name.split(".")[0] in kept]
     rows: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
@@ -246,7 +246,7 @@ def _operators(folder: Path) -> tuple[Mapping[str, Any], ...]:
     try:
         return tuple(json.loads(file.read_text(encoding="utf-8"))["operators"])
     except (OSError, ValueError, KeyError):
-        return ()  # there is none, or the disk was full
+        return ()  # the file is missing, or incomplete because the disk was full
 
 
 def _series(points: list[tuple[float, float]]) -> Series:
@@ -255,13 +255,13 @@ def _series(points: list[tuple[float, float]]) -> Series:
 
 
 def _named(series: Mapping[tuple[str, str, str], Series], kind: str, dimension: str) -> dict[str, Series]:
-    """Return by name, cpu2 before cpu10."""
+    """Return the series by name, cpu2 before cpu10."""
     found = {name: values for (key, name, of), values in series.items() if key == kind and of == dimension}
     return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
 
 
 def _mean(series: Mapping[str, Series]) -> Series:
-    """Return the mean over series that were sampled together; one that lacks moments is cut to the shortest."""
+    """Return the mean over series that were sampled together; all are cut to the length of the shortest."""
     if not series:
         return NONE
     shortest = min(map(len, series.values()))

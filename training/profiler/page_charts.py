@@ -1,4 +1,4 @@
-"""Charts of a job's course as inline SVG: timelines, a heat map of cores, histograms, bars of phases. No script.
+"""Charts of a job over time as inline SVG: timelines, a heat map of cores, histograms, bars of phases. No script.
 
 Runs in training jobs after the training. All texts are escaped; times are seconds since the first measurement.
 """
@@ -14,7 +14,7 @@ from training.profiler.metrics import Floats, Series
 WIDTH, HEIGHT = 900, 190
 LEFT, RIGHT, TOP, BOTTOM = 62, 22, 30, 26
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#666666")
-"""Told apart also by people who see few colours."""
+"""Distinguishable with colour blindness."""
 
 PHASE_COLOURS = {
     "data": "#d55e00",
@@ -25,20 +25,20 @@ PHASE_COLOURS = {
     "rest": "#999999",
 }
 BUCKETS = 220
-"""Points of a line; more could not be told apart."""
+"""Points of a line; more would not be distinguishable."""
 
 COLUMNS = 110
 """Columns of a heat map."""
 
 MOST_ROWS = 64
-"""Rows of a heat map: of more cores neighbours share one."""
+"""Rows of a heat map: with more cores, neighbours share a row."""
 
 SHADES = ("#eef3f8", "#d3e3f1", "#b3d1e8", "#8bbbdc", "#62a2cd", "#3f87bb", "#256ca5", "#12528c", "#083a70", "#052852")
 """From 0 to 100 percent."""
 
 
 def number(value: float) -> str:
-    """Return a value as short as it can be read."""
+    """Return a value with three digits and a unit prefix."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g}{unit}"
@@ -46,7 +46,7 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a duration in a suitable unit."""
     if seconds < 1:
         return f"{1000 * seconds:.3g} ms"
     if seconds < 120:
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Return a time since the begin as an axis says it."""
+    """Return the axis label of a time since the begin."""
     if seconds >= 60 and seconds % 60 == 0 and seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.3g} h" if seconds >= 7200 else f"{seconds:.3g} s"
@@ -71,7 +71,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 class Frame:
-    """Where a chart's values lie, and what is drawn around them."""
+    """The coordinates of a chart, with its title, axes and legend."""
 
     def __init__(self, title: str, x: tuple[float, float], y: tuple[float, float], height: int = HEIGHT) -> None:
         """`x`, `y`: the values at the ends of the axes."""
@@ -80,17 +80,17 @@ class Frame:
         self.parts: list[str] = []
 
     def x(self, value: float) -> float:
-        """Return where a value lies from the left."""
+        """Return the x coordinate of a value."""
         share = (value - self._x[0]) / ((self._x[1] - self._x[0]) or 1.0)
         return LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, max(0.0, share))
 
     def y(self, value: float) -> float:
-        """Return where a value lies from the top."""
+        """Return the y coordinate of a value."""
         share = (value - self._y[0]) / (self._y[1] - self._y[0])
         return self.height - BOTTOM - (self.height - TOP - BOTTOM) * min(1.0, max(0.0, share))
 
     def axes(self, x_text: Callable[[float], str], y_text: Callable[[float], str], lines: int = 4) -> None:
-        """Draw lines across, and what the axes say."""
+        """Draw grid lines and axis labels."""
         for step in range(lines + 1):
             value = self._y[0] + (self._y[1] - self._y[0]) * step / lines
             self.parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" class="grid"/>')
@@ -99,14 +99,14 @@ class Frame:
             self.parts.append(f'<text x="{self.x(value):.1f}" y="{self.height - 8}" text-anchor="middle">{escape(x_text(value))}</text>')
 
     def legend(self, names: Mapping[str, str]) -> None:
-        """Write names in their colours, to the right of the title."""
+        """Write the legend to the right of the title."""
         place = float(WIDTH - RIGHT)
         for name, colour in reversed(list(names.items())):
             self.parts.append(f'<text x="{place:.0f}" y="16" text-anchor="end" fill="{colour}" font-weight="600">{escape(name)}</text>')
             place -= 7.2 * len(name) + 16
 
     def mark(self, value: float, text: str = "", anchor: str = "start") -> None:
-        """Draw a dashed line down at a value of x."""
+        """Draw a dashed vertical line at a value of x."""
         x = self.x(value)
         self.parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{self.height - BOTTOM}" class="mark"/>')
         if text:
@@ -123,7 +123,7 @@ class Frame:
 def timeline(
     title: str, lines: Mapping[str, Series], span: tuple[float, float], loop: tuple[float, float] | None, top: float | None = None
 ) -> str:
-    """Return lines over the job's time: means, and behind them what lies between the least and the most where points were put together.
+    """Return lines over the job's time: means, with a band from minimum to maximum where a point combines several samples.
 
     Args:
         title: with the unit.
@@ -144,7 +144,7 @@ def timeline(
 
 
 def _shade(frame: Frame, span: tuple[float, float], loop: tuple[float, float] | None) -> None:
-    """Grey what is not the training loop."""
+    """Grey out the time outside of the training loop."""
     if not loop:
         return
     for begin, end in ((0.0, loop[0] - span[0]), (loop[1] - span[0], span[1] - span[0])):
@@ -173,7 +173,7 @@ def _line(frame: Frame, name: str, values: Series, origin: float, colour: str) -
 
 
 def heat_map(title: str, rows: Mapping[str, Series], span: tuple[float, float], loop: tuple[float, float] | None = None) -> str:
-    """Return a row a core and a column a moment, darker the busier; more than MOST_ROWS cores share rows, as means."""
+    """Return a row per core and a column per period, darker if busier; more than MOST_ROWS cores share rows, as means."""
     groups = np.array_split(np.arange(len(rows)), min(MOST_ROWS, len(rows)))
     names, series = list(rows), list(rows.values())
     size = max(5.0, min(24.0, 380.0 / max(1, len(groups))))
@@ -195,7 +195,7 @@ def heat_map(title: str, rows: Mapping[str, Series], span: tuple[float, float], 
 
 
 def _columns(values: Series, edges: Floats) -> Floats:
-    """Return the mean of the samples of each column; one without a sample has that of the sample before it."""
+    """Return the mean of the samples of each column; a column without a sample has the value of the sample before it."""
     places = np.searchsorted(values.times, edges)
     found: Floats = np.array(
         [
@@ -207,7 +207,7 @@ def _columns(values: Series, edges: Floats) -> Floats:
 
 
 def _cells(values: Floats, frame: Frame, top: float, size: float, edges: Floats) -> list[str]:
-    """Return rectangles; neighbours of one shade are one."""
+    """Return rectangles; neighbours of the same shade are joined."""
     shades = np.clip(values / 10, 0, len(SHADES) - 1).astype(int)
     begins = [0, *(int(place) + 1 for place in np.flatnonzero(np.diff(shades))), len(shades)]
     drawn = []
@@ -226,7 +226,7 @@ def _scale() -> list[str]:
 
 
 def histogram(title: str, groups: Mapping[str, Floats], text: Callable[[float], str], marks: Mapping[str, float] | None = None) -> str:
-    """Return how often values occur; those beyond three times the 95th percentile are in the last bar.
+    """Return a histogram; values above three times the 95th percentile are in the last bar.
 
     Args:
         title: with the unit.
@@ -257,7 +257,7 @@ def histogram(title: str, groups: Mapping[str, Floats], text: Callable[[float], 
 
 
 def step_course(title: str, groups: Mapping[str, tuple[Floats, Floats]], span: tuple[float, float], loop: tuple[float, float]) -> str:
-    """Return a point a step, its time over when it began; `groups`: name -> (starts in seconds since the epoch, seconds)."""
+    """Return a point per step, its duration over its start; `groups`: name -> (starts in seconds since the epoch, seconds)."""
     highest = max(float(seconds.max()) for _, seconds in groups.values())
     frame = Frame(title, (0.0, span[1] - span[0]), (0.0, highest * 1.05))
     _shade(frame, span, loop)
@@ -273,7 +273,7 @@ def step_course(title: str, groups: Mapping[str, tuple[Floats, Floats]], span: t
 
 
 def shares_bar(title: str, bars: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> str:
-    """Return a bar a row, divided by parts that add up to one; parts of a row: name -> share."""
+    """Return a bar per row, divided into parts that add up to one; parts of a row: name -> share."""
     tall = 30
     height = TOP + (tall + 8) * len(bars) + 24
     frame = Frame(title, (0.0, 1.0), (0.0, 1.0), height)
@@ -304,7 +304,7 @@ def shares_bar(title: str, bars: Mapping[str, Mapping[str, float]], colours: Map
 
 
 def rows_chart(title: str, bars: Sequence[tuple[str, float, str]]) -> str:
-    """Return horizontal bars: (name, value, what is written behind it)."""
+    """Return horizontal bars: (name, value, text after the bar)."""
     tall, left = 19, 270
     height = TOP + (tall + 3) * len(bars) + 8
     most = max((value for _, value, _ in bars), default=0.0) or 1.0

@@ -1,4 +1,4 @@
-"""The sections of the profiler's report, one function each; they return HTML, and say so where there is nothing to show.
+"""The sections of the profiler report, one function each; they return HTML, also if there is nothing to show.
 
 Runs in training jobs after the training.
 """
@@ -28,22 +28,22 @@ PARTS = {"initialization": "#e69f00", "training loop": "#0072b2", "finalization"
 ROWS = ("max", "p99", "p95", "p50", "min")
 
 WHAT = {
-    "BatchSize": "CPU, GPU and GPU memory all have room: the batch could be larger.",
+    "BatchSize": "CPU, GPU and GPU memory are all used little: the batch could be larger.",
     "CPUBottleneck": "A GPU waits while a CPU core is at its limit.",
     "IOBottleneck": "The training waits for a disk.",
-    "LowGPUUtilization": "A GPU computes little, or only now and then.",
-    "GPUMemoryIncrease": "A GPU's memory grows and grows.",
-    "LoadBalancing": "One of several GPUs, or cores, works far more or less than the others.",
-    "MaxInitializationTime": "It takes long until the first step.",
+    "LowGPUUtilization": "A GPU computes little, or only at times.",
+    "GPUMemoryIncrease": "A GPU's memory keeps growing.",
+    "LoadBalancing": "One of several GPUs, or cores, has far more or less work than the others.",
+    "MaxInitializationTime": "The first step begins late.",
     "StepOutlier": "Some steps take far longer than the others.",
     "Dataloader": "Training steps wait for their photos.",
-    "OverallSystemUsage": "How much of the machine was used; never triggers.",
-    "OverallFrameworkMetrics": "What steps spend their time on; never triggers.",
+    "OverallSystemUsage": "Utilization of the machine; never triggers.",
+    "OverallFrameworkMetrics": "Time of the steps by phase; never triggers.",
 }
 
 
 def job_summary(metrics: Metrics) -> str:
-    """Return when the job's parts began, and how long they took."""
+    """Return the start and duration of each part of the job."""
     if not metrics.ended:
         return "<h2>Training job summary</h2><p>Nothing was measured.</p>"
     rows: list[tuple[str, str, str]] = [("start_time", _moment(metrics.started), ""), ("end_time", _moment(metrics.ended), "")]
@@ -56,7 +56,7 @@ def job_summary(metrics: Metrics) -> str:
         rows += [("training_loop_start", _moment(begin), ""), ("training_loop_end", _moment(end), "")]
         rows += [(name, duration(max(0.0, length)), f"{100 * length / whole:.0f} %") for name, length in zip(PARTS, lengths, strict=True)]
         shares = {name: max(0.0, length) / whole for name, length in zip(PARTS, lengths, strict=True)}
-        bar = shares_bar("What the time of the job went to", {"job": shares}, PARTS)
+        bar = shares_bar("Time of the job by part", {"job": shares}, PARTS)
     steps = "; ".join(f"{of.count:,} {mode} steps" for mode, of in metrics.steps.items())
     said = (
         f"<p>{escape(steps)} on {escape(metrics.device or 'an unknown device')}, {len(metrics.cores)} cores, {len(metrics.gpus)} GPUs.</p>"
@@ -65,7 +65,7 @@ def job_summary(metrics: Metrics) -> str:
 
 
 def system_usage(metrics: Metrics) -> str:
-    """Return percentiles of each resource, and their courses."""
+    """Return percentiles of each resource, and charts over time."""
     if not metrics.cores:
         return "<h2>System usage statistics</h2><p>The machine was not sampled.</p>"
     span, loop = (metrics.started, metrics.ended), metrics.loop
@@ -85,9 +85,7 @@ def system_usage(metrics: Metrics) -> str:
     charts.append(heat_map("Each core's utilization over time", metrics.cores, span, loop))
     charts.append(timeline("Memory of the machine, %", {"memory": metrics.memory}, span, loop, 100))
     charts += _rates(metrics)
-    lead = (
-        "<p>Grey is before the first step and after the last one; a pale band holds the least and the most of what one point sums up.</p>"
-    )
+    lead = "<p>Grey: before the first step and after the last one. Pale band: minimum to maximum of the samples in one point.</p>"
     return f"<h2>System usage statistics</h2>{_table(('resource', *ROWS), rows)}{lead}{''.join(charts)}"
 
 
@@ -95,24 +93,24 @@ def _rates(metrics: Metrics) -> Iterable[str]:
     span, loop = (metrics.started, metrics.ended), metrics.loop
     disk = {name.removesuffix("ThroughputInBytesPerSecond").lower(): values for name, values in metrics.disk.items() if "Bytes" in name}
     network = {name.removesuffix("BytesPerSecond").lower(): values for name, values in metrics.network.items()}
-    for title, lines in (("Disk, bytes a second", disk), ("Network, bytes a second", network)):
+    for title, lines in (("Disk, bytes per second", disk), ("Network, bytes per second", network)):
         if lines:
             yield timeline(title, lines, span, loop)
 
 
 def framework(metrics: Metrics) -> str:
-    """Return what steps spend their time on, and the operators that take most of it."""
+    """Return the time of the steps by phase, and the longest operators."""
     heading = "<h2>Framework metrics summary</h2>"
     if not metrics.steps:
         return f"{heading}<p>No step was recorded.</p>"
     parts = []
     bars = {mode: dict(steps.phases) for mode, steps in metrics.steps.items() if steps.phases}
     if bars:
-        parts.append(shares_bar("What the time of a step goes to", bars, PHASE_COLOURS))
+        parts.append(shares_bar("Time of a step by phase", bars, PHASE_COLOURS))
     total = {mode: float(steps.seconds.mean()) * steps.count for mode, steps in metrics.steps.items()}
     total["saving between steps"] = sum(seconds for _, seconds in metrics.between)
     whole = (metrics.loop[1] - metrics.loop[0] if metrics.loop else 0.0) or 1.0
-    total["all else between steps"] = max(0.0, whole - sum(total.values()))
+    total["other time between steps"] = max(0.0, whole - sum(total.values()))
     rows = [(name, duration(seconds), f"{100 * seconds / whole:.0f} %") for name, seconds in total.items() if seconds]
     parts.append(_table(("", "time", "of the training loop"), rows))
     if metrics.operators:
@@ -129,17 +127,17 @@ def _operators(metrics: Metrics) -> str:
         for operator in ordered[:10]
     ]
     where = "GPU" if place == "cuda_ms" else "CPU"
-    trace = "<p>framework/torch-profiler/trace.json.gz holds the same steps call by call: open it at ui.perfetto.dev.</p>"
-    return rows_chart(f"Operators that take most time on the {where}, in a few steps", bars) + trace
+    trace = "<p>framework/torch-profiler/trace.json.gz has each call of these steps: open it at ui.perfetto.dev.</p>"
+    return rows_chart(f"Longest operators on the {where}, in a few steps", bars) + trace
 
 
 def rules_summary(findings: Mapping[str, Finding], rules: Mapping[str, ProfilerRule]) -> str:
-    """Return a row a rule, those that found something first."""
+    """Return a row per rule, those that found an issue first."""
     ordered = sorted(findings.items(), key=lambda item: (not item[1].triggered, not item[1].unjudged))
     rows = "".join(_rule_row(name, finding, rules[name]) for name, finding in ordered)
     head = "".join(
         f"<th{' class=number' if of_numbers else ''}>{text}</th>"
-        for text, of_numbers in (("rule", False), ("what it found", False), ("triggered", True), ("datapoints", True))
+        for text, of_numbers in (("rule", False), ("result", False), ("triggered", True), ("datapoints", True))
     )
     return f'<h2>Rules summary</h2><div class="wide rules"><table><tr>{head}</tr>{rows}</table></div>'
 
@@ -155,7 +153,7 @@ def _rule_row(name: str, finding: Finding, rule: ProfilerRule) -> str:
 
 
 def step_durations(metrics: Metrics, finding: Finding | None) -> str:
-    """Return how long steps took, how that is spread and when it was."""
+    """Return statistics, histograms and a chart over time of the step durations."""
     heading = "<h2>Analyzing the training loop: step durations</h2>"
     if not metrics.steps or not metrics.loop:
         return f"{heading}<p>No step was recorded.</p>"
@@ -166,29 +164,29 @@ def step_durations(metrics: Metrics, finding: Finding | None) -> str:
         marks = {f"p50 {duration(numbers['p50'])}": numbers["p50"]}
         if len(steps) >= 20:
             marks[f"p95 {duration(numbers['p95'])}"] = numbers["p95"]
-        charts.append(histogram(f"How long {mode} steps take, number of steps", {mode: steps.seconds}, duration, marks))
+        charts.append(histogram(f"Duration of {mode} steps, number of steps", {mode: steps.seconds}, duration, marks))
     course = {mode: (steps.starts, steps.seconds) for mode, steps in metrics.steps.items()}
-    charts.append(step_course("Time of each step, over the time of the job", course, (metrics.started, metrics.ended), metrics.loop))
+    charts.append(step_course("Duration of each step, over the time of the job", course, (metrics.started, metrics.ended), metrics.loop))
     return f"{heading}{_said(finding)}{_table(('', 'steps', *ROWS, 'mean'), rows)}{''.join(charts)}"
 
 
 def gpu_utilization(metrics: Metrics, finding: Finding | None) -> str:
-    """Return how GPUs were used over their values."""
+    """Return histograms of the GPUs' utilization."""
     return _section("GPU utilization analysis", finding, lambda: _spread("GPU utilization, number of samples", metrics.gpus, metrics))
 
 
 def batch_size(finding: Finding | None) -> str:
-    """Return whether a larger batch would fit; its courses are those of the system's usage."""
+    """Return whether a larger batch would fit; its charts are in the section on system usage."""
     return _section("Batch size", finding, lambda: "")
 
 
 def cpu_bottlenecks(metrics: Metrics, finding: Finding | None) -> str:
-    """Return GPUs beside the busiest core."""
+    """Return the GPUs and the busiest core over time."""
     return _section("CPU bottlenecks", finding, lambda: _beside(metrics, metrics.cores, "busiest core"))
 
 
 def io_bottlenecks(metrics: Metrics, finding: Finding | None) -> str:
-    """Return GPUs, or the CPU, beside the core that waits longest."""
+    """Return the GPUs, or the CPU, and the core that waits longest over time."""
     return _section("I/O bottlenecks", finding, lambda: _beside(metrics, metrics.waits, "I/O wait of the core that waits longest"))
 
 
@@ -198,7 +196,7 @@ def dataloading(finding: Finding | None) -> str:
 
 
 def load_balancing(metrics: Metrics, finding: Finding | None) -> str:
-    """Return the workers' histograms side by side."""
+    """Return the histograms of all GPUs or cores."""
     workers, kind = (metrics.gpus, "GPU") if metrics.gpus else (metrics.cores, "core")
     return _section("Load balancing", finding, lambda: _spread(f"Utilization of each {kind}, number of samples", workers, metrics))
 
@@ -214,7 +212,7 @@ def gpu_memory(metrics: Metrics, finding: Finding | None) -> str:
 
 
 def _section(title: str, finding: Finding | None, chart: Callable[[], str]) -> str:
-    """Return a section; as in the service's report, a chart only where the rule found something."""
+    """Return a section; as in the service's report, a chart only if the rule found an issue."""
     drawn = chart() if finding and finding.triggered else ""
     return f"<h2>{title}</h2>{_said(finding)}{drawn}"
 
@@ -250,7 +248,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _spaced(name: str) -> str:
-    """Return a name of the service's as words: ReadThroughputInBytesPerSecond -> read, bytes/s."""
+    """Return one of the service's metric names as words: ReadThroughputInBytesPerSecond -> read, bytes/s."""
     if not name.endswith("BytesPerSecond"):
         return "disk operations/s" if name == "IOPS" else name
     short = name.removesuffix("BytesPerSecond").removesuffix("ThroughputIn").lower()

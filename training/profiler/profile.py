@@ -1,4 +1,4 @@
-"""What was measured as one small document: report/profile.json, from which the training report draws.
+"""The measurements as one small document: report/profile.json, which the training report uses.
 
 Runs in training jobs after the training.
 """
@@ -44,7 +44,7 @@ def profile(metrics: Metrics) -> dict[str, Any]:
 
 
 def missing(metrics: Metrics) -> str | None:
-    """Return a sentence on what was not measured, None where all was."""
+    """Return a sentence on what was not measured; None if all was measured."""
     parts = [name for name, there in (("sample of the machine", metrics.cores), ("step", metrics.steps)) if not there]
     return f"no {' and no '.join(parts)} was recorded" if parts else None
 

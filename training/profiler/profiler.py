@@ -1,6 +1,6 @@
-"""What the training loop tells the profiler: which phase it is in, and that a step has ended.
+"""The profiler's interface to the training loop, which reports its phases and the end of each step.
 
-Runs in training jobs. Nothing here stops a training: what fails is said once in the log and kept in `problem`.
+Runs in training jobs. A failure here does not stop a training: it is logged once and kept in `problem`.
 
 A phase costs about two microseconds. On a GPU, kernels run after the call that starts them has returned, so that a phase's time by the
 clock would be that of starting them. There one training step in SYNCHRONISED waits for the GPU at both ends of each phase, and the phases
@@ -24,7 +24,7 @@ from training.profiler.torch_window import TorchWindow, synchroniser
 
 Phase = Literal["data", "forward", "backward", "optimizer", "save"]
 PHASES: tuple[Phase, ...] = ("data", "forward", "backward", "optimizer", "save")
-"""What a step is made of. What no phase covers is the rest of the step."""
+"""The phases of a step. Time outside of them is the rest of the step."""
 
 SYNCHRONISED = 20
 """On a GPU the phases of one step in so many are timed; waiting for the GPU in each would keep the CPU from working ahead of it."""
@@ -39,26 +39,26 @@ MODE_NAMES = {"train": "TRAIN", "eval": "EVAL"}
 
 
 class Profiler(Protocol):
-    """What the training loop tells the profiler, and what the job asks of it."""
+    """What the training loop and the job call."""
 
     problem: str | None
-    """Why measurements are missing, a sentence; None while all is well."""
+    """Why measurements are missing: a sentence; None if nothing is missing."""
 
     def phase(self, name: Phase) -> AbstractContextManager[object]:
-        """Time what happens inside; phases may come several times a step, and do not lie in one another."""
+        """Time the block; a phase may occur several times per step, and phases are not nested."""
 
     def step(self, mode: str) -> None:
-        """Say that a step has ended, `mode`: "train" or "eval". It began with the first phase since the one before that was no "save"."""
+        """Record the end of a step, `mode`: "train" or "eval". It began with the first phase after the last step, other than "save"."""
 
     def close(self) -> None:
-        """Write what is left, and end what runs beside the training; done once, however often it is called."""
+        """Write the remaining measurements and end the sampler; further calls do nothing."""
 
 
 class NoProfiler:
-    """Measures nothing, by request or because it cannot."""
+    """Measures nothing: it is off, or could not be started."""
 
     def __init__(self, problem: str | None = None) -> None:
-        """`problem`: why the profiler that was asked for is missing."""
+        """`problem`: why the requested profiler could not be started."""
         self.problem = problem
 
     def phase(self, _name: Phase) -> AbstractContextManager[object]:
@@ -73,7 +73,7 @@ class NoProfiler:
 
 
 class JobProfiler:
-    """Times steps and phases, records one window of operators, and has the machine sampled beside the training."""
+    """Times steps and phases, records one window of operators, and samples the machine in a process beside the training."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class JobProfiler:
         self._closed = False
 
     def phase(self, name: Phase) -> AbstractContextManager[object]:
-        """Return what times its block."""
+        """Return a context manager that times its block."""
         return self._phases[name]
 
     def step(self, mode: str) -> None:
@@ -121,7 +121,7 @@ class JobProfiler:
         self._times_phases = self._synchronise is None or number + 1 in FIRST_SYNCHRONISED or (number + 1) % SYNCHRONISED == 0
 
     def close(self) -> None:
-        """Write what is left, and end the sampler."""
+        """Write the remaining measurements, and end the sampler."""
         if self._closed:
             return
         self._closed = True
@@ -178,7 +178,7 @@ class JobProfiler:
 
 
 class _Phase:
-    """A context manager that is used again and again: making one anew would cost as much as timing."""
+    """A reusable context manager: creating one per phase would cost as much as the timing."""
 
     __slots__ = ("_name", "_profiler", "_started")
 
@@ -193,7 +193,7 @@ class _Phase:
 
 
 def _stride(number: int) -> int:
-    """Return one step in how many is recorded at this one: 1, 2, 4 … for as many recorded steps each."""
+    """Return the recording interval at a step: 1, 2, 4 …, each for the same number of recorded steps."""
     stride, begins = 1, 0
     while number >= begins + STEPS_BEFORE_THINNING * stride:
         begins += STEPS_BEFORE_THINNING * stride
@@ -206,14 +206,14 @@ def _say(problem: str) -> None:
 
 
 def _note(folder: Path, problem: str) -> None:
-    """Leave word beside the measurements, for rules of another process than the job's; a disk that takes none has the log."""
+    """Write the problem beside the measurements, for rules in another process; if the disk is full, the log has it."""
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         folder.joinpath(DEGRADED).write_text(" ".join(problem.split()) + "\n", encoding="utf-8", errors="replace")
 
 
 def start_profiler(mode: str, folder: Path, device: torch.device) -> Profiler:
-    """Start measuring, and return what the loop talks to.
+    """Start measuring, and return the profiler for the loop.
 
     Args:
         mode: "embedded"; "managed", where the service samples the machine and only steps are timed here; "off".

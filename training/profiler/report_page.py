@@ -1,4 +1,4 @@
-"""profiler-report.html: the sections of the service's report, with what to change first. One file: no script, no network.
+"""profiler-report.html: the sections of the service's report after the findings and what to change. One file: no script, no network.
 
 Runs in training jobs after the training.
 """
@@ -52,11 +52,11 @@ def render(
     """Return the page.
 
     Args:
-        metrics: what was measured.
-        findings: rule -> what it saw, in the order of the page.
+        metrics: the measurements.
+        findings: rule -> its result, in the order of the page.
         rules: the same rules, with their parameters.
-        profile: what training.profiler.profile makes of the metrics.
-        advice: what training.profiler.advice says about the statuses and the profile; the training report shows the same.
+        profile: the document that training.profiler.profile returns.
+        advice: the insights that training.profiler.advice returns; the training report shows the same.
     """
     sections = (
         _advice(advice),

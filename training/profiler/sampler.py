@@ -22,10 +22,10 @@ import psutil
 from training.profiler.gpus import Gpus, GpuState
 
 SHORTEST = 0.1
-"""Seconds that a sample covers at least: processor times count in hundredths."""
+"""Shortest period of a sample: processor times count in hundredths of a second."""
 
 PART = 15_000_000
-"""Bytes of samples after which they are taken half as often."""
+"""Bytes of samples after which the interval doubles."""
 
 Row = tuple[str, str, str, float]
 """Type, Name, Dimension, Value."""
@@ -36,7 +36,7 @@ class _AnyGpus(Protocol):
 
 
 class Machine:
-    """What psutil and NVML say, as the differences between two looks."""
+    """The machine's state from psutil and NVML, as differences between two samples."""
 
     def __init__(self, gpus: _AnyGpus, clock: Callable[[], float] = time.monotonic) -> None:
         """`gpus`: whose states are asked for. `clock`: seconds."""
@@ -47,11 +47,11 @@ class Machine:
 
     @property
     def age(self) -> float:
-        """Seconds since the last look."""
+        """Seconds since the last sample."""
         return self._clock() - self._at
 
     def look(self) -> list[Row]:
-        """Return what happened since the last look."""
+        """Return the measurements since the last sample."""
         seconds, self._at = max(self.age, 1e-3), self._clock()
         cores, self._cores = self._cores, psutil.cpu_times(percpu=True)
         disk, self._disk = self._disk, _disk()
@@ -74,7 +74,7 @@ class Machine:
 
 
 def _core(name: str, before: object, after: object) -> list[Row]:
-    """Return how busy a core was, and how long it had nothing to do but to wait for a disk."""
+    """Return the percentages of the time in which a core was busy and in which it waited for a disk."""
     spent = {field: max(0.0, getattr(after, field) - getattr(before, field)) for field in getattr(after, "_fields", ())}
     total = sum(seconds for field, seconds in spent.items() if field not in ("guest", "guest_nice"))  # these are part of user and nice
     waiting = spent.get("iowait", 0.0)
@@ -131,7 +131,7 @@ class MetricsFile:
         return self._file
 
     def close(self) -> None:
-        """Close the file, if there is one."""
+        """Close the file, if one is open."""
         if self._file:
             self._file.close()
 

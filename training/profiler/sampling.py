@@ -1,4 +1,4 @@
-"""The sampler's process beside the training: started, and ended with what it said.
+"""Starts and ends the sampler's process beside the training.
 
 Runs in training jobs.
 """
@@ -19,10 +19,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 class SamplerProcess:
-    """`python -m training.profiler.sampler`, which ends with its standard input: also when this process is killed."""
+    """`python -m training.profiler.sampler`, which ends when its standard input ends, so also when this process is killed."""
 
     def __init__(self, folder: Path, node: str = "algo-1", interval_ms: int = INTERVAL_MS, python: str = sys.executable) -> None:
-        """Start it; where that fails `problem` says so. `folder`: the profiler's. `node`: the host's name in the job."""
+        """Start it; `problem` holds the reason if that fails. `folder`: the profiler's. `node`: the host's name in the job."""
         command = [python, "-m", "training.profiler.sampler", "--folder", str(folder), "--node", node, "--interval-ms", str(interval_ms)]
         paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -34,7 +34,7 @@ class SamplerProcess:
             self.problem = f"the machine is not sampled: {error}"
 
     def finish(self) -> str | None:
-        """End the process; return why samples are missing, None where none are."""
+        """End the process; return why samples are missing, or None."""
         process = self._process
         if process is None or process.stdin is None:
             return self.problem

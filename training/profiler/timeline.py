@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 SECONDS_A_FILE = 60
-"""How long a file collects: what was measured reaches S3 a file at a time, and a process that is killed loses one."""
+"""Seconds of events in a file: events reach S3 a file at a time, and a killed process loses one file."""
 
 EVENTS_A_FILE = 4000
-"""At most so many events wait in memory: writing them takes about ten milliseconds."""
+"""Events kept in memory at most: writing them takes about ten milliseconds."""
 
 
 class Timeline:
-    """Events that are written a file at a time."""
+    """Collects events and writes them a file at a time."""
 
     def __init__(self, folder: Path, device: str, node: str = "algo-1", clock_ns: Callable[[], int] = time.time_ns) -> None:
         """`folder`: the profiler's. `device`: what the training computes on, "cpu" or "cuda". `node`: the host's name in the job."""
@@ -29,18 +29,18 @@ class Timeline:
         self._last_us = self._flushed_us = self.started_us
 
     def add(self, name: str, started_ns: int, ended_ns: int, step: int, mode: str) -> None:
-        """Note an event: `name`, a track of its own; begin and end by time.perf_counter_ns; the step it belongs to, and its mode."""
+        """Record an event: `name`, which has a track of its own; begin and end by time.perf_counter_ns; its step and mode."""
         started = (started_ns + self._offset_ns) // 1000
         self._lines.append((name, started - self.started_us, (ended_ns - started_ns) // 1000, step, mode))
         self._last_us = max(self._last_us, (ended_ns + self._offset_ns) // 1000)
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to write a file."""
+        """Whether a file should be written now."""
         return len(self._lines) >= EVENTS_A_FILE or self._last_us - self._flushed_us > SECONDS_A_FILE * 1_000_000
 
     def flush(self) -> None:
-        """Write what was noted, if anything, as one file that appears whole.
+        """Write the recorded events, if any, as one file, atomically.
 
         Raises:
             OSError: the file could not be written; what it would have held is dropped.
@@ -56,7 +56,7 @@ class Timeline:
         unfinished.replace(file)
 
     def _heading(self, lines: list[tuple[str, int, int, int, str]]) -> list[str]:
-        """Return what each file opens with: the moment that its times count from, and the names of its tracks."""
+        """Return the first lines of each file: the origin of its times, and the names of its tracks."""
         for name, *_ in lines:
             self._tracks.setdefault(name, len(self._tracks) + 1)
         start = {"start_time_since_epoch_in_micros": self.started_us, "device": self.device}
@@ -65,7 +65,7 @@ class Timeline:
         return [json.dumps(line) for line in heading]
 
     def _event(self, line: tuple[str, int, int, int, str]) -> str:
-        """Return an event's line; names are the profiler's own, so that nothing has to be escaped."""
+        """Return an event's line; names are the profiler's own and need no escaping."""
         name, started, duration, step, mode = line
         return (
             f'{{"name": "{name}", "pid": {self._tracks[name]}, "ph": "X", "ts": {started}, "dur": {duration}, '

@@ -13,20 +13,20 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 BEGINS_AFTER = 2
-"""Training steps before the window: the first ones build caches and choose algorithms, and are not like the others."""
+"""Training steps before the window: the first ones build caches and choose algorithms, so they are not typical."""
 
 STEPS = 3
 """Training steps in the window."""
 
 QUIET = "99"
-"""Torch's recorder writes a line to the log when it begins and one when it ends; above this level it writes none."""
+"""Log level at which torch's recorder writes no lines when it begins and ends."""
 
 MOST_OPERATORS = 100
-"""Rows of the table: those that took most time."""
+"""Rows of the table: the longest operators."""
 
 
 class TorchWindow:
-    """Opens itself after a few training steps, closes itself a few later, and is quiet otherwise."""
+    """Opens after a few training steps and closes a few steps later."""
 
     def __init__(self, folder: Path, device: str) -> None:
         """`folder`: the profiler's. `device`: "cpu" or "cuda"."""
@@ -35,7 +35,7 @@ class TorchWindow:
         self.is_over = False
 
     def step(self) -> None:
-        """Say that a training step has ended."""
+        """Record the end of a training step."""
         self._seen += 1
         if self._seen == BEGINS_AFTER:
             os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
@@ -46,7 +46,7 @@ class TorchWindow:
             self.close()
 
     def close(self) -> None:
-        """End the window, also an incomplete one, and write what it saw, if anything.
+        """End the window, also an incomplete one, and write its operators, if any.
 
         Raises:
             OSError: it could not be written.
@@ -64,7 +64,7 @@ class TorchWindow:
 
 
 def operators(averages: Any) -> list[dict[str, Any]]:
-    """Return {"name", "cpu_ms", "cuda_ms", "calls"} of the operators that took most time themselves, without what they called."""
+    """Return {"name", "cpu_ms", "cuda_ms", "calls"} of the operators with the longest time of their own, without called operators."""
     rows = [
         {
             "name": row.key,
@@ -78,5 +78,5 @@ def operators(averages: Any) -> list[dict[str, Any]]:
 
 
 def synchroniser(device: torch.device) -> Any:
-    """Return what waits until the device has done all it was given; None where the CPU computes, which does it at once."""
+    """Return a function that waits until the device has finished its work; None for the CPU, which computes synchronously."""
     return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else None

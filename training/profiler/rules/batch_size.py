@@ -1,4 +1,4 @@
-"""BatchSize: batches are so small that neither the GPU nor its memory nor the CPU has enough to do.
+"""BatchSize: the batches are so small that the GPU, its memory and the CPU are all used little.
 
 Runs in training jobs after the training. See profiler_rule for which samples are judged.
 """
@@ -23,7 +23,7 @@ class BatchSize(ProfilerRule):
     window: int = 500
 
     def judge(self, metrics: Metrics) -> Finding:
-        """Look at each GPU by itself, and at the mean of all cores."""
+        """Judge each GPU separately, with the mean of all cores."""
         series = {name: judged(values, metrics, self.patience) for name, values in metrics.gpus.items()}
         if lacking := without_gpus(metrics) or too_few(min(map(len, series.values()), default=0)):
             return lacking
@@ -44,8 +44,14 @@ class BatchSize(ProfilerRule):
                     found += [evidence(*entry) for entry in zip(metric, measured, limits, strict=True)]
         points = sum(map(len, series.values()))
         if not triggered:
-            return Finding(f"of CPU, GPU and GPU memory at least one was well used in {points} samples", points, details=details)
+            return Finding(f"CPU, GPU or GPU memory was well used in {points} samples", points, details=details)
         said = ", ".join(f"{entry['tensor']} {entry['value']:.0f} %" for entry in found[:3])
         return Finding(
-            f"CPU, GPU and its memory all have room: {said}", points, triggered, violations, details, get_cure("BatchSize"), found[:10]
+            f"the CPU, GPU and its memory are used little: {said}",
+            points,
+            triggered,
+            violations,
+            details,
+            get_cure("BatchSize"),
+            found[:10],
         )

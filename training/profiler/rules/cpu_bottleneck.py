@@ -12,7 +12,7 @@ from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidenc
 
 @dataclass(frozen=True)
 class CPUBottleneck(ProfilerRule):
-    """Met where in more than `threshold` percent of the samples a GPU is below gpu_threshold and some core above cpu_threshold.
+    """Met if in more than `threshold` percent of the samples a GPU is below gpu_threshold and some core above cpu_threshold.
 
     One core is enough: Python's main thread has no more than one.
     """
@@ -23,7 +23,7 @@ class CPUBottleneck(ProfilerRule):
     patience: int = 1000
 
     def judge(self, metrics: Metrics) -> Finding:
-        """Look at each GPU by itself; the worst one counts."""
+        """Judge each GPU separately; the worst one counts."""
         series = {name: judged(values, metrics, self.patience) for name, values in metrics.gpus.items()}
         if lacking := without_gpus(metrics):
             return lacking

@@ -1,4 +1,4 @@
-"""Dataloader: the training waits for photos, because too few cores prepare them or because they cannot keep up.
+"""Dataloader: the training waits for photos, because storage or the cores are too slow.
 
 Runs in training jobs after the training.
 """
@@ -14,18 +14,18 @@ from training.profiler.rules.profiler_rule import FEWEST, UNRECORDED, WORTH_SECO
 
 @dataclass(frozen=True)
 class Dataloader(ProfilerRule):
-    """Met where the training waits for photos more than a third of its time; min_threshold tells the two causes apart.
+    """Met if training steps wait for photos for more than a third of their time; min_threshold separates the two causes.
 
-    AWS counts the processes that load data, and asks for min_threshold to max_threshold percent of the cores. Here threads load, as many as
-    there are cores, so that what can be wrong is their effect: the training waits, and the cores are busy for less than min_threshold
-    percent (the loader does not use them), or for more (they do not suffice). max_threshold is taken for the API's sake.
+    AWS compares the number of loader processes with min_threshold to max_threshold percent of the cores. Here one thread per core loads, so
+    the rule judges the effect: the training waits, and the cores are busy for less than min_threshold percent (storage is too slow) or for
+    more (the cores are too slow). max_threshold is accepted for compatibility with the API.
     """
 
     min_threshold: float = 70
     max_threshold: float = 200
 
     def judge(self, metrics: Metrics) -> Finding:
-        """Look at how the time of training steps is spent, and at what the cores did meanwhile."""
+        """Judge the phases of the training steps, and the load of the cores."""
         steps = metrics.steps.get("train")
         if lacking := too_few(len(steps) if steps else 0, "training steps"):
             return lacking
@@ -35,7 +35,7 @@ class Dataloader(ProfilerRule):
         cpu = judged(metrics.cpu(), metrics, 0)
         busy = float(np.mean(cpu.values)) if len(cpu) >= FEWEST else None
         details = {"waiting_share": round(share, 4), "waited_seconds": round(waited, 3), "cores": len(metrics.cores), "cpu_mean": busy}
-        said = f"training steps waited {100 * share:.0f} % of their time for data, {waited:.1f} s in all"
+        said = f"training steps waited {100 * share:.0f} % of their time for data, {waited:.1f} s in total"
         if share <= WAITING or waited < WORTH_SECONDS:
             return Finding(said, len(steps), details=details)
         found = [evidence("share of a training step that waits for data", share, round(WAITING, 4), "train")]

@@ -1,4 +1,4 @@
-"""GPUMemoryIncrease: memory of a GPU grows and grows, until it is full.
+"""GPUMemoryIncrease: the memory of a GPU keeps growing until it is full.
 
 Runs in training jobs after the training. See profiler_rule for which samples are judged.
 """
@@ -12,22 +12,22 @@ from training.profiler.metrics import Floats, Metrics
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, judged, too_few, without_gpus
 
 STRETCHES = 6
-"""Into so many the samples are cut …"""
+"""Number of parts into which the samples are divided …"""
 
 GROWING = 3
-"""… and memory must have grown in so many of them: torch keeps what it once took, so that one larger batch is one step up, and no leak."""
+"""… and number of parts in which memory must grow: torch keeps allocated memory, so one larger batch is one step up, not a leak."""
 
 
 @dataclass(frozen=True)
 class GPUMemoryIncrease(ProfilerRule):
-    """Met where a GPU's memory, as a moving average over `window` samples, rises by `increase` points of percent, and not all at once."""
+    """Met if a GPU's memory, as a moving average over `window` samples, rises by `increase` percentage points, and not all at once."""
 
     increase: float = 5
     patience: int = 1000
     window: int = 10
 
     def judge(self, metrics: Metrics) -> Finding:
-        """Look at each GPU by itself."""
+        """Judge each GPU separately."""
         series = {name: judged(values, metrics, self.patience) for name, values in metrics.gpu_memory.items()}
         count = min(map(len, series.values()), default=0)
         if lacking := without_gpus(metrics) or too_few(count):
@@ -49,11 +49,11 @@ class GPUMemoryIncrease(ProfilerRule):
             said = ", ".join(f"{name} from {value['first']:.0f} % to {value['last']:.0f} %" for name, value in details.items())
             return Finding(f"GPU memory does not keep growing: {said} in {points} samples", points, details=details)
         rise, left, first = max(found, key=lambda entry: entry[0])
-        said = f"{first['tensor'].split()[0]}'s memory grew by {rise:.0f} points of percent and goes on growing: full in {left:.0f} minutes"
+        said = f"{first['tensor'].split()[0]}'s memory grew by {rise:.0f} percentage points and keeps growing: full in {left:.0f} minutes"
         return Finding(said, points, len(found), violations, details, get_cure("GPUMemoryIncrease"), [entry for *_, entry in found][:10])
 
     def _smooth(self, values: Floats) -> Floats:
-        """Return the moving average, over fewer values where there are not many."""
+        """Return the moving average, over fewer values in a short series."""
         width = max(1, min(int(self.window), len(values) // 4))
         smooth: Floats = np.convolve(values, np.ones(width) / width, mode="valid")
         return smooth

@@ -24,10 +24,10 @@ from training.profiler.rules.profiler_rule import (
 
 @dataclass(frozen=True)
 class IOBottleneck(ProfilerRule):
-    """Met where in more than `threshold` percent of the samples a GPU is below gpu_threshold while some core waits more than io_threshold.
+    """Met if in more than `threshold` percent of the samples a GPU is below gpu_threshold while some core waits more than io_threshold.
 
-    AWS defines it for GPUs. Where the CPU trains, it is met by samples in which some core waits that long and all together work less than
-    half of their time: else others do the work meanwhile.
+    AWS defines it for GPUs. If the CPU trains, it counts samples in which some core waits that long and the mean of all cores is below
+    50 percent: otherwise other cores do the work.
     """
 
     threshold: float = 50
@@ -36,7 +36,7 @@ class IOBottleneck(ProfilerRule):
     patience: int = 1000
 
     def judge(self, metrics: Metrics) -> Finding:
-        """Look at each GPU by itself, or at the CPU where there is none; the worst one counts."""
+        """Judge each GPU, or the CPU without a GPU; the worst one counts."""
         on_cpu = not metrics.gpus and metrics.device != "cuda"
         if lacking := without_samples(metrics) or (None if on_cpu else without_gpus(metrics)):
             return lacking

@@ -1,4 +1,4 @@
-"""LowGPUUtilization: a GPU that is paid for computes little, or only now and then.
+"""LowGPUUtilization: a GPU computes little, or only at times.
 
 Runs in training jobs after the training. See profiler_rule for which samples are judged.
 """
@@ -14,7 +14,7 @@ from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidenc
 
 @dataclass(frozen=True)
 class LowGPUUtilization(ProfilerRule):
-    """Met in a window where a GPU's 95th percentile is below threshold_p95, or is not but its 5th is below threshold_p5: it fluctuates."""
+    """Met in a window if a GPU's 95th percentile is below threshold_p95 (low), or else its 5th is below threshold_p5 (fluctuating)."""
 
     threshold_p95: float = 70
     threshold_p5: float = 10
@@ -22,7 +22,7 @@ class LowGPUUtilization(ProfilerRule):
     patience: int = 1000
 
     def judge(self, metrics: Metrics) -> Finding:
-        """Look at each GPU by itself."""
+        """Judge each GPU separately."""
         series = {name: judged(values, metrics, self.patience) for name, values in metrics.gpus.items()}
         count = min(map(len, series.values()), default=0)
         if lacking := without_gpus(metrics) or too_few(count):
@@ -45,7 +45,7 @@ class LowGPUUtilization(ProfilerRule):
         if not found:
             said = ", ".join(f"{name} p95 {value['p95']:.0f} %, p5 {value['p5']:.0f} %" for name, value in details.items())
             return Finding(f"GPU utilization of {points} samples: {said}", points, details=details)
-        what = "computes little" if low else "works only now and then"
+        what = "computes little" if low else "computes only at times"
         first = found[0]
         said = f"{first['tensor']} was {first['value']:.0f} %, below {first['threshold']:g} %, in {low + fluctuating} of {seen} windows"
         advice = get_cure("LowGPUUtilization", _find_cause(metrics, bool(low)))
@@ -53,7 +53,7 @@ class LowGPUUtilization(ProfilerRule):
 
 
 def _find_cause(metrics: Metrics, low: bool) -> str:
-    """Return why a GPU computes little or only at times: the name of a cause in the table; "" where nothing points to one."""
+    """Return why a GPU computes little or only at times: a cause in the table; "" if unknown."""
     if metrics.device == "cpu":
         return "CPU"
     if "train" in metrics.steps and metrics.steps["train"].phases.get("data", 0.0) > WAITING:

@@ -1,4 +1,4 @@
-"""MaxInitializationTime: it takes long until the first step.
+"""MaxInitializationTime: the first step begins late.
 
 Runs in training jobs after the training.
 """
@@ -12,7 +12,7 @@ from training.profiler.rules.profiler_rule import UNRECORDED, Finding, ProfilerR
 
 @dataclass(frozen=True)
 class MaxInitializationTime(ProfilerRule):
-    """Met where more than `threshold` minutes pass from the first measurement to the first step."""
+    """Met if more than `threshold` minutes pass from the first measurement to the first step."""
 
     threshold: float = 20
 

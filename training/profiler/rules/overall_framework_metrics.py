@@ -1,4 +1,4 @@
-"""OverallFrameworkMetrics: what the time of steps went into. Never met; what it finds is for the report.
+"""OverallFrameworkMetrics: the time of the steps by phase. Never met; its result is for the report.
 
 Runs in training jobs after the training.
 """
@@ -12,7 +12,7 @@ from training.profiler.rules.profiler_rule import UNRECORDED, Finding, ProfilerR
 
 @dataclass(frozen=True)
 class OverallFrameworkMetrics(ProfilerRule):
-    """Time of steps by mode and phase, and the operators that took most."""
+    """Time of steps by mode and phase, and the longest operators."""
 
     def judge(self, metrics: Metrics) -> Finding:
         """Put the numbers together."""

@@ -1,4 +1,4 @@
-"""OverallSystemUsage: how much of the machine was used. Never met; what it finds is for the report.
+"""OverallSystemUsage: the utilization of the machine. Never met; its result is for the report.
 
 Runs in training jobs after the training.
 """

@@ -1,4 +1,4 @@
-"""ProfilerReport: every other rule, and the page that shows what they found.
+"""ProfilerReport: all other rules, and the page that shows their results.
 
 Runs in training jobs after the training; `training.profiler.analyse` writes the files.
 """
@@ -50,7 +50,7 @@ class ProfilerReport:
         """Return the report with these parameters, strings as the API has them.
 
         Raises:
-            ParameterError: there is no such rule or parameter.
+            ParameterError: a rule or parameter is unknown.
         """
         given: dict[str, dict[str, str]] = {name: {} for name in RULES}
         for name, value in parameters.items():
@@ -63,15 +63,15 @@ class ProfilerReport:
         return cls({name: rule.from_parameters(given[name]) for name, rule in RULES.items()})
 
     def judge(self, metrics: Metrics) -> dict[str, Finding]:
-        """Return what each rule says."""
+        """Return the result of each rule."""
         return {name: rule.judge(metrics) for name, rule in self.rules.items()}
 
 
 def summary(findings: Mapping[str, Finding]) -> Finding:
-    """Return the report's own verdict: met where a rule was."""
+    """Return the report's own verdict: met if a rule is."""
     met = [name for name, finding in findings.items() if finding.triggered]
     unjudged = [name for name, finding in findings.items() if finding.unjudged]
-    said = f"{len(findings)} rules judged the job: {', '.join(met) if met else 'none'} found something"
+    said = f"{len(findings)} rules judged the job: {', '.join(met) if met else 'none'} found an issue"
     if unjudged:
         said += f"; not judged: {', '.join(unjudged)}"
     nothing = not met and len(unjudged) == len(findings) and bool(findings)
@@ -81,7 +81,7 @@ def summary(findings: Mapping[str, Finding]) -> Finding:
         points,
         len(met),
         len(met),
-        advice=UNRECORDED if nothing else "Read profiler-report.html: it says what to change first." if met else "",
+        advice=UNRECORDED if nothing else "Read profiler-report.html: it begins with what to change." if met else "",
         evidence=[row for name in met for row in findings[name].evidence][:10],
         unjudged=nothing,
     )

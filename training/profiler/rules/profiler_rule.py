@@ -1,10 +1,10 @@
-"""What the profiler rules share: parameters as the API sends them, the verdict, and which samples are judged.
+"""The base of the profiler rules: parameters as the API sends them, the finding, and which samples are judged.
 
-Runs in training jobs after the training, and wherever a profile is judged.
+Runs in training jobs after the training, and in the process that judges a managed job's profile.
 
-Which samples: those of the training loop, from the first step to the end of the last, where steps were recorded; before and after it a GPU
-has nothing to do. Of these the first `patience` are left out, but a fifth at most, so that short jobs are judged. A job of which fewer than
-FEWEST samples remain is not judged: the verdict is Error and says so. Without a GPU nothing can be wrong with one: NoIssuesFound.
+The judged samples are those of the training loop, from the first step to the end of the last one, if steps were recorded; outside of it a
+GPU is idle. The first `patience` of them are skipped, but at most a fifth, so that short jobs are judged. With fewer than FEWEST remaining
+samples the verdict is Error, with the reason. On a machine without a GPU the rules about GPUs return NoIssuesFound.
 """
 
 from abc import ABC, abstractmethod
@@ -17,42 +17,42 @@ import numpy as np
 from training.profiler.metrics import Floats, Metrics, Series
 
 FEWEST = 5
-"""Samples without which nothing is said: two and a half seconds."""
+"""Samples needed for a verdict: two and a half seconds."""
 
 LEFT_OUT = 5
-"""At most the first of so many parts of the loop is left out, however large patience is."""
+"""At most one part in so many of the loop is skipped, however large `patience` is."""
 
 
 WORTH_SECONDS = 1.0
-"""Seconds of waiting in a whole job below which nothing is worth a change."""
+"""Seconds of waiting in a job below which a change is not worth it."""
 
 
-UNRECORDED = "Read the job's log for the line that begins with 'profiler degraded', and mend what it names."
+UNRECORDED = "Read the job's log for the line that begins with 'profiler degraded', and fix what it names."
 
 
 class ParameterError(ValueError):
-    """A rule's parameters are not what it takes."""
+    """A rule does not accept its parameters."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule saw."""
+    """The result of a rule."""
 
     said: str
-    """A sentence: what was judged, and what came of it."""
+    """A sentence: what was judged, with the result."""
     datapoints: int = 0
-    """How many values were judged."""
+    """Number of judged values."""
     triggered: int = 0
-    """How often the rule's condition was met; 0 where all is well."""
+    """How often the rule's condition was met; 0 without an issue."""
     violations: int = 0
-    """How many values spoke for it."""
+    """Number of values that violate the threshold."""
     details: Mapping[str, Any] = field(default_factory=dict)
     advice: str = ""
-    """What to change, a sentence; "" where all is well."""
+    """What to change: a sentence; "" without an issue."""
     evidence: Sequence[Mapping[str, Any]] = ()
     """What was measured, {"mode", "step", "tensor", "value", "threshold"} each; `tensor` names the metric."""
     unjudged: bool = False
-    """Whether what was measured says neither."""
+    """Whether the measurements allow no verdict."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class ProfilerRule(ABC):
     """A rule with its parameters as fields."""
 
     scan_interval_us: int = 60_000_000
-    """Taken for the API's sake: measurements are judged once, when all of them are there."""
+    """Accepted for compatibility with the API: measurements are judged once, when they are complete."""
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> Self:
         """Return the rule with these parameters, strings as the API has them; others keep their defaults.
 
         Raises:
-            ParameterError: it has no such parameter, or the value is none of its kind.
+            ParameterError: a parameter is unknown, or its value has the wrong type.
         """
         kinds = {parameter.name: parameter.default for parameter in fields(cls) if parameter.default is not MISSING}
         given = {name: value for name, value in parameters.items() if name not in ("rule_to_invoke", "action_json")}
@@ -80,7 +80,7 @@ class ProfilerRule(ABC):
 
     @abstractmethod
     def judge(self, metrics: Metrics) -> Finding:
-        """Return what the rule says of what was measured."""
+        """Return the rule's result for these measurements."""
 
     def report(self, finding: Finding) -> dict[str, Any]:
         """Return the document that the service writes for a rule."""
@@ -106,20 +106,20 @@ def evidence(metric: str, value: float, threshold: float, mode: str = "", step: 
 
 
 def judged(series: Series, metrics: Metrics, patience: float) -> Series:
-    """Return the samples of the training loop after `patience` of them, a fifth at most."""
+    """Return the samples of the training loop without the first `patience`, at most a fifth."""
     inside = series.between(*metrics.loop) if metrics.loop else series
     skipped = min(int(patience), len(inside) // LEFT_OUT)
     return Series(inside.times[skipped:], inside.values[skipped:])
 
 
 def windows(series: Series, size: float) -> list[Series]:
-    """Return the series in stretches of about `size` values, one where it is shorter than two."""
+    """Return the series in windows of about `size` values; one window if it is shorter than two."""
     parts = max(1, int(len(series) // max(1, size)))
     return [Series(series.times[places], series.values[places]) for places in np.array_split(np.arange(len(series)), parts)]
 
 
 def nearest(series: Series, times: Floats) -> Floats:
-    """Return the value that was sampled nearest to each time; the service samples its metrics at slightly different moments."""
+    """Return the value sampled nearest to each time; the service samples its metrics at slightly different times."""
     if not len(series):
         return np.zeros(len(times))
     after = np.clip(np.searchsorted(series.times, times), 1, max(1, len(series) - 1))
@@ -131,7 +131,7 @@ def nearest(series: Series, times: Floats) -> Floats:
 
 
 def highest(series: Mapping[str, Series], times: Floats) -> Floats:
-    """Return at each time the value of that series which is highest then."""
+    """Return the highest value of all series at each time."""
     if not series:
         return np.zeros(len(times))
     values: Floats = np.max([nearest(values, times) for values in series.values()], axis=0)
@@ -139,20 +139,20 @@ def highest(series: Mapping[str, Series], times: Floats) -> Floats:
 
 
 def without_gpus(metrics: Metrics) -> Finding | None:
-    """Return the verdict on GPUs where none was sampled, None where one was."""
+    """Return the result of a rule about GPUs if no GPU was sampled; None if one was."""
     if metrics.gpus:
         return None
     if metrics.device == "cuda":
         return Finding(
-            "not judged: the training computes on a GPU, but none was sampled; libnvidia-ml.so.1 is missing or does not answer",
+            "not judged: the training computes on a GPU, but none was sampled; libnvidia-ml.so.1 is missing or does not respond",
             unjudged=True,
             advice="Make NVIDIA's management library (libnvidia-ml.so.1) available to the job, as the AWS images do.",
         )
-    return without_samples(metrics) or Finding("nothing to judge: there is no GPU on this machine")
+    return without_samples(metrics) or Finding("nothing to judge: the machine has no GPU")
 
 
 def without_samples(metrics: Metrics) -> Finding | None:
-    """Return the verdict on a machine that was not sampled, None where it was."""
+    """Return the result if the machine was not sampled; None if it was."""
     if metrics.cores:
         return None
     return Finding(
@@ -163,27 +163,27 @@ def without_samples(metrics: Metrics) -> Finding | None:
 
 
 def too_few(count: int, what: str = "samples of the training loop") -> Finding | None:
-    """Return the verdict on a job that ended too soon, None where there is enough."""
+    """Return the result of a job with too few measurements; None if there are enough."""
     if count >= FEWEST:
         return None
     return Finding(
         f"not judged: there are {count} {what}, and {FEWEST} are needed",
         datapoints=count,
         unjudged=True,
-        advice="Nothing needs to change for a job this short; a longer one is judged." if count else UNRECORDED,
+        advice="Nothing: a longer job is judged." if count else UNRECORDED,
     )
 
 
 def hardly_waited(metrics: Metrics) -> Finding | None:
-    """Return the verdict on what holds up a job of few samples whose steps hardly waited, by their own clock; None where they did."""
+    """Return the result of a bottleneck rule for a job with few samples whose steps hardly waited; None if they waited."""
     waited = metrics.waited
     if waited is None or waited >= WORTH_SECONDS:
         return None
-    return Finding(f"training steps waited {waited:.2f} s for data in all: there is nothing that could have held them up")
+    return Finding(f"training steps waited {waited:.2f} s for data in total: nothing slowed them down")
 
 
 def statistics(values: Floats) -> dict[str, float]:
-    """Return maximum, percentiles, minimum and mean, as the service's report lists them; nothing of no values."""
+    """Return maximum, percentiles, minimum and mean, as in the service's report; empty without values."""
     if not len(values):
         return {}
     p50, p95, p99 = np.percentile(values, (50, 95, 99))

@@ -13,34 +13,34 @@ from training.profiler.metrics import Metrics, Steps
 from training.profiler.rules.profiler_rule import Finding, ProfilerRule, evidence, statistics, too_few
 
 WARMING = 3
-"""First steps of each mode that are left out: caches are built and algorithms chosen in them."""
+"""First steps of each mode that are skipped: they build caches and choose algorithms."""
 
 FEWEST_STEPS = 20
-"""In fewer steps three standard deviations are never exceeded by one that matters."""
+"""With fewer steps an outlier hardly exceeds three standard deviations."""
 
 COSTS, LOST_SECONDS = 0.1, 5.0
-"""Outliers must take this part of the time of all steps, and so many seconds, beyond what usual steps take: else nothing is gained."""
+"""Outliers must cost this share of the time of all steps, and this many seconds, beyond the median; otherwise little is gained."""
 
 SHARE = 0.01
-"""n_outliers is scaled down to this part of the steps, one at least: a job of 260 steps is judged by 2, not by 10."""
+"""n_outliers is reduced to this share of the steps, at least one: a job of 260 steps may have 2 outliers, not 10."""
 
 
 @dataclass(frozen=True)
 class StepOutlier(ProfilerRule):
-    """Met where more than n_outliers steps of a mode are `stddev` standard deviations above the mean, and cost a tenth of the time."""
+    """Met if more than n_outliers steps of a mode are `stddev` standard deviations above the mean and cost a tenth of the time."""
 
     stddev: float = 3
     mode: str | None = None
-    """TRAIN or EVAL; both where it is unset."""
+    """TRAIN or EVAL; both if it is unset."""
     n_outliers: int = 10
 
     def judge(self, metrics: Metrics) -> Finding:
-        """Look at each mode by itself."""
+        """Judge each mode separately."""
         modes = [self.mode.lower().removeprefix("modekeys.")] if self.mode else ["train", "eval"]
         steps = {mode: metrics.steps[mode] for mode in modes if mode in metrics.steps and len(metrics.steps[mode]) >= FEWEST_STEPS}
         if not steps:
             longest = max((len(steps) for steps in metrics.steps.values()), default=0)
-            return too_few(longest, "steps") or Finding(f"nothing to judge: in {longest} steps none can stand out", longest)
+            return too_few(longest, "steps") or Finding(f"nothing to judge: {longest} steps are too few for outliers", longest)
         findings = [self._look(mode, of_mode) for mode, of_mode in steps.items()]
         worst = max(findings, key=lambda finding: (finding.triggered, finding.datapoints))
         details = {"step_details": {mode: finding.details for mode, finding in zip(steps, findings, strict=True)}}
@@ -67,7 +67,7 @@ class StepOutlier(ProfilerRule):
             return Finding(f"{many}, {100 * cost:.0f} % of the time", len(seconds), 0, len(places), details)
         longest = places[np.argsort(seconds[places])[::-1]][:10]
         found = [evidence("seconds of the step", seconds[place], limit, mode, int(steps.numbers[place + WARMING])) for place in longest]
-        said = f"{many}, up to {seconds.max() / np.median(seconds):.0f} times the usual, and cost {100 * cost:.0f} % of the time"
+        said = f"{many}, up to {seconds.max() / np.median(seconds):.0f} times the median, and cost {100 * cost:.0f} % of the time"
         return Finding(said, len(seconds), 1, len(places), details, _advice(steps, places + WARMING), found)
 
 

@@ -131,7 +131,7 @@ def test_a_rules_own_parameters_count_in_the_report_too(tmp_path: Path) -> None:
     [
         (
             {"RuleConfigurationName": "x", "RuleParameters": {"rule_to_invoke": "Magic"}},
-            "there is no profiler rule Magic; there are Profiler",
+            "unknown profiler rule Magic; allowed: ProfilerReport",
         ),
         (
             {"RuleConfigurationName": "y", "RuleParameters": {"rule_to_invoke": "StepOutlier", "sigma": "3"}},
@@ -165,7 +165,7 @@ def test_a_report_that_cannot_be_written_is_an_error_of_its_own(folder: Path, tm
     (tmp_path / "out").write_text("a file")
     found = by_name(analyse(folder, tmp_path / "out", ALL, now)[0])
     assert found["ProfilerReport"].RuleEvaluationStatus == "Error"
-    assert "the report could not be made" in found["ProfilerReport"].StatusDetails
+    assert "the report could not be written" in found["ProfilerReport"].StatusDetails
     assert found["StepOutlier"].RuleEvaluationStatus == "NoIssuesFound"
 
 

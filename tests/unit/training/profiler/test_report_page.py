@@ -171,5 +171,5 @@ def test_steps_of_both_modes_are_shown() -> None:
     metrics = job()
     both = replace(metrics, steps={**metrics.steps, "eval": steps(np.full(40, 0.2), BEGIN + 20)})
     text = page(both)
-    assert "How long train steps take" in text
-    assert "How long eval steps take" in text
+    assert "Duration of train steps" in text
+    assert "Duration of eval steps" in text

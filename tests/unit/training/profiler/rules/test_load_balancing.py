@@ -30,7 +30,7 @@ def test_two_gpus_of_which_one_idles_are_found() -> None:
 def test_one_gpu_has_nothing_to_differ_from() -> None:
     finding = LoadBalancing().judge(job(gpus={"gpu0": level(5)}))
     assert (finding.triggered, finding.unjudged) == (0, False)
-    assert finding.said == "nothing to judge: there is one GPU"
+    assert finding.said == "nothing to judge: the machine has one GPU"
 
 
 def test_one_core_that_does_all_is_found() -> None:

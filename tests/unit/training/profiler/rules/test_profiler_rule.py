@@ -84,7 +84,7 @@ def test_the_nearest_sample_is_taken() -> None:
 def test_without_a_gpu_there_is_nothing_to_judge(name: str) -> None:
     finding = RULES[name]().judge(job(15))
     assert (finding.triggered, finding.unjudged) == (0, False)
-    assert "there is no GPU" in finding.said
+    assert "the machine has no GPU" in finding.said
 
 
 @pytest.mark.parametrize("name", GPU_RULES)
@@ -135,5 +135,5 @@ def test_healthy_jobs_are_found_fine(seed: int) -> None:
 def test_the_reports_own_verdict_counts_what_rules_found() -> None:
     findings = ProfilerReport.from_parameters({}).judge(job(gpus={"gpu0": level(20)}))
     assert summary(findings).triggered == 1
-    assert "LowGPUUtilization found something" in summary(findings).said
+    assert "LowGPUUtilization found an issue" in summary(findings).said
     assert summary(ProfilerReport.from_parameters({}).judge(EMPTY)).unjudged
