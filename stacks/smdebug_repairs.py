@@ -17,7 +17,7 @@ from pathlib import Path
 
 VERSION = "1.0.34"
 NOTICE = b"# Changed from smdebug 1.0.34, so that it runs beside current versions of numpy, protobuf and Python.\n"
-"""First line of each changed file: the licence asks for it, and it says that the file needs no repair. Change it with the repairs."""
+"""First line of each changed file: the licence asks for it."""
 MESSAGES = "smdebug/core/tfevent/proto/"
 
 STRTOBOOL = b"""
@@ -42,12 +42,14 @@ REPAIRS: Mapping[str, tuple[tuple[bytes, bytes], ...]] = {
             b"    if (\n        _torch_dist_imported\n",
         ),
     ),
+    # AWS's image may lack packaging; torch brings its own copy.
+    "smdebug/pytorch/utils.py": ((b"from packaging import version\n", b"from torch._vendor.packaging import version\n"),),
     # Imported where it is used: by those who switch that profiler on and have installed it.
     "smdebug/profiler/python_profiler.py": (
         (b"from pyinstrument import Profiler as PyinstrumentProfiler\n", b""),
         (b"from pyinstrument.renderers import JSONRenderer\n", b""),
         (b"PyinstrumentProfiler()", b'__import__("pyinstrument").Profiler()'),
-        (b"JSONRenderer()", b'__import__("pyinstrument.renderers").renderers.JSONRenderer()'),
+        (b" JSONRenderer()", b' __import__("pyinstrument.renderers").renderers.JSONRenderer()'),
     ),
 }
 
@@ -82,19 +84,20 @@ def repair_installed() -> None:
 
 
 def repaired(name: str, content: bytes) -> bytes:
-    """The repaired content of smdebug's file `name` (its path in the archive); raises RepairError where the text to repair is missing."""
-    if content.startswith(NOTICE):
-        return content
+    """The repaired content of smdebug's file `name` (its path in the archive), which may be repaired, all or in part.
+
+    Raises RepairError where neither the text to repair nor its replacement is there.
+    """
     if name.startswith(MESSAGES) and name.endswith("_pb2.py"):
-        return _built_messages(name, content)
+        return content if content.startswith(NOTICE) else _built_messages(name, content)
     for broken, whole in REPAIRS.get(name, ()):
-        if broken not in content:
+        if broken not in content and whole not in content:
             raise RepairError(
                 f"{name} does not hold {broken.decode()!r}: the repairs are made for smdebug {VERSION} as published, "
                 f"install it again: pip install --no-deps --force-reinstall smdebug=={VERSION}"
             )
         content = content.replace(broken, whole)
-    return NOTICE + content if name in REPAIRS else content
+    return NOTICE + content if name in REPAIRS and not content.startswith(NOTICE) else content
 
 
 def _built_messages(name: str, content: bytes) -> bytes:

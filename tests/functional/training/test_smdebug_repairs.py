@@ -22,8 +22,10 @@ def test_the_rules_process_has_no_torch() -> None:
 
 
 @pytest.mark.parametrize("imports", [HOOK, f"{READER}; {HOOK}", f"{HOOK}; {READER}"])
-def test_smdebug_knows_the_processes_of_torch_whatever_is_imported_first(imports: str) -> None:
-    program = f"""{imports}
+def test_smdebug_knows_the_processes_of_torch_whatever_is_imported_first_and_without_packaging(imports: str) -> None:
+    program = f"""import sys
+sys.modules["packaging"] = None
+{imports}
 import torch.distributed
 from smdebug.core.utils import get_distributed_worker
 before = get_distributed_worker()
