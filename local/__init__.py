@@ -1,1 +1,1 @@
-"""Local mode: the AWS engine, the SageMaker plane, its jobs and model servers, all on the user's machine. Never imports `stacks/`."""
+"""Local mode: the AWS engine, the SageMaker plane, its jobs and model servers, all on one machine. Never imports `stacks/`."""

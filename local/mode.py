@@ -8,11 +8,9 @@ jobs, `image` the image environment, `cdk` the CDK command line's own cache, `tl
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import sys
 import time
@@ -22,22 +20,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.api.account import ACCOUNT, REGION
+from local.engine.decisions import decisions_path
 from local.host.certificate import Certificate, CertificateError
-from local.host.processes import ProcessBook
+from local.host.ports import find_free_port
+from local.host.processes import REPOSITORY, PidFiles
+from local.host.start_record import ENGINE_PORT, PLANE_PORT, StartRecord
 from local.image_environment import ImageEnvironment, Progress
 
-REGION = "us-east-1"
-ACCOUNT = "000000000000"
 # The CDK command line caches the account per access key in its home, so this key is local mode's alone.
 ACCESS_KEY = "WHIPPETLOCALMODE0000"
 SECRET_KEY = "local-mode-needs-no-secret"  # noqa: S105 - the engine accepts any
-ENGINE_PORT = 4566
-PLANE_PORT = 4567
 TRUST = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 """The variables by which AWS tools in Python and in Node find the certificate of strict local mode."""
 PORT_PATIENCE_S = 5.0
 START_TIMEOUT_S = 90.0
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 # A proxy that the user has for the web does not reach 127.0.0.1.
 _NO_PROXY = urllib.request.ProxyHandler({})
@@ -74,7 +71,7 @@ class LocalMode:
         self.certificate = Certificate(self.home / "tls")
         self._first_port = first_port
         self._strict = strict
-        self._processes = ProcessBook(self.home / "run")
+        self._processes = PidFiles(self.home / "run")
 
     def start(self, progress: Progress = lambda _line: None) -> None:
         """Bring everything up and wait until it answers; raises LocalModeError or ImageEnvironmentError with the log to read."""
@@ -96,7 +93,7 @@ class LocalMode:
         with self._locked():
             stopped: list[int] = []
             for name in ("plane", "engine"):
-                if self._processes.alive(name):
+                if self._processes.find_pid(name):
                     progress(f"stopping the {name}")
                 stopped += self._stop_part(name, grace_s=30.0, servers_grace_s=10.0)
             progress(f"local mode is stopped ({len(stopped)} processes)")
@@ -108,18 +105,18 @@ class LocalMode:
 
     def status(self) -> LocalStatus:
         """What runs now, by pid; `is_running` tells whether it also answers."""
-        jobs = len(self._processes.records("job-")) + len(self._processes.records("server-"))
-        return LocalStatus(self._processes.alive("engine"), self._processes.alive("plane"), jobs)
+        jobs = len(self._processes.list_records("job-")) + len(self._processes.list_records("server-"))
+        return LocalStatus(self._processes.find_pid("engine"), self._processes.find_pid("plane"), jobs)
 
     @property
     def is_strict(self) -> bool:
         """Whether what runs, or ran last, is strict."""
-        return read_strict(self.home)
+        return StartRecord.read(self.home).strict
 
     @property
     def decisions_file(self) -> Path:
         """Where strict local mode writes who was allowed what, since the engine's start."""
-        return decisions_file(self.home)
+        return decisions_path(self.home)
 
     @property
     def engine_url(self) -> str:
@@ -171,7 +168,7 @@ class LocalMode:
         Also servers whose image environment is about to be rebuilt.
         """
         other_code = self._code_stamp_file.exists() and self._code_stamp_file.read_text() != code_stamp()
-        outdated = self._processes.records() and (other_code or self.is_strict != self._strict)
+        outdated = self._processes.list_records() and (other_code or self.is_strict != self._strict)
         if outdated or not self.image.is_ready():
             self._stop_part("plane", grace_s=30.0)
         if outdated:
@@ -269,18 +266,18 @@ class LocalMode:
         for name in missing:
             wanted = ports.get(name, self._first_port + (1 if name == "plane" and self._first_port else 0))
             # What was killed a moment ago may still hold its port.
-            ports[name] = free_port(wanted, taken, patience_s=PORT_PATIENCE_S if name in ports else 0.0)
+            try:
+                ports[name] = find_free_port(wanted, taken, patience_s=PORT_PATIENCE_S if name in ports else 0.0)
+            except OSError as error:
+                raise LocalModeError(str(error)) from error
             taken.add(ports[name])
-        path = self.home / "run" / "local.json"
-        written = {**{f"{name}_port": port for name, port in ports.items()}, "strict": self._strict}
-        path.with_suffix(".unfinished").write_text(json.dumps(written))
-        path.with_suffix(".unfinished").replace(path)
+        StartRecord(ports, self._strict).write(self.home)
 
     def _ports(self) -> dict[str, int]:
-        return read_ports(self.home)
+        return dict(StartRecord.read(self.home).ports)
 
     def _answers(self, name: str) -> bool:
-        if self._processes.alive(name) is None:
+        if self._processes.find_pid(name) is None:
             return False
         url = f"{self.engine_url}/_ministack/health" if name == "engine" else f"{self.plane_url}/health"
         try:
@@ -299,7 +296,7 @@ class LocalMode:
         log = self.logs_folder / f"{name}.log"
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers(name):
-            ended = self._processes.alive(name) is None
+            ended = self._processes.find_pid(name) is None
             if ended or time.monotonic() > deadline:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
                 what = "ended at once" if ended else f"did not answer within {START_TIMEOUT_S:.0f} s"
@@ -319,50 +316,3 @@ def code_stamp() -> str:
     """A hash of local mode's own code."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def read_ports(home: Path) -> dict[str, int]:
-    """The ports written by the last start: {"engine": …, "plane": …}, empty before the first."""
-    return {name.removesuffix("_port"): int(port) for name, port in _read_start(home).items() if name.endswith("_port")}
-
-
-def read_strict(home: Path) -> bool:
-    """Whether the last start was a strict one."""
-    return bool(_read_start(home).get("strict", False))
-
-
-def decisions_file(home: Path) -> Path:
-    """Where strict local mode under `home` writes who was allowed what."""
-    return home / "run" / "decisions.jsonl"
-
-
-def _read_start(home: Path) -> dict[str, int | bool]:
-    try:
-        written: dict[str, int | bool] = json.loads((home / "run" / "local.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return written
-
-
-def free_port(wanted: int, taken: set[int], patience_s: float = 0.0) -> int:
-    """`wanted`, waited for up to `patience_s` seconds, or the first free port above it on 127.0.0.1; any free one for 0."""
-    deadline = time.monotonic() + patience_s
-    while wanted and not _try_port(wanted) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    candidates = [0] if wanted == 0 else range(wanted, min(wanted + 200, 65536))
-    for candidate in candidates:
-        if (port := _try_port(candidate)) and port not in taken:
-            return port
-    raise LocalModeError(f"no free port from {wanted} to {wanted + 199} on 127.0.0.1; free one of them")
-
-
-def _try_port(candidate: int) -> int:
-    """The port (a free one for 0) when nobody holds it, else 0."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", candidate))
-        except OSError:
-            return 0
-        port: int = probe.getsockname()[1]
-        return port

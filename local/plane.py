@@ -27,16 +27,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local.api.rehearsal import VARIABLE, Rehearsal
-from local.api.shapes import ServiceError, service_model, shaped, validate, without_nulls
-from local.host.processes import ProcessBook
-from local.host.request_guard import Application, for_own_machine
+from local.api.errors import ServiceError, validation_error
+from local.api.fault_injection import VARIABLE, InjectedFaults
+from local.api.validation import drop_nulls, load_service_model, shape_answer, validate
+from local.host.processes import PidFiles
+from local.host.request_guard import Application, guard_requests
 from local.hosting.deployments import Alarms
 from local.hosting.endpoint_metrics import EndpointMetrics
 from local.hosting.endpoints import Endpoints
-from local.hosting.fleet import BODY_LIMIT_BYTES
 from local.hosting.model_packages import ModelPackages
 from local.hosting.models import EndpointConfigs, Models
+from local.hosting.production_variant import BODY_LIMIT_BYTES
 from local.hosting.scaling import TARGET_PREFIX, Scaling
 from local.image_environment import ImageEnvironment
 from local.jobs.container import JobTools
@@ -84,18 +85,18 @@ class Plane:
         hasty = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=10)
         told = (session.client(name, endpoint_url=aws["AWS_ENDPOINT_URL"], config=hasty) for name in ("cloudwatch", "events"))
         cloudwatch, events = told
-        processes = ProcessBook(home / "run")
+        processes = PidFiles(home / "run")
         sts = session.client("sts", endpoint_url=aws["AWS_ENDPOINT_URL"], config=config)
-        rehearsal = Rehearsal.parse(os.environ.get(VARIABLE, ""))
+        rehearsal = InjectedFaults.parse(os.environ.get(VARIABLE, ""))
         roles = RoleSessions(sts, aws["AWS_ENDPOINT_URL"], config, folder) if strict else None
-        tools = JobTools(s3, logs, image, folder, ChannelCache(folder / "channels", s3), processes, aws, rehearsal=rehearsal, roles=roles)
+        tools = JobTools(s3, logs, image, folder, ChannelCache(folder / "channels", s3), processes, aws, faults=rehearsal, roles=roles)
         for prefix in ("job-", "server-"):
             processes.stop_all(prefix, grace_s=2.0)
         _drop_left_over(folder)
         store = Store(folder / "state")
         tags, metrics = Tags(store), EndpointMetrics(cloudwatch)
-        changes = StateChanges(events, tags.of)
-        store.watch(changes.heard)
+        changes = StateChanges(events, tags.read)
+        store.watch(changes.notice)
         training_jobs, models = TrainingJobs(store, tools), Models(store)
         configs = EndpointConfigs(store, models)
         jobs = (ProcessingJobs(store, tools), training_jobs, TuningJobs(store, training_jobs))
@@ -168,12 +169,12 @@ class Plane:
         validate(operation, request)
         operations = self.operations()
         if operation not in operations:
-            raise ServiceError("ValidationException", f"{operation} is not done by local mode, which does {', '.join(operations)}")
-        request = without_nulls(request)
+            raise validation_error(f"{operation} is not supported in local mode; supported operations: {', '.join(operations)}")
+        request = drop_nulls(request)
         answer = operations[operation](request) or {}
         if operation.startswith("Create"):
-            self.tags.keep_given(request, answer)
-        return shaped(operation, answer)
+            self.tags.keep_from_request(request, answer)
+        return shape_answer(operation, answer)
 
 
 def make_app(plane: Plane) -> Application:
@@ -205,13 +206,13 @@ def make_app(plane: Plane) -> Application:
 
     async def unknown(request: Request, _error_of_routing: Exception) -> Response:
         return _error(
-            ServiceError("UnknownOperationException", f"{request.method} {request.url.path} is not done by local mode", 404),
+            ServiceError("UnknownOperationException", f"{request.method} {request.url.path} is not supported in local mode", 404),
             "application/json",
         )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await run_in_threadpool(service_model)
+        await run_in_threadpool(load_service_model)
         yield
         await run_in_threadpool(plane.close)
 
@@ -220,7 +221,7 @@ def make_app(plane: Plane) -> Application:
         Route("/endpoints/{name}/invocations", invoke, methods=["POST"]),
         Route("/health", health, methods=["GET"]),
     ]
-    return for_own_machine(Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken, 404: unknown, 405: unknown}))
+    return guard_requests(Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: broken, 404: unknown, 405: unknown}))
 
 
 async def _bounded_body(request: Request, what: str) -> bytes:

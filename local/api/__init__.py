@@ -1,1 +1,1 @@
-"""SageMaker's API in local mode: shapes from botocore's model, refused fields, rehearsed failures."""
+"""SageMaker's API in local mode: request validation from botocore's model, supported features, error answers, injected faults."""

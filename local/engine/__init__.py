@@ -1,1 +1,1 @@
-"""The AWS engine (ministack) in its own process, with adapters for the behaviour it lacks. Only this package imports ministack."""
+"""The AWS engine (ministack) in a process of its own, with the seams that add what it lacks. Only this package knows ministack."""

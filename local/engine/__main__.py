@@ -9,8 +9,9 @@ from pathlib import Path
 from ministack import app
 
 from local.engine.adapter import install
+from local.engine.decisions import decisions_path
 from local.engine.plane_client import PlaneClient
-from local.mode import PLANE_PORT, decisions_file, read_ports
+from local.host.start_record import PLANE_PORT, StartRecord
 
 
 def main() -> None:
@@ -18,8 +19,8 @@ def main() -> None:
     if os.environ.get("BIND_HOST") != "127.0.0.1":
         raise SystemExit("BIND_HOST has to be 127.0.0.1: the engine takes any credentials, so nobody else may reach it")
     home = Path(os.environ["WHIPPET_HOME"])
-    client = PlaneClient(lambda: f"http://127.0.0.1:{read_ports(home).get('plane', PLANE_PORT)}")
-    install(client, home / "engine" / "sync-jobs", home / "engine" / "snapshot", decisions_file(home)).start()
+    client = PlaneClient(lambda: f"http://127.0.0.1:{StartRecord.read(home).ports.get('plane', PLANE_PORT)}")
+    install(client, home / "engine" / "sync-jobs", home / "engine" / "snapshot", decisions_path(home)).start()
     app.main()
 
 

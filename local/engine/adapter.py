@@ -29,7 +29,7 @@ from local.engine.decisions import DecisionBook
 from local.engine.plane_client import PlaneClient
 from local.engine.snapshots import Snapshots, ownerless
 from local.engine.sync_tasks import SyncTasks, TaskFailedError, error_name
-from local.host.request_guard import for_own_machine
+from local.host.request_guard import guard_requests
 
 MINISTACK_VERSION = "1.5.33"
 SEAMS: tuple[tuple[str, str], ...] = (
@@ -336,7 +336,7 @@ def _make_snapshots(link: Path) -> Snapshots:
     persistence.STATE_DIR = str(link)
     snapshots = Snapshots(link, app._build_persistence_save_dict, encode, is_quiet)
     app.save_all = snapshots.save_last
-    app.app = for_own_machine(snapshots.watching(app.app))
+    app.app = guard_requests(snapshots.watching(app.app))
     return snapshots
 
 

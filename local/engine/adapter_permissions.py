@@ -22,9 +22,9 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import apigateway_v1, iam, lambda_svc, sts
 from ministack.services import stepfunctions as sfn
 
+from local.api.account import ACCOUNT, REGION
 from local.engine.decisions import Decision, DecisionBook
-from local.engine.permissions import SCALING, Need, denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
-from local.mode import ACCOUNT, REGION
+from local.engine.required_permissions import SCALING, Need, denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
 from local.storage.role_sessions import ACTING_FOR
 
 SEAMS: tuple[tuple[str, str], ...] = (

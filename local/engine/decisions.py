@@ -30,6 +30,11 @@ class Decision:
         return json.dumps(asdict(self), sort_keys=True, default=str)
 
 
+def decisions_path(home: Path) -> Path:
+    """Return the file where strict local mode under `home` writes its decisions."""
+    return home / "run" / "decisions.jsonl"
+
+
 class DecisionBook:
     """The file of the decisions since the engine's start; the same decision is written once."""
 

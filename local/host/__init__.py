@@ -1,1 +1,1 @@
-"""The machine that local mode runs on: processes, ports and their guard, the certificate."""
+"""Local mode's access to the machine: processes, ports, the record of the last start, the request guard, the certificate."""

@@ -1,7 +1,7 @@
-"""The certificate of strict local mode: made on this machine, for 127.0.0.1 and localhost alone, trusted by what local mode starts.
+"""The TLS certificate of strict local mode: created on this machine, valid only for 127.0.0.1 and localhost.
 
-Runs in the `whippet` command, before the engine starts. An authority signs it whose key is deleted at once: a shell that trusts the
-authority, by `AWS_CA_BUNDLE` for instance, trusts this one certificate and nothing that somebody could sign later.
+Runs in the `whippet` command, before the engine starts. The key of the signing authority is deleted at once: a shell that trusts the
+authority, for instance through `AWS_CA_BUNDLE`, trusts only this certificate, and later signatures are impossible.
 """
 
 import shutil
@@ -18,19 +18,19 @@ NAMES = "IP:127.0.0.1,DNS:localhost,DNS:*.localhost"
 
 
 class CertificateError(RuntimeError):
-    """No certificate could be made; the message says what is missing."""
+    """The certificate could not be created; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """PEM files below `folder`: what the engine shows, the key for it, and the authority that its callers trust."""
+    """PEM files under `folder`: the engine's certificate, its key, and the authority that callers trust."""
 
     folder: Path
     clock: Callable[[], float] = time.time
 
     @property
     def file(self) -> Path:
-        """What the engine shows."""
+        """The engine's certificate."""
         return self.folder / "engine.crt"
 
     @property
@@ -40,28 +40,28 @@ class Certificate:
 
     @property
     def authority(self) -> Path:
-        """What callers trust: AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS."""
+        """The authority that callers trust: AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS."""
         return self.folder / "authority.crt"
 
     def ensure(self) -> None:
-        """Make it where there is none, or an old one; raises CertificateError."""
+        """Create the certificate if it is missing or old; raises CertificateError."""
         if self.is_fresh():
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as unfinished:
-            _make(Path(unfinished))
-            # The certificate last: its age tells whether all of them are fresh, also after a kill between two of them.
+            _make_files(Path(unfinished))
+            # The certificate last: its age decides whether all files are fresh, also after a kill between two moves.
             for name in (self.key.name, self.authority.name, self.file.name):
                 shutil.move(Path(unfinished, name), self.folder / name)
 
     def is_fresh(self) -> bool:
-        """Whether all files are there, and valid now and for some weeks: the clock may also have been set back."""
+        """Whether all files exist and are valid now and for some weeks; the clock may have been set back."""
         files = (self.file, self.key, self.authority)
         return all(each.is_file() for each in files) and 0 <= self.clock() - self.file.stat().st_mtime < RENEWED_AFTER_S
 
 
-def _make(folder: Path) -> None:
-    """An authority, a request, and the authority's signature under it."""
+def _make_files(folder: Path) -> None:
+    """Create an authority and a request, and sign the request with the authority."""
     settings = folder / "settings"
     settings.write_text(
         "[req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = Whippet local mode\n"
@@ -71,23 +71,22 @@ def _make(folder: Path) -> None:
     )
     common, days = ["-config", "settings", "-sha256"], ["-days", str(DAYS)]
     new_key = ["-newkey", "rsa:2048", "-nodes"]
-    _openssl(
+    _run_openssl(
         folder, "req", "-x509", *common, *days, *new_key, "-extensions", "authority", "-keyout", "authority.key", "-out", "authority.crt"
     )
-    _openssl(folder, "req", "-new", *common, *new_key, "-subj", "/CN=127.0.0.1", "-keyout", "engine.key", "-out", "engine.csr")
+    _run_openssl(folder, "req", "-new", *common, *new_key, "-subj", "/CN=127.0.0.1", "-keyout", "engine.key", "-out", "engine.csr")
     signed_by = ["-CA", "authority.crt", "-CAkey", "authority.key", "-CAcreateserial"]
     extended = ["-extfile", "settings", "-extensions", "engine"]
-    _openssl(folder, "x509", "-req", "-sha256", *days, "-in", "engine.csr", *signed_by, *extended, "-out", "engine.crt")
+    _run_openssl(folder, "x509", "-req", "-sha256", *days, "-in", "engine.csr", *signed_by, *extended, "-out", "engine.crt")
     (folder / "engine.key").chmod(0o600)
 
 
-def _openssl(folder: Path, *arguments: str) -> None:
+def _run_openssl(folder: Path, *arguments: str) -> None:
     try:
         done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise CertificateError(
-            "strict local mode makes its certificate with `openssl`, which is not on the PATH: install it, or leave out --strict"
+            "strict local mode creates its certificate with `openssl`, which is not on the PATH: install it, or omit --strict"
         ) from error
     if done.returncode != 0:
-        said = done.stderr.strip()[-500:]
-        raise CertificateError(f"`openssl {arguments[0]}` could not make the certificate of strict local mode: {said}")
+        raise CertificateError(f"`openssl {arguments[0]}` failed to create strict local mode's certificate: {done.stderr[-500:].strip()}")

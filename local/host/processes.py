@@ -1,7 +1,7 @@
-"""Start processes that outlive their starter, remember them on disk, and end exactly those again.
+"""Starts processes that outlive their starter, records them in pid files, and ends exactly those.
 
-Runs on the user's machine, in the `whippet` command, in the SageMaker plane and in tests. A process is remembered by pid and
-birth, so that a pid which the kernel has given to somebody else in the meantime is never touched.
+Runs in the `whippet` command, in the SageMaker plane and in tests. A record holds the pid and the start time, so that another process
+to which the kernel has given the same pid is never touched.
 """
 
 import contextlib
@@ -17,13 +17,15 @@ from pathlib import Path
 import psutil
 
 START_TIME_TOLERANCE_S = 0.05
+REPOSITORY = Path(__file__).resolve().parents[2]
+"""The folder that local mode's own processes import this repository's programs from."""
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One started process: its name here, its pid (also its session's id), the second it started at (epoch) and its birth.
+    """One started process: its name, its pid (also its session's id), its start time in epoch seconds, and its birth.
 
-    `birth` is what `birth_of` says, empty where there is no /proc; there `started` tells the process from a later one.
+    `birth` comes from `read_birth`, and is empty on systems without /proc; there `started` identifies the process.
     """
 
     name: str
@@ -32,15 +34,15 @@ class ProcessRecord:
     birth: str = ""
 
 
-class ProcessBook:
-    """The processes that local mode started, one JSON file each under `folder`."""
+class PidFiles:
+    """The processes that local mode started, one JSON file per process under `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the records in `folder`, which is made when the first one is written."""
+        """Keep the records in `folder`, which is created with the first one."""
         self.folder = folder
 
     def start_detached(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-        """Start `command` in a session of its own, output appended to `log`, and record it; returns the pid."""
+        """Start `command` in its own session, append its output to `log`, and record it; returns the pid."""
         log.parent.mkdir(parents=True, exist_ok=True)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -56,8 +58,8 @@ class ProcessBook:
         return pid
 
     def record(self, name: str, pid: int) -> None:
-        """Remember a running process under `name`; one that has already ended is not worth a record."""
-        record = record_of(name, pid)
+        """Record a running process under `name`; a process that has already ended is not recorded."""
+        record = find_record(name, pid)
         if record is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,35 +72,35 @@ class ProcessBook:
         """Drop the record of a process that has ended."""
         self._path(name).unlink(missing_ok=True)
 
-    def records(self, prefix: str = "") -> list[ProcessRecord]:
-        """All records whose name starts with `prefix`; a record cut short by a crash is dropped."""
+    def list_records(self, prefix: str = "") -> list[ProcessRecord]:
+        """List the records whose name starts with `prefix`; a file truncated by a crash is deleted."""
         found = []
         for path in sorted(self.folder.glob(f"{prefix}*.pid")):
             try:
                 found.append(ProcessRecord(**json.loads(path.read_text())))
-            except FileNotFoundError:  # forgotten by another process in this moment
+            except FileNotFoundError:  # deleted by another process meanwhile
                 continue
             except (ValueError, TypeError):
                 path.unlink(missing_ok=True)
         return found
 
-    def alive(self, name: str) -> int | None:
-        """The pid of the process recorded under `name` while it really runs, else None."""
-        for record in self.records(name):
-            if record.name == name and _leader(record) is not None:
+    def find_pid(self, name: str) -> int | None:
+        """Return the pid of the process recorded under `name`, None when it does not run."""
+        for record in self.list_records(name):
+            if record.name == name and _find_leader(record) is not None:
                 return record.pid
         return None
 
     def stop(self, name: str, grace_s: float = 10.0) -> list[int]:
-        """End the process recorded under `name`, then what is left of all it started; returns the pids that were ended.
+        """End the process recorded under `name`, then the rest of its session; returns the pids.
 
-        It is asked first and alone, so that it can end its own children in its own way.
+        The process itself gets the signal first, so that it can end its children.
         """
         ended: list[int] = []
-        for record in [each for each in self.records(name) if each.name == name]:
-            members = recorded_session(record)
-            end_processes(lambda: [process] if (process := _leader(record)) else [], grace_s)  # noqa: B023 - called here and now
-            end_processes(partial(recorded_session, record), grace_s)
+        for record in [each for each in self.list_records(name) if each.name == name]:
+            members = list_recorded_session(record)
+            end_processes(lambda: [process] if (process := _find_leader(record)) else [], grace_s)  # noqa: B023 - called here and now
+            end_processes(partial(list_recorded_session, record), grace_s)
             ended += [process.pid for process in members]
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(record.pid, os.WNOHANG)
@@ -106,15 +108,15 @@ class ProcessBook:
         return ended
 
     def stop_all(self, prefix: str = "", grace_s: float = 10.0) -> list[int]:
-        """End every recorded process whose name starts with `prefix`; returns the pids that were ended."""
-        return [pid for record in self.records(prefix) for pid in self.stop(record.name, grace_s)]
+        """End every recorded process whose name starts with `prefix`; returns the pids."""
+        return [pid for record in self.list_records(prefix) for pid in self.stop(record.name, grace_s)]
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.pid"
 
 
 def end_processes(find: Callable[[], list[psutil.Process]], grace_s: float) -> list[int]:
-    """SIGTERM, then after `grace_s` seconds SIGKILL, all that `find` names; it is asked again so that late children go too."""
+    """Send SIGTERM, then after `grace_s` seconds SIGKILL, to the processes of `find`, which runs repeatedly to catch late children."""
     ended = {process.pid for process in find()}
     for process in find():
         _send(process, signal.SIGTERM)
@@ -129,32 +131,32 @@ def end_processes(find: Callable[[], list[psutil.Process]], grace_s: float) -> l
     return sorted(ended)
 
 
-def session_of(pid: int) -> list[psutil.Process]:
-    """Every live process of the session that `pid` leads or led, and their descendants in other sessions."""
+def list_session(pid: int) -> list[psutil.Process]:
+    """List the live processes of the session that `pid` leads or led, and their descendants in other sessions."""
     members = {process.pid: process for process in psutil.process_iter() if _in_session(process, pid)}
     for process in list(members.values()):
         with contextlib.suppress(psutil.NoSuchProcess):
-            members.update({child.pid: child for child in process.children(recursive=True) if _lives(child)})
+            members.update({child.pid: child for child in process.children(recursive=True) if _is_alive(child)})
     return list(members.values())
 
 
-def record_of(name: str, pid: int) -> ProcessRecord | None:
-    """The record of the process that has `pid` now, None where there is none."""
+def find_record(name: str, pid: int) -> ProcessRecord | None:
+    """Make the record of the process that has `pid` now; None when no process has it."""
     try:
-        return ProcessRecord(name, pid, psutil.Process(pid).create_time(), birth_of(pid))
+        return ProcessRecord(name, pid, psutil.Process(pid).create_time(), read_birth(pid))
     except psutil.NoSuchProcess:
         return None
 
 
-def recorded_session(record: ProcessRecord) -> list[psutil.Process]:
-    """What `session_of` finds for a recorded process; nothing when its pid has become somebody else's."""
-    return [] if _pid_was_reused(record) else session_of(record.pid)
+def list_recorded_session(record: ProcessRecord) -> list[psutil.Process]:
+    """List the session of a recorded process; empty when another process has its pid now."""
+    return [] if _is_pid_reused(record) else list_session(record.pid)
 
 
-def birth_of(pid: int) -> str:
-    """The boot and the clock ticks since it at which a process started: unlike times of day, no clock update changes them.
+def read_birth(pid: int) -> str:
+    """Read the boot id and the clock ticks at which a process started: unlike times of day, clock updates do not change them.
 
-    Empty where there is no /proc, and for a process that does not exist.
+    Empty on systems without /proc, and for a process that does not exist.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -165,16 +167,16 @@ def birth_of(pid: int) -> str:
     return f"{boot}:{int(ticks)}"
 
 
-def _leader(record: ProcessRecord) -> psutil.Process | None:
+def _find_leader(record: ProcessRecord) -> psutil.Process | None:
     try:
         process = psutil.Process(record.pid)
         same = _is_recorded(process, record)
     except psutil.NoSuchProcess:
         return None
-    return process if same and _lives(process) else None
+    return process if same and _is_alive(process) else None
 
 
-def _pid_was_reused(record: ProcessRecord) -> bool:
+def _is_pid_reused(record: ProcessRecord) -> bool:
     try:
         return not _is_recorded(psutil.Process(record.pid), record)
     except psutil.NoSuchProcess:
@@ -183,19 +185,19 @@ def _pid_was_reused(record: ProcessRecord) -> bool:
 
 def _is_recorded(process: psutil.Process, record: ProcessRecord) -> bool:
     if record.birth:
-        return birth_of(process.pid) == record.birth
+        return read_birth(process.pid) == record.birth
     return bool(abs(process.create_time() - record.started) < START_TIME_TOLERANCE_S)
 
 
 def _in_session(process: psutil.Process, session: int) -> bool:
     try:
-        return os.getsid(process.pid) == session and _lives(process)
+        return os.getsid(process.pid) == session and _is_alive(process)
     except (ProcessLookupError, PermissionError):
         return False
 
 
-def _lives(process: psutil.Process) -> bool:
-    """Whether it runs; a zombie has ended and only waits for its parent to ask."""
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether the process runs; a zombie has ended and waits to be reaped by its parent."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.api.shapes import invalid
-from local.hosting.fleet import Fleet
+from local.api.errors import validation_error
+from local.hosting.production_variant import Fleet
 
 LONGEST_WAIT_S = 5.0
 """A wait lasts as long as asked, but not longer than this: nobody watches a canary for ten minutes on their own machine."""
@@ -52,7 +52,7 @@ class Deployment:
         timeout = policy.get("MaximumExecutionTimeoutInSeconds", DEFAULT_TIMEOUT_S)
         shares = _first_shares(routing, instances)
         if wait * len(shares) + last > timeout:
-            raise invalid(
+            raise validation_error(
                 f"MaximumExecutionTimeoutInSeconds {timeout:.0f} is shorter than the waits that WaitIntervalInSeconds {wait} and "
                 f"TerminationWaitInSeconds {last} add up to, {wait * len(shares) + last} seconds: ask for a longer one"
             )
@@ -68,16 +68,18 @@ def _first_shares(routing: Mapping[str, Any], instances: int) -> list[float]:
     """The shares of traffic before all of it."""
     for field, kind in (("CanarySize", "CANARY"), ("LinearStepSize", "LINEAR")):
         if field in routing and routing["Type"] != kind:
-            raise invalid(f"{field} is for the traffic routing type {kind} alone, got {routing['Type']}: leave it out")
+            raise validation_error(f"{field} is only for the traffic routing type {kind}, got {routing['Type']}: remove it")
     if routing["Type"] == "CANARY":
         size = _share(routing, "CanarySize", instances)
         if size > MOST_FIRST_SHARE:
-            raise invalid(f"CanarySize is {size:.0%} of the {instances} instances; it must be at most {MOST_FIRST_SHARE:.0%}")
+            raise validation_error(f"CanarySize is {size:.0%} of the {instances} instances; it must be at most {MOST_FIRST_SHARE:.0%}")
         return [size]
     if routing["Type"] == "LINEAR":
         size = _share(routing, "LinearStepSize", instances)
         if not LEAST_LINEAR_SHARE <= size <= MOST_FIRST_SHARE:
-            raise invalid(f"LinearStepSize is {size:.0%} of the {instances} instances; it must be from 10% to {MOST_FIRST_SHARE:.0%}")
+            raise validation_error(
+                f"LinearStepSize is {size:.0%} of the {instances} instances; it must be from 10% to {MOST_FIRST_SHARE:.0%}"
+            )
         return [size * number for number in range(1, 11) if size * number < 1.0 - 1e-9]
     return []
 
@@ -85,7 +87,7 @@ def _first_shares(routing: Mapping[str, Any], instances: int) -> list[float]:
 def _share(routing: Mapping[str, Any], field: str, instances: int) -> float:
     size = routing.get(field)
     if size is None:
-        raise invalid(f"{field} is needed with the traffic routing type {routing['Type']}")
+        raise validation_error(f"{field} is needed with the traffic routing type {routing['Type']}")
     return float(size["Value"]) / (100 if size["Type"] == "CAPACITY_PERCENT" else instances)
 
 
@@ -101,9 +103,9 @@ class Alarms:
         try:
             missing = sorted(set(names) - self._states(names).keys())
         except (BotoCoreError, ClientError) as error:
-            raise invalid(f"the alarms {', '.join(names)} cannot be looked up: {error}") from error
+            raise validation_error(f"the alarms {', '.join(names)} cannot be looked up: {error}") from error
         if missing:
-            raise invalid(f"AutoRollbackConfiguration names alarms that CloudWatch does not have: {', '.join(missing)}")
+            raise validation_error(f"AutoRollbackConfiguration names alarms that CloudWatch does not have: {', '.join(missing)}")
 
     def check(self, names: tuple[str, ...]) -> None:
         """Raise RolledBackError when one of the alarms is in ALARM, or cannot be looked up: nobody would know then."""

@@ -13,15 +13,15 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.api.fidelity import refuse_what_is_not_done
-from local.api.shapes import ServiceError, invalid
+from local.api.account import ACCOUNT, REGION, build_arn
+from local.api.errors import ServiceError, validation_error
+from local.api.feature_support import reject_unsupported
 from local.hosting.deployments import Alarms, Bake, Deployment, RolledBackError, Step, Traffic
 from local.hosting.endpoint_metrics import EndpointMetrics
-from local.hosting.fleet import Fleet
 from local.hosting.model_server import LOG_GROUP, ModelServer, ServerFailedError
-from local.hosting.models import EndpointConfigs, Models, arn_of
+from local.hosting.models import EndpointConfigs, Models
+from local.hosting.production_variant import Fleet
 from local.jobs.container import REASON_LIMIT, JobTools
-from local.mode import ACCOUNT, REGION
 from local.storage.listing import Listing, list_documents
 from local.storage.objects import DownloadError
 from local.storage.store import Document, Store
@@ -57,7 +57,7 @@ class Endpoints:
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._bake = Bake(alarms, self._closing)
-        for endpoint in store.all(KIND):
+        for endpoint in store.list_all(KIND):
             if endpoint["EndpointStatus"] in ("Creating", "InService", "Updating", "RollingBack"):
                 self._change(endpoint["EndpointName"], "Creating")
                 self._in_background(self._bring_up, endpoint["EndpointName"], endpoint["EndpointConfigName"])
@@ -67,36 +67,40 @@ class Endpoints:
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateEndpoint: InService once the server answers /ping, else Failed with the reason."""
-        refuse_what_is_not_done("CreateEndpoint", request)
+        reject_unsupported("CreateEndpoint", request)
         name, config = request["EndpointName"], self._configs.describe(request["EndpointConfigName"])
         now = self._tools.clock()
         document = {
             "EndpointName": name,
-            "EndpointArn": arn_of(KIND, name),
+            "EndpointArn": build_arn(KIND, name),
             "EndpointConfigName": config["EndpointConfigName"],
             "EndpointStatus": "Creating",
             "CreationTime": now,
             "LastModifiedTime": now,
         }
         if not self._store.create(KIND, name, document):
-            raise invalid(f'Cannot create already existing endpoint "{arn_of(KIND, name)}".')
+            raise validation_error(f'Cannot create already existing endpoint "{build_arn(KIND, name)}".')
         self._in_background(self._bring_up, name, config["EndpointConfigName"])
-        return {"EndpointArn": arn_of(KIND, name)}
+        return {"EndpointArn": build_arn(KIND, name)}
 
     def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """UpdateEndpoint: the new server takes over once it is healthy; until then, and if it never is, the old one answers.
 
         With a DeploymentConfig it takes over step by step, watched, and gives everything back when an alarm rings.
         """
-        refuse_what_is_not_done("UpdateEndpoint", request)
+        reject_unsupported("UpdateEndpoint", request)
         name, config = request["EndpointName"], self._configs.describe(request["EndpointConfigName"])
         deployment = self._deployment(request, config)
         with self._lock:
             endpoint = self.describe(name)
             if endpoint["EndpointStatus"] == "Failed":
-                raise invalid(f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is Failed: delete it, then create it again.')
+                raise validation_error(
+                    f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is Failed: delete it, then create it again.'
+                )
             if endpoint["EndpointStatus"] != "InService":
-                raise invalid(f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}", which is {endpoint["EndpointStatus"]}.')
+                raise validation_error(
+                    f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}", which is {endpoint["EndpointStatus"]}.'
+                )
             _refuse_serverless_for_instances(endpoint, config)
             if deployment is not None:
                 _refuse_another_variant(endpoint, config)
@@ -109,18 +113,18 @@ class Endpoints:
         """DescribeEndpoint."""
         document = self._store.get(KIND, name)
         if document is None:
-            raise invalid(f'Could not find endpoint "{arn_of(KIND, name)}".')
+            raise validation_error(f'Could not find endpoint "{build_arn(KIND, name)}".')
         return document
 
     def list_endpoints(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListEndpoints."""
-        return list_documents(self._store.all(KIND), request, LISTING)
+        return list_documents(self._store.list_all(KIND), request, LISTING)
 
     def delete(self, name: str) -> None:
         """DeleteEndpoint; a server that is still starting is ended as soon as it has started."""
         with self._lock:
             if self.describe(name)["EndpointStatus"] in ("Creating", "Updating", "RollingBack"):
-                raise invalid(f'Cannot update in-progress endpoint "{arn_of(KIND, name)}".')
+                raise validation_error(f'Cannot update in-progress endpoint "{build_arn(KIND, name)}".')
             self._store.delete(KIND, name)
             fleet = self._fleets.pop(name, None)
         if fleet is not None:
@@ -232,7 +236,7 @@ class Endpoints:
         model = self._models.describe(variant["ModelName"])
         folder = self._tools.home / "endpoints" / name / f"{int(self._tools.clock())}-{next(_numbers)}"
         isolated = bool(model.get("EnableNetworkIsolation", False))
-        tools = self._tools.acting_as(model["ExecutionRoleArn"]) if "ExecutionRoleArn" in model else self._tools
+        tools = self._tools.assume_role(model["ExecutionRoleArn"]) if "ExecutionRoleArn" in model else self._tools
         return Fleet(ModelServer(tools, name, variant["VariantName"], model["PrimaryContainer"], folder, isolated), config)
 
     def _keep_or_fail(self, name: str, reason: str) -> None:
@@ -298,7 +302,7 @@ def _refuse_serverless_for_instances(endpoint: Document, config: Document) -> No
     """AWS lets a serverless endpoint become one of instances, but not the other way round."""
     now = endpoint.get("ProductionVariants", [{}])[0]
     if "ServerlessConfig" in config["ProductionVariants"][0] and "CurrentServerlessConfig" not in now:
-        raise invalid(
+        raise validation_error(
             f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is made of instances, to a serverless one: make a new one.'
         )
 
@@ -307,7 +311,7 @@ def _refuse_another_variant(endpoint: Document, config: Document) -> None:
     """Traffic is shifted between two fleets of one variant: AWS's guardrails ask for the same name."""
     old, new = endpoint["ProductionVariants"][0]["VariantName"], config["ProductionVariants"][0]["VariantName"]
     if old != new:
-        raise invalid(
+        raise validation_error(
             f"With a DeploymentConfig the new endpoint config must have the variant names of the old one: it has {new!r} instead of {old!r}"
         )
 
@@ -318,5 +322,5 @@ def _refuse_choices(headers: Mapping[str, str], variant: str) -> None:
         chosen = headers.get(header)
         if chosen and not (field == "TargetVariant" and chosen == variant):
             raise ServiceError(
-                "ValidationError", f"{field} {chosen!r} is not done by local mode; this endpoint has the variant {variant!r} alone"
+                "ValidationError", f"{field} {chosen!r} is not supported in local mode: this endpoint has only the variant {variant!r}"
             )

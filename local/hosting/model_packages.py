@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.api.fidelity import refuse_what_is_not_done
-from local.api.shapes import ServiceError, invalid
-from local.hosting.models import arn_of
+from local.api.account import build_arn
+from local.api.errors import ServiceError, validation_error
+from local.api.feature_support import reject_unsupported
 from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 
@@ -34,24 +34,24 @@ class ModelPackages:
 
     def create_group(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateModelPackageGroup."""
-        refuse_what_is_not_done("CreateModelPackageGroup", request)
-        name, arn = request["ModelPackageGroupName"], arn_of(GROUP, request["ModelPackageGroupName"])
+        reject_unsupported("CreateModelPackageGroup", request)
+        name, arn = request["ModelPackageGroupName"], build_arn(GROUP, request["ModelPackageGroupName"])
         given = {key: value for key, value in request.items() if key != "Tags"}
         made = {"ModelPackageGroupArn": arn, "ModelPackageGroupStatus": "Completed", "CreationTime": self._clock(), "CreatedBy": {}}
         if not self._store.create(GROUP, name, {**given, **made, "_versions": 0}):
-            raise invalid(f"Model Package Group already exists: {arn}")
+            raise validation_error(f"Model Package Group already exists: {arn}")
         return {"ModelPackageGroupArn": arn}
 
     def describe_group(self, name: str) -> Document:
         """DescribeModelPackageGroup, by name or ARN."""
         document = self._store.get(GROUP, _last_part(name))
         if document is None:
-            raise invalid(f"ModelPackageGroup {arn_of(GROUP, _last_part(name))} does not exist.")
+            raise validation_error(f"ModelPackageGroup {build_arn(GROUP, _last_part(name))} does not exist.")
         return document
 
     def list_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListModelPackageGroups."""
-        groups = [] if request.get("CrossAccountFilterOption") == "CrossAccount" else self._store.all(GROUP)
+        groups = [] if request.get("CrossAccountFilterOption") == "CrossAccount" else self._store.list_all(GROUP)
         return list_documents(groups, request, GROUPS)
 
     def delete_group(self, name: str) -> None:
@@ -64,11 +64,11 @@ class ModelPackages:
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateModelPackage: the next version of a group. The same ClientToken again gives the version it has already made."""
-        refuse_what_is_not_done("CreateModelPackage", request)
+        reject_unsupported("CreateModelPackage", request)
         if request.get("Tags"):
-            raise invalid(NO_TAGS)
+            raise validation_error(NO_TAGS)
         if "ModelPackageGroupName" not in request:
-            raise invalid("ModelPackageGroupName is needed: local mode keeps model packages as versions of a group")
+            raise validation_error("ModelPackageGroupName is needed: local mode keeps model packages as versions of a group")
         with self._lock:
             group = self.describe_group(request["ModelPackageGroupName"])
             token = request.get("ClientToken")
@@ -81,7 +81,7 @@ class ModelPackages:
         """DescribeModelPackage: a version has no name of its own, only its ARN."""
         document = self._store.get(PACKAGE, _last_part(arn, 2).replace("/", "."))
         if document is None or document["ModelPackageArn"] != arn:
-            raise invalid(f"ModelPackage {arn if arn.startswith('arn:') else arn_of(PACKAGE, arn)} does not exist.")
+            raise validation_error(f"ModelPackage {build_arn(PACKAGE, arn)} does not exist.")
         return document
 
     def list_packages(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,13 +90,13 @@ class ModelPackages:
         if group is not None:
             found = self._versions_of(self.describe_group(group)["ModelPackageGroupName"])
         else:
-            found = self._store.all(PACKAGE) if kind in ("Versioned", "Both") else []
+            found = self._store.list_all(PACKAGE) if kind in ("Versioned", "Both") else []
         approval = request.get("ModelApprovalStatus")
         return list_documents([each for each in found if approval in (None, each["ModelApprovalStatus"])], request, PACKAGES)
 
     def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """UpdateModelPackage: its approval, and what is written beside it."""
-        refuse_what_is_not_done("UpdateModelPackage", request)
+        reject_unsupported("UpdateModelPackage", request)
         arn = request["ModelPackageArn"]
         with self._lock:
             package = self.describe(arn)
@@ -104,7 +104,9 @@ class ModelPackages:
             for name in request.get("CustomerMetadataPropertiesToRemove", ()):
                 properties.pop(name, None)
             if len(properties) > MOST_PROPERTIES:
-                raise invalid(f"CustomerMetadataProperties would be {len(properties)}; a model package holds at most {MOST_PROPERTIES}")
+                raise validation_error(
+                    f"CustomerMetadataProperties would be {len(properties)}; a model package holds at most {MOST_PROPERTIES}"
+                )
             changes = {field: request[field] for field in ("ModelApprovalStatus", "ApprovalDescription") if field in request}
             changes |= {"CustomerMetadataProperties": properties or None, "LastModifiedTime": self._clock(), "LastModifiedBy": {}}
             self._store.update(PACKAGE, _last_part(arn, 2).replace("/", "."), **changes)
@@ -118,7 +120,7 @@ class ModelPackages:
 
     def _add_version(self, group: Document, request: Mapping[str, Any]) -> str:
         name, number = group["ModelPackageGroupName"], group["_versions"] + 1
-        arn = arn_of(PACKAGE, f"{name}/{number}")
+        arn = build_arn(PACKAGE, f"{name}/{number}")
         document = {
             **{key: value for key, value in request.items() if key not in ("ClientToken", "Tags")},
             "ModelPackageGroupName": name,
@@ -137,7 +139,7 @@ class ModelPackages:
         return arn
 
     def _versions_of(self, group: str) -> list[Document]:
-        return self._store.all(PACKAGE, lambda each: each["ModelPackageGroupName"] == group)
+        return self._store.list_all(PACKAGE, lambda each: each["ModelPackageGroupName"] == group)
 
 
 def _last_part(name: str, parts: int = 1) -> str:

@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -18,10 +17,10 @@ from typing import Any
 
 import psutil
 
-from local.host.processes import end_processes, session_of
+from local.host.ports import find_free_port, is_free
+from local.host.processes import end_processes, list_session
 from local.jobs.container import INHERITED, JobTools, translate
 from local.jobs.logs import JobLog
-from local.mode import free_port
 from local.storage.archives import unpack
 from local.storage.objects import download_file
 
@@ -52,7 +51,7 @@ class ModelServer:
         container: Mapping[str, Any],
         folder: Path,
         isolated: bool,
-        choose_port: Callable[[], int] = lambda: free_port(0, set()),
+        choose_port: Callable[[], int] = lambda: find_free_port(0, set()),
     ) -> None:
         """Serve the artefact that `container` (a model's PrimaryContainer) names, from `folder`, on a port of `choose_port`."""
         self._tools = tools
@@ -112,7 +111,7 @@ class ModelServer:
     def _end_process(self) -> None:
         if self._process is not None:
             process = self._process
-            end_processes(lambda: session_of(process.pid), 5.0)
+            end_processes(lambda: list_session(process.pid), 5.0)
             process.wait()
             self._reader.join(5.0)
             self._tools.processes.forget(self._record)
@@ -171,7 +170,7 @@ class ModelServer:
     def _wait_until_healthy(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not self._answers_ping():
-            if not self.is_alive() and not _is_free(self.port):
+            if not self.is_alive() and not is_free(self.port):
                 raise self._port_taken()
             if not self.is_alive() or time.monotonic() > deadline:
                 ended = "ended" if not self.is_alive() else f"did not answer GET /ping with 200 within {timeout_s:.0f} s"
@@ -190,7 +189,7 @@ class ModelServer:
     def _listens(self) -> bool:
         """Whether the server itself, or a process it started, listens on its port: anybody may answer a ping there."""
         pid = self._process.pid if self._process is not None else 0
-        for process in session_of(pid):
+        for process in list_session(pid):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 sockets = process.net_connections("inet")
                 if any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in sockets):
@@ -206,13 +205,3 @@ class ModelServer:
             return False
         finally:
             connection.close()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

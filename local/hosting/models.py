@@ -8,20 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.api.fidelity import refuse_what_is_not_done
-from local.api.shapes import invalid
-from local.mode import ACCOUNT, REGION
+from local.api.account import build_arn
+from local.api.errors import validation_error
+from local.api.feature_support import reject_unsupported
 from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 
 MODEL = "model"
 _GPU_IMAGE = re.compile(r"[-:.](gpu|cu\d+)\b")
 ENDPOINT_CONFIG = "endpoint-config"
-
-
-def arn_of(kind: str, name: str) -> str:
-    """The ARN of a model, endpoint config or endpoint."""
-    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
 
 
 class Models:
@@ -34,18 +29,20 @@ class Models:
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateModel; the artefact is looked at when an endpoint is made from it, as on AWS."""
-        refuse_what_is_not_done("CreateModel", request)
-        name, arn = request["ModelName"], arn_of(MODEL, request["ModelName"])
+        reject_unsupported("CreateModel", request)
+        name, arn = request["ModelName"], build_arn(MODEL, request["ModelName"])
         if not request.get("PrimaryContainer", {}).get("ModelDataUrl"):
-            raise invalid("PrimaryContainer.ModelDataUrl is needed: local mode serves the artefact of a training job, not an image")
+            raise validation_error(
+                "PrimaryContainer.ModelDataUrl is needed: local mode serves the artefact of a training job, not an image"
+            )
         document = {**_without_tags(request), "ModelArn": arn, "CreationTime": self._clock()}
         if not self._store.create(MODEL, name, document):
-            raise invalid(f'Cannot create already existing model "{arn}".')
+            raise validation_error(f'Cannot create already existing model "{arn}".')
         return {"ModelArn": arn}
 
     def describe(self, name: str) -> Document:
         """DescribeModel."""
-        return _found(self._store.get(MODEL, name), f'Could not find model "{arn_of(MODEL, name)}".')
+        return _found(self._store.get(MODEL, name), f'Could not find model "{build_arn(MODEL, name)}".')
 
     def delete(self, name: str) -> None:
         """DeleteModel."""
@@ -54,7 +51,7 @@ class Models:
 
     def list_models(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListModels."""
-        return list_documents(self._store.all(MODEL), request, Listing("Models", "ModelName"))
+        return list_documents(self._store.list_all(MODEL), request, Listing("Models", "ModelName"))
 
 
 class EndpointConfigs:
@@ -68,23 +65,25 @@ class EndpointConfigs:
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateEndpointConfig, with one production variant."""
-        refuse_what_is_not_done("CreateEndpointConfig", request)
+        reject_unsupported("CreateEndpointConfig", request)
         variants = request["ProductionVariants"]
         if len(variants) != 1:
-            raise invalid(f"ProductionVariants: {len(variants)} variants are not done by local mode, which does one")
-        refuse_what_is_not_done("ProductionVariant", variants[0], f"ProductionVariants[{variants[0]['VariantName']}].")
+            raise validation_error(f"ProductionVariants: {len(variants)} variants are not supported in local mode: supported: 1")
+        reject_unsupported("ProductionVariant", variants[0], f"ProductionVariants[{variants[0]['VariantName']}].")
         if "ModelName" not in variants[0]:
-            raise invalid("ProductionVariants: ModelName is needed")
+            raise validation_error("ProductionVariants: ModelName is needed")
         _check_capacity(variants[0], self._models.describe(variants[0]["ModelName"]))
-        name, arn = request["EndpointConfigName"], arn_of(ENDPOINT_CONFIG, request["EndpointConfigName"])
+        name, arn = request["EndpointConfigName"], build_arn(ENDPOINT_CONFIG, request["EndpointConfigName"])
         document = {**_without_tags(request), "EndpointConfigArn": arn, "CreationTime": self._clock()}
         if not self._store.create(ENDPOINT_CONFIG, name, document):
-            raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
+            raise validation_error(f'Cannot create already existing endpoint configuration "{arn}".')
         return {"EndpointConfigArn": arn}
 
     def describe(self, name: str) -> Document:
         """DescribeEndpointConfig."""
-        return _found(self._store.get(ENDPOINT_CONFIG, name), f'Could not find endpoint configuration "{arn_of(ENDPOINT_CONFIG, name)}".')
+        return _found(
+            self._store.get(ENDPOINT_CONFIG, name), f'Could not find endpoint configuration "{build_arn(ENDPOINT_CONFIG, name)}".'
+        )
 
     def delete(self, name: str) -> None:
         """DeleteEndpointConfig."""
@@ -93,7 +92,7 @@ class EndpointConfigs:
 
     def list_configs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListEndpointConfigs."""
-        return list_documents(self._store.all(ENDPOINT_CONFIG), request, Listing("EndpointConfigs", "EndpointConfigName"))
+        return list_documents(self._store.list_all(ENDPOINT_CONFIG), request, Listing("EndpointConfigs", "EndpointConfigName"))
 
 
 def _check_capacity(variant: Mapping[str, Any], model: Document) -> None:
@@ -111,12 +110,12 @@ def _check_capacity(variant: Mapping[str, Any], model: Document) -> None:
     if _GPU_IMAGE.search(image := model["PrimaryContainer"].get("Image", "")):
         faults.append(f"serverless endpoints have no GPUs, and {image} is an image for GPUs: serve from the CPU image")
     if faults:
-        raise invalid(f"ProductionVariants[{variant['VariantName']}]: " + "; ".join(faults))
+        raise validation_error(f"ProductionVariants[{variant['VariantName']}]: " + "; ".join(faults))
 
 
 def _found(document: Document | None, message: str) -> Document:
     if document is None:
-        raise invalid(message)
+        raise validation_error(message)
     return document
 
 

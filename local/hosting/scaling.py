@@ -12,9 +12,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.api.shapes import ServiceError, invalid, shaped, validate, without_nulls
+from local.api.account import ACCOUNT, REGION
+from local.api.errors import ServiceError, validation_error
+from local.api.validation import drop_nulls, shape_answer, validate
 from local.hosting.endpoints import Endpoints
-from local.mode import ACCOUNT, REGION
 from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 
@@ -50,23 +51,24 @@ class Scaling:
         }
         validate(operation, request, SERVICE)
         if operation not in operations:
-            raise invalid(f"{operation} is not done by local mode, which does {', '.join(operations)}")
-        request = without_nulls(request)
-        if request["ServiceNamespace"] != NAMESPACE or request.get("ScalableDimension", DIMENSION) != DIMENSION:
-            raise invalid(f"local mode scales nothing but {NAMESPACE}, {DIMENSION}")
+            raise validation_error(f"{operation} is not supported in local mode; supported operations: {', '.join(operations)}")
+        request = drop_nulls(request)
+        resource = (request["ServiceNamespace"], request.get("ScalableDimension", DIMENSION))
+        if resource != (NAMESPACE, DIMENSION):
+            raise validation_error(f"{' '.join(resource)} is not supported in local mode: supported: {NAMESPACE} {DIMENSION}")
         if "Tags" in request:
-            raise invalid("Tags of scalable targets are not done by local mode: leave them out. On AWS it works")
+            raise validation_error("Tags of scalable targets are not supported in local mode: remove them. AWS supports them")
         with self._lock:
-            return shaped(operation, operations[operation](request) or {}, SERVICE)
+            return shape_answer(operation, operations[operation](request) or {}, SERVICE)
 
     def register(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """RegisterScalableTarget: a new one, or other limits for one that there is."""
         known = self._store.get(TARGET, _key(request["ResourceId"]))
         limits = {field: request.get(field, (known or {}).get(field)) for field in ("MinCapacity", "MaxCapacity")}
         if None in limits.values():
-            raise invalid("both MinCapacity and MaxCapacity are needed when a scalable target is registered first")
+            raise validation_error("both MinCapacity and MaxCapacity are needed when a scalable target is registered first")
         if limits["MinCapacity"] > limits["MaxCapacity"]:
-            raise invalid(f"MinCapacity {limits['MinCapacity']} must be less than or equal to MaxCapacity {limits['MaxCapacity']}")
+            raise validation_error(f"MinCapacity {limits['MinCapacity']} must be less than or equal to MaxCapacity {limits['MaxCapacity']}")
         self._require_variant(request["ResourceId"])
         made = known or {
             "ServiceNamespace": NAMESPACE,
@@ -84,7 +86,7 @@ class Scaling:
     def describe_targets(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeScalableTargets."""
         wanted = request.get("ResourceIds")
-        found = self._store.all(TARGET, lambda each: wanted is None or each["ResourceId"] in wanted)
+        found = self._store.list_all(TARGET, lambda each: wanted is None or each["ResourceId"] in wanted)
         return _page(found, request, Listing("ScalableTargets", "ResourceId", sort_order="Ascending"))
 
     def deregister(self, request: Mapping[str, Any]) -> None:
@@ -101,7 +103,7 @@ class Scaling:
         key = _key(request["ResourceId"], request["PolicyName"])
         known = self._store.get(POLICY, key)
         if known is None and "PolicyType" not in request:
-            raise invalid("PolicyType is needed when a scaling policy is put first")
+            raise validation_error("PolicyType is needed when a scaling policy is put first")
         name = f"resource/{NAMESPACE}/{request['ResourceId']}:policyName/{request['PolicyName']}"
         made = known or {
             "PolicyARN": f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:scalingPolicy:{uuid.uuid4()}:{name}",
@@ -123,18 +125,18 @@ class Scaling:
             raise _not_found("scaling policy", request)
 
     def _policies(self, resource: str | None) -> list[Document]:
-        return self._store.all(POLICY, lambda each: resource in (None, each["ResourceId"]))
+        return self._store.list_all(POLICY, lambda each: resource in (None, each["ResourceId"]))
 
     def _require_variant(self, resource: str) -> None:
         match = _RESOURCE.fullmatch(resource)
         if match is None:
-            raise invalid(f"Unsupported resource ID {resource!r}: it must be endpoint/<name>/variant/<name>")
+            raise validation_error(f"Unsupported resource ID {resource!r}: it must be endpoint/<name>/variant/<name>")
         try:
             variants = self._endpoints.describe(match["endpoint"]).get("ProductionVariants", ())
         except ServiceError:
             variants = ()
         if match["variant"] not in [each["VariantName"] for each in variants]:
-            raise invalid(f"No SageMaker endpoint variant found for {_where(resource)}")
+            raise validation_error(f"No SageMaker endpoint variant found for {_where(resource)}")
 
     def _put(self, kind: str, key: str, document: Document) -> None:
         if not self._store.create(kind, key, document):

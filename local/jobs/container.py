@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from local.api.rehearsal import Rehearsal
-from local.host.processes import ProcessBook
+from local.api.fault_injection import InjectedFaults
+from local.host.processes import REPOSITORY, PidFiles
 from local.image_environment import ImageEnvironment
-from local.mode import REPOSITORY
 from local.storage.objects import ChannelCache
 from local.storage.role_sessions import RoleSessions
 
@@ -57,21 +56,21 @@ class JobTools:
     image: ImageEnvironment
     home: Path
     channels: ChannelCache
-    processes: ProcessBook
+    processes: PidFiles
     aws: Mapping[str, str]
     clock: Callable[[], float] = time.time
     programs: Path = REPOSITORY
     """Where the programs that run beside a training job, such as training.rule_evaluation.evaluate, are imported from."""
-    rehearsal: Rehearsal = field(default_factory=Rehearsal)
+    faults: InjectedFaults = field(default_factory=InjectedFaults)
     """Which instance types are to be lacking."""
     roles: RoleSessions | None = None
     """Strict local mode's way to work with a role's permissions; without it everything is done as the user."""
 
-    def acting_as(self, role: str) -> "JobTools":
+    def assume_role(self, role: str) -> "JobTools":
         """The tools of a job or a model that was given the role with this ARN; ServiceError where the role cannot be assumed."""
         if self.roles is None:
             return self
-        acting = self.roles.acting_as(role)
+        acting = self.roles.assume(role)
         return replace(self, s3=acting.s3, logs=acting.logs, channels=acting.channels, aws={**self.aws, **acting.variables})
 
 

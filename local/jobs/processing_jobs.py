@@ -6,12 +6,12 @@ Runs in the SageMaker plane. A job's document is its DescribeProcessingJob answe
 from collections.abc import Mapping
 from typing import Any
 
-from local.api.fidelity import refuse_what_is_not_done
-from local.api.shapes import ServiceError, invalid
+from local.api.account import build_arn
+from local.api.errors import ServiceError, validation_error
+from local.api.feature_support import reject_unsupported
 from local.jobs.container import JobTools, Outcome, usable_cores
 from local.jobs.processing_run import ProcessingJobRun
 from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
-from local.mode import ACCOUNT, REGION
 from local.storage.listing import Listing, list_documents
 from local.storage.objects import is_inside
 from local.storage.store import Document, Store
@@ -36,7 +36,7 @@ class ProcessingJobs:
         self._store = store
         self._tools = tools
         self._jobs = JobThreads()
-        for job in store.all(KIND):
+        for job in store.list_all(KIND):
             if job["ProcessingJobStatus"] in RUNNING:
                 self._end(job["ProcessingJobName"], Outcome("Failed", INTERRUPTED))
 
@@ -44,11 +44,11 @@ class ProcessingJobs:
         """CreateProcessingJob."""
         check_processing_request(request)
         cluster = request["ProcessingResources"]["ClusterConfig"]
-        self._tools.rehearsal.check_quota("processing", cluster["InstanceType"], cluster["InstanceCount"])
-        tools = self._tools.acting_as(request["RoleArn"])
+        self._tools.faults.check_quota("processing", cluster["InstanceType"], cluster["InstanceCount"])
+        tools = self._tools.assume_role(request["RoleArn"])
         name = request["ProcessingJobName"]
         now = self._tools.clock()
-        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:processing-job/{name}"
+        arn = build_arn(KIND, name)
         document = {
             **{key: value for key, value in request.items() if key not in LEFT_OUT_OF_DOCUMENT},
             "ProcessingJobArn": arn,
@@ -69,12 +69,12 @@ class ProcessingJobs:
         """The job's document; AWS answers a missing one with a ValidationException."""
         document = self._store.get(KIND, name)
         if document is None:
-            raise invalid(f"Could not find requested job with name: {name}")
+            raise validation_error(f"Could not find requested job with name: {name}")
         return document
 
     def list_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListProcessingJobs."""
-        return list_documents(self._store.all(KIND), request, LISTING)
+        return list_documents(self._store.list_all(KIND), request, LISTING)
 
     def stop(self, name: str) -> None:
         """StopProcessingJob: an error, as on AWS, for a job that has ended."""
@@ -82,7 +82,7 @@ class ProcessingJobs:
         changes = {"ProcessingJobStatus": "Stopping", "LastModifiedTime": self._tools.clock()}
         if not self._store.update_if(KIND, name, "ProcessingJobStatus", RUNNING, **changes):
             status = self.describe(name)["ProcessingJobStatus"]
-            raise invalid(f"The request was rejected because the processing job is in status {status}.")
+            raise validation_error(f"The request was rejected because the processing job is in status {status}.")
         self._jobs.stop(name)
 
     def wait(self, name: str, timeout_s: float | None = None) -> Document:
@@ -112,19 +112,19 @@ class ProcessingJobs:
 
 def check_processing_request(request: Mapping[str, Any]) -> None:
     """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, names, paths, URIs."""
-    refuse_what_is_not_done("CreateProcessingJob", request)
+    reject_unsupported("CreateProcessingJob", request)
     for where, field in NEEDED:
         part: Any = request
         for name in where.split("."):
             part = part[name]
         if not part.get(field):
-            raise invalid(f"{where}.{field} is needed to run a processing job in local mode")
+            raise validation_error(f"{where}.{field} is needed to run a processing job in local mode")
     inputs, outputs = request.get("ProcessingInputs", ()), request.get("ProcessingOutputConfig", {}).get("Outputs", ())
     for each in inputs:
-        refuse_what_is_not_done("ProcessingInput", each, f"ProcessingInputs[{each['InputName']}].")
+        reject_unsupported("ProcessingInput", each, f"ProcessingInputs[{each['InputName']}].")
         _check_place(each, "S3Input", f"ProcessingInputs[{each['InputName']}].")
     for each in outputs:
-        refuse_what_is_not_done("ProcessingOutput", each, f"ProcessingOutputConfig.Outputs[{each['OutputName']}].")
+        reject_unsupported("ProcessingOutput", each, f"ProcessingOutputConfig.Outputs[{each['OutputName']}].")
         _check_place(each, "S3Output", f"ProcessingOutputConfig.Outputs[{each['OutputName']}].")
     _check_no_twins("ProcessingInputs", "InputName", [each["InputName"] for each in inputs])
     _check_no_twins("ProcessingOutputConfig.Outputs", "OutputName", [each["OutputName"] for each in outputs])
@@ -136,14 +136,14 @@ def _check_place(part: Mapping[str, Any], field: str, where: str) -> None:
     """An input or output has to name a prefix in S3 and a folder under /opt/ml/processing."""
     place = part.get(field)
     if place is None:
-        raise invalid(f"{where}{field} is needed: an S3Uri and a LocalPath")
+        raise validation_error(f"{where}{field} is needed: an S3Uri and a LocalPath")
     if not place["S3Uri"].startswith("s3://"):
-        raise invalid(f"{where}{field}.S3Uri {place['S3Uri']!r} is not done by local mode, which does s3://bucket/prefix")
+        raise validation_error(f"{where}{field}.S3Uri {place['S3Uri']!r} is not supported in local mode: supported: s3://bucket/prefix")
     path = place.get("LocalPath", "")
     if not is_inside(path, [PROCESSING]) or path.rstrip("/") == PROCESSING:
-        raise invalid(f"{where}{field}.LocalPath {path!r} is not done by local mode, which does folders under {PROCESSING}/")
+        raise validation_error(f"{where}{field}.LocalPath {path!r} is not supported in local mode: supported: folders under {PROCESSING}/")
 
 
 def _check_no_twins(where: str, field: str, values: list[str]) -> None:
     if twice := sorted({value for value in values if values.count(value) > 1}):
-        raise invalid(f"{where}: the {field} {twice[0]!r} is given twice; each must be unique")
+        raise validation_error(f"{where}: the {field} {twice[0]!r} is given twice; each must be unique")

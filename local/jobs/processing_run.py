@@ -1,6 +1,6 @@
 """Runs one processing job as SageMaker's container would: its inputs, its entry point, its exit message, its outputs to S3.
 
-Runs in the SageMaker plane, as every `local.jobs.run.JobRun` does. There is no toolkit between SageMaker and the program
+Runs in the SageMaker plane, as every `local.jobs.job_run.JobRun` does. There is no toolkit between SageMaker and the program
 here: what ContainerEntrypoint and ContainerArguments say is started, with /opt/ml in them translated to the job's folder.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from local.host.short_links import shell_safe
 from local.jobs.container import Document, JobTools, Outcome, container_environment, host_document
+from local.jobs.job_run import LONGEST_TAIL, JobRun
 from local.jobs.logs import JobLog
-from local.jobs.run import LONGEST_TAIL, JobRun
 from local.storage.objects import Mirror
 
 # What processingjobconfig.json holds of the job's document.
@@ -37,7 +37,7 @@ class ProcessingJobRun(JobRun):
         self._started = started
 
     def _run(self, log: JobLog) -> Outcome:
-        if reason := self._tools.rehearsal.failure(self._job["ProcessingResources"]["ClusterConfig"]["InstanceType"]):
+        if reason := self._tools.faults.find_failure(self._job["ProcessingResources"]["ClusterConfig"]["InstanceType"]):
             return self._failed(reason, log)
         self.base.mkdir(parents=True)
         with shell_safe(self.base) as self.base:

@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from local.jobs.container import Document, JobTools
+from local.jobs.job_run import S3_ERRORS
 from local.jobs.logs import JobLog
 from local.jobs.rule_requests import DEFAULT_INTERVAL_MS, profiling
 from local.jobs.rule_statuses import CONFIGURATIONS, DEBUG, PROFILER, ended, read_verdicts, told
-from local.jobs.run import S3_ERRORS
 from local.jobs.side_process import SideProcess
 from local.storage.objects import Mirror
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.api.fidelity import refuse_what_is_not_done
-from local.api.shapes import invalid
+from local.api.errors import validation_error
+from local.api.feature_support import reject_unsupported
 from training.contract import rules as known
 from training.contract.rules import INVOKED
 
@@ -37,27 +37,29 @@ def check_debugger_request(request: Mapping[str, Any]) -> None:
     for field in RULES:
         for rule in request.get(field, ()):
             where = f"{field}[{rule['RuleConfigurationName']}]."
-            refuse_what_is_not_done(field, rule, where)
+            reject_unsupported(field, rule, where)
             _check_rule(rule, field, where, request["TrainingJobName"])
             names.append(rule["RuleConfigurationName"])
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise invalid(f"Rule configuration names must be unique within a training job: {twice[0]!r} is given {names.count(twice[0])} times")
+        raise validation_error(
+            f"Rule configuration names must be unique within a training job: {twice[0]!r} is given {names.count(twice[0])} times"
+        )
     if request.get("DebugRuleConfigurations") and not request.get("DebugHookConfig"):
-        raise invalid("DebugRuleConfigurations without DebugHookConfig: the rules judge what the hook saves; give both or neither")
+        raise validation_error("DebugRuleConfigurations without DebugHookConfig: the rules judge what the hook saves; give both or neither")
 
 
 def _check_profiler(request: Mapping[str, Any]) -> None:
     config = request.get("ProfilerConfig", {})
     if request.get("ProfilerRuleConfigurations") and not profiling(request):
         state = "ProfilerConfig.DisableProfiler is true" if config.get("DisableProfiler") else "there is no ProfilerConfig"
-        raise invalid(
+        raise validation_error(
             f"ProfilerRuleConfigurations are for a job that is profiled, and {state}: leave the rules out, or enable the profiler"
         )
     if profiling(request) and not config.get("S3OutputPath"):
-        raise invalid("ProfilerConfig.S3OutputPath is needed unless DisableProfiler is true")
+        raise validation_error("ProfilerConfig.S3OutputPath is needed unless DisableProfiler is true")
     interval = config.get("ProfilingIntervalInMilliseconds", DEFAULT_INTERVAL_MS)
     if interval not in INTERVALS_MS:
-        raise invalid(
+        raise validation_error(
             f"Value '{interval}' at 'profilerConfig.profilingIntervalInMilliseconds' failed to satisfy constraint: "
             f"Member must be one of [{', '.join(map(str, INTERVALS_MS))}]"
         )
@@ -66,15 +68,15 @@ def _check_profiler(request: Mapping[str, Any]) -> None:
 def _check_rule(rule: Mapping[str, Any], field: str, where: str, job: str) -> None:
     image = _IMAGE.fullmatch(rule["RuleEvaluatorImage"])
     if image is None or image["repository"] != IMAGE_REPOSITORY:
-        raise invalid(
-            f"{where}RuleEvaluatorImage {rule['RuleEvaluatorImage']!r} is not done by local mode, which evaluates the built-in rules of "
+        raise validation_error(
+            f"{where}RuleEvaluatorImage {rule['RuleEvaluatorImage']!r} is not supported in local mode: supported: the built-in rules of "
             f"<account>.dkr.ecr.<region>.amazonaws.com/{IMAGE_REPOSITORY}:latest"
         )
     wanted = rule.get("RuleParameters", {}).get("rule_to_invoke")
     if wanted not in RULES[field]:
         other = next((name for name, rules in RULES.items() if wanted in rules), None)
-        hint = f": it belongs into {other}" if other else f", which does {', '.join(RULES[field])}"
-        raise invalid(f"{where}RuleParameters.rule_to_invoke {wanted!r} is not done by local mode{hint}")
+        hint = f"here: move it to {other}" if other else f"in local mode: supported: {', '.join(RULES[field])}"
+        raise validation_error(f"{where}RuleParameters.rule_to_invoke {wanted!r} is not supported {hint}")
     for action in _actions(rule["RuleParameters"].get("action_json", ""), where):
         _check_action(action, where, job)
     _check_prefix("training_job_name_prefix", rule["RuleParameters"].get("training_job_name_prefix", ""), where, job)
@@ -87,27 +89,31 @@ def _actions(text: str, where: str) -> Iterator[Mapping[str, Any]]:
     try:
         parsed = json.loads(text.replace('\\"', '"'))
     except ValueError as error:
-        raise invalid(f"{where}RuleParameters.action_json is no JSON: {error}") from error
+        raise validation_error(f"{where}RuleParameters.action_json is no JSON: {error}") from error
     for action in parsed if isinstance(parsed, list) else [parsed]:
         if not isinstance(action, Mapping):
-            raise invalid(f"{where}RuleParameters.action_json holds {action!r}: it has to be an object with a name, or a list of them")
+            raise validation_error(
+                f"{where}RuleParameters.action_json holds {action!r}: it has to be an object with a name, or a list of them"
+            )
         parameters = action.get("parameters", {})
         if not isinstance(parameters, Mapping):
-            raise invalid(f"{where}RuleParameters.action_json has the parameters {parameters!r}: they have to be an object, or left out")
+            raise validation_error(
+                f"{where}RuleParameters.action_json has the parameters {parameters!r}: they have to be an object, or left out"
+            )
         yield {**action, **parameters}
 
 
 def _check_action(action: Mapping[str, Any], where: str, job: str) -> None:
     name = str(action.get("name", "")).lower()
     if name != STOP_TRAINING:
-        raise invalid(f"{where}RuleParameters.action_json: the action {name!r} is not done by local mode, which does StopTraining")
+        raise validation_error(f"{where}RuleParameters.action_json {name!r} is not supported in local mode: supported: StopTraining")
     _check_prefix("action_json: training_job_prefix", str(action.get("training_job_prefix", "")), where, job)
 
 
 def _check_prefix(what: str, prefix: str, where: str, job: str) -> None:
     # smdebug compares an action's in small letters: it lowers the whole text of the action.
     if not job.lower().startswith(prefix.lower()):
-        raise invalid(
-            f"{where}RuleParameters.{what} {prefix!r} is not done by local mode, where a rule stops its own "
-            f"job: give the beginning of its name, {job!r}, or leave it out"
+        raise validation_error(
+            f"{where}RuleParameters.{what} {prefix!r} is not supported in local mode, where a rule stops only its own job: give a prefix "
+            f"of the job's name, {job!r}, or remove it"
         )

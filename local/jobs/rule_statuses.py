@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from local.api.account import build_arn
 from local.jobs.container import REASON_LIMIT, Document
 from local.jobs.rule_requests import profiling
-from local.mode import ACCOUNT, REGION
 from training.contract.rules import FINAL_STATUSES, UNFINISHED_STATUSES
 
 DEBUG, PROFILER = "DebugRuleEvaluationStatuses", "ProfilerRuleEvaluationStatuses"
@@ -81,7 +81,7 @@ def _status(job: str, rule: str, status: str, details: str, now: float) -> Docum
     name = f"{job[:_NAME_PART]}-{plain[:_NAME_PART]}-{digits}"
     members = {
         "RuleConfigurationName": rule,
-        "RuleEvaluationJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:processing-job/{name}",
+        "RuleEvaluationJobArn": build_arn("processing-job", name),
         "RuleEvaluationStatus": status,
         "StatusDetails": details,
         "LastModifiedTime": now,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from local.host.processes import ProcessRecord, end_processes, record_of, recorded_session
+from local.host.processes import ProcessRecord, end_processes, find_record, list_recorded_session
 from local.jobs.container import JobTools
 from local.jobs.logs import JobLog
 
@@ -48,7 +48,7 @@ class SideProcess:
         )  # fmt: skip
         self._process = process
         # Before anybody asks for its exit code: from then on its pid may become another process's.
-        self._known = record_of(self._record, process.pid)
+        self._known = find_record(self._record, process.pid)
         self._reader = threading.Thread(target=self._read, args=(process,), daemon=True, name=f"read-{self._record}")
         self._reader.start()
         try:
@@ -106,7 +106,7 @@ class SideProcess:
             if self._process is None or self._is_ended:
                 return
             if known := self._known:
-                end_processes(lambda: recorded_session(known), 0.0)
+                end_processes(lambda: list_recorded_session(known), 0.0)
             self._process.wait()
             self._is_ended = True
             self.end_input()

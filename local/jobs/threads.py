@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from local.jobs.container import Outcome
-from local.jobs.run import JobRun
+from local.jobs.job_run import JobRun
 
 INTERRUPTED = "InternalServerError: local mode ended while the job ran; start it again"
 RUNNING = ("InProgress", "Stopping")

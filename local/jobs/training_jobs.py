@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.api.fidelity import refuse_what_is_not_done
-from local.api.shapes import ServiceError, invalid
+from local.api.account import build_arn
+from local.api.errors import ServiceError, validation_error
+from local.api.feature_support import reject_unsupported
 from local.jobs.container import OPT_ML, JobTools, Outcome, usable_cores
 from local.jobs.rule_jobs import INTERRUPTED as RULE_INTERRUPTED
 from local.jobs.rule_requests import check_debugger_request
 from local.jobs.rule_statuses import DEBUG, PROFILER, ended, first_statuses
 from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
 from local.jobs.training_run import TrainingJobRun
-from local.mode import ACCOUNT, REGION
 from local.storage.listing import Listing, list_documents
 from local.storage.objects import is_inside
 from local.storage.store import Document, Store
@@ -54,7 +54,7 @@ class TrainingJobs:
         self._store = store
         self._tools = tools
         self._jobs = JobThreads()
-        for job in store.all(KIND):
+        for job in store.list_all(KIND):
             if job["TrainingJobStatus"] in RUNNING:
                 self._end(job["TrainingJobName"], Outcome("Failed", INTERRUPTED))
             for field in (DEBUG, PROFILER):
@@ -68,10 +68,10 @@ class TrainingJobs:
         listener = listener or Listener()
         check_training_request(request)
         self.check_quota(request)
-        tools = self._tools.acting_as(request["RoleArn"])
+        tools = self._tools.assume_role(request["RoleArn"])
         name = request["TrainingJobName"]
         now = self._tools.clock()
-        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}"
+        arn = build_arn(KIND, name)
         document = {
             **{key: value for key, value in request.items() if key not in LEFT_OUT_OF_DOCUMENT},
             **members,
@@ -105,29 +105,31 @@ class TrainingJobs:
     def check_quota(self, request: Mapping[str, Any], jobs: int = 1) -> None:
         """Raise ResourceLimitExceeded where it is rehearsed that the account may not run so many jobs of this kind at a time."""
         machines = request["ResourceConfig"]
-        self._tools.rehearsal.check_quota("training", machines["InstanceType"], jobs * machines["InstanceCount"])
+        self._tools.faults.check_quota("training", machines["InstanceType"], jobs * machines["InstanceCount"])
 
     def describe(self, name: str) -> Document:
         """The job's document; AWS answers a missing one with a ValidationException."""
         document = self._store.get(KIND, name)
         if document is None:
-            raise invalid("Requested resource not found.")
+            raise validation_error("Requested resource not found.")
         return document
 
     def list_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListTrainingJobs."""
-        return list_documents(self._store.all(KIND), request, LISTING)
+        return list_documents(self._store.list_all(KIND), request, LISTING)
 
     def documents(self, where: Callable[[Document], bool]) -> list[Document]:
         """The documents of the jobs that `where` is true of, with the plane's own members."""
-        return self._store.all(KIND, where)
+        return self._store.list_all(KIND, where)
 
     def stop(self, name: str) -> None:
         """StopTrainingJob: an error, as on AWS, for a job that has ended."""
         self.describe(name)
         changes = {"TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping", "LastModifiedTime": self._tools.clock()}
         if not self._store.update_if(KIND, name, "TrainingJobStatus", RUNNING, **changes):
-            raise invalid(f"The request was rejected because the training job is in status {self.describe(name)['TrainingJobStatus']}.")
+            raise validation_error(
+                f"The request was rejected because the training job is in status {self.describe(name)['TrainingJobStatus']}."
+            )
         self._jobs.stop(name)
 
     def wait(self, name: str, timeout_s: float | None = None) -> Document:
@@ -188,19 +190,19 @@ class TrainingJobs:
 def check_training_request(request: Mapping[str, Any], where: str = "", operation: str = "CreateTrainingJob") -> None:
     """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, channels, regular expressions."""
     if operation == "CreateTrainingJob":
-        refuse_what_is_not_done(operation, request)
+        reject_unsupported(operation, request)
         check_debugger_request(request)
     for field, parts in NEEDED.items():
         if missing := [part for part in parts if request.get(field, {}).get(part) is None]:
-            raise invalid(f"{where}{field}.{missing[0]} is needed to run a training job")
+            raise validation_error(f"{where}{field}.{missing[0]} is needed to run a training job")
     _check_spot(request, where)
     names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise invalid(f"{where}InputDataConfig names the channel {twice[0]!r} twice; channel names must be unique")
+        raise validation_error(f"{where}InputDataConfig names the channel {twice[0]!r} twice; channel names must be unique")
     for channel in request.get("InputDataConfig", ()):
-        refuse_what_is_not_done("Channel", channel, f"{where}InputDataConfig[{channel['ChannelName']}].")
+        reject_unsupported("Channel", channel, f"{where}InputDataConfig[{channel['ChannelName']}].")
         if "S3DataSource" not in channel["DataSource"]:
-            raise invalid(f"{where}InputDataConfig[{channel['ChannelName']}].DataSource has no S3DataSource")
+            raise validation_error(f"{where}InputDataConfig[{channel['ChannelName']}].DataSource has no S3DataSource")
     _check_metrics(request, where)
     _check_paths(request, where)
 
@@ -209,14 +211,16 @@ def _check_spot(request: Mapping[str, Any], where: str) -> None:
     """Spot training needs checkpoints (here), and a MaxWaitTimeInSeconds (on AWS), which is for spot training alone."""
     spot, condition = request.get("EnableManagedSpotTraining"), request.get("StoppingCondition", {})
     if spot and not request.get("CheckpointConfig"):
-        raise invalid(
-            f"{where}EnableManagedSpotTraining without CheckpointConfig is not done by local mode: leave it out, or give checkpoints"
+        raise validation_error(
+            f"{where}EnableManagedSpotTraining without CheckpointConfig is not supported in local mode: remove it, or add CheckpointConfig"
         )
     wait, runtime = condition.get("MaxWaitTimeInSeconds"), condition.get("MaxRuntimeInSeconds", 0)
     if spot and (wait is None or wait < runtime):
-        raise invalid(f"{where}MaxWaitTimeInSeconds {wait} must be present and be greater than or equal to MaxRuntimeInSeconds {runtime}")
+        raise validation_error(
+            f"{where}MaxWaitTimeInSeconds {wait} must be present and be greater than or equal to MaxRuntimeInSeconds {runtime}"
+        )
     if wait is not None and not spot:
-        raise invalid(f"{where}StoppingCondition.MaxWaitTimeInSeconds {wait} is for EnableManagedSpotTraining alone: leave it out")
+        raise validation_error(f"{where}StoppingCondition.MaxWaitTimeInSeconds {wait} is only for EnableManagedSpotTraining: remove it")
 
 
 def _check_metrics(request: Mapping[str, Any], where: str) -> None:
@@ -224,7 +228,7 @@ def _check_metrics(request: Mapping[str, Any], where: str) -> None:
         try:
             re.compile(definition["Regex"])
         except re.error as error:
-            raise invalid(
+            raise validation_error(
                 f"{where}AlgorithmSpecification.MetricDefinitions[{definition['Name']}].Regex is no regular expression: {error}"
             ) from error
 
@@ -234,4 +238,4 @@ def _check_paths(request: Mapping[str, Any], where: str) -> None:
     for field in ("CheckpointConfig", "DebugHookConfig", "TensorBoardOutputConfig"):
         path = request.get(field, {}).get("LocalPath", f"{OPT_ML}/x")
         if not is_inside(path, [OPT_ML]):
-            raise invalid(f"{where}{field}.LocalPath {path!r} is not done by local mode, which does paths under {OPT_ML}")
+            raise validation_error(f"{where}{field}.LocalPath {path!r} is not supported in local mode: supported: paths under {OPT_ML}")

@@ -1,6 +1,6 @@
 """Runs one training job as SageMaker's container would: /opt/ml tree, channels, the toolkit's `train`, artefacts to S3.
 
-Runs in the SageMaker plane, as every `local.jobs.run.JobRun` does.
+Runs in the SageMaker plane, as every `local.jobs.job_run.JobRun` does.
 """
 
 import json
@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local.jobs.container import OPT_ML, REASON_LIMIT, Document, JobTools, Outcome, container_environment, host_document
+from local.jobs.job_run import LONGEST_TAIL, JobRun
 from local.jobs.logs import JobLog
 from local.jobs.rule_jobs import Report, RuleJobs, Stop
 from local.jobs.rule_requests import profiling
-from local.jobs.run import LONGEST_TAIL, JobRun
 from local.storage.archives import pack
 from local.storage.objects import Mirror, join_uri, upload_file
 
@@ -53,7 +53,7 @@ class TrainingJobRun(JobRun):
 
     def _run(self, log: JobLog) -> Outcome:
         self._report("Starting", "Preparing the instances for training")
-        if reason := self._tools.rehearsal.failure(self._job["ResourceConfig"]["InstanceType"]):
+        if reason := self._tools.faults.find_failure(self._job["ResourceConfig"]["InstanceType"]):
             return self._failed(reason, log)
         self._write_configuration()
         self._report("Downloading", "Downloading input data")

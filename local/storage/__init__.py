@@ -1,1 +1,1 @@
-"""The plane's state: its store, S3 objects and archives, tags, state changes, role sessions."""
+"""The plane's storage: its document store, S3 objects and archives, tags, state change events, role sessions."""

@@ -1,6 +1,6 @@
-"""tar.gz archives, as a job's artefact is packed and a model server's unpacked: nothing in one can land outside its folder.
+"""Packs and unpacks tar.gz archives, such as model artefacts; an archive's members cannot land outside their folder.
 
-Runs in the SageMaker plane. An archive comes from anybody, as an object's key does.
+Runs in the SageMaker plane. Archives, like object keys, are untrusted input.
 """
 
 import gzip
@@ -16,14 +16,14 @@ UNPACKED_LIMIT_BYTES = 20 * 1024**3
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Write what lies in `folder` to a tar.gz, stored: to shrink 100 MB of weights by 7 MB takes 4 seconds, five times in a demo."""
+    """Write the files of `folder` to an uncompressed tar.gz: shrinking 100 MB of weights by 7 MB takes 4 seconds, five times in a demo."""
     with tarfile.open(archive, "w:gz", compresslevel=0) as tar:
         for path in sorted(folder.iterdir()):
             tar.add(path, arcname=path.name)
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar.gz; raises DownloadError for one that is damaged, too large or leads outside.
+    """Unpack a tar.gz; raises DownloadError if it is damaged, too large, or has members outside the folder.
 
     Member by member: tarfile's own data filter is absent from Python 3.11.0 to 3.11.3.
     """
@@ -42,15 +42,15 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Write one file or folder; a hard link becomes a second name of the file that was unpacked before it."""
-    path = _inside(folder, member.name)
+    """Write one file or folder; a hard link becomes a second name of a file that was unpacked earlier."""
+    path = _resolve_member(folder, member.name)
     if member.isdir():
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     if member.islnk():
-        os.link(_inside(folder, member.linkname), path)
+        os.link(_resolve_member(folder, member.linkname), path)
         return
     content = tar.extractfile(member) if member.isreg() else None
     if content is None:
@@ -60,15 +60,15 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
     path.chmod((member.mode & 0o755) | 0o600)
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Where a member of an archive lies below `folder`; a leading slash is dropped, as tar does."""
+def _resolve_member(folder: Path, name: str) -> Path:
+    """Return a member's path under `folder`; a leading slash is dropped, as tar does."""
     if ".." in name.split("/"):
         raise tarfile.TarError(f"{name!r} leads outside the archive")
     return folder / name.lstrip("/")
 
 
 def _check_end(stream: gzip.GzipFile) -> None:
-    """Read from where the members end: tarfile takes a damaged header for the end, and nobody else reads gzip's checksum."""
+    """Read the rest after the last member: tarfile takes a damaged header for the end, and does not read gzip's checksum."""
     length = 0
     while rest := stream.read(1 << 20):
         length += len(rest)

@@ -1,4 +1,4 @@
-"""The List operations of the SageMaker plane: filter, sort and page documents as SageMaker's List requests ask.
+"""The List operations of the SageMaker plane: filters, sorts and pages documents by the fields of SageMaker's List requests.
 
 Runs in the SageMaker plane.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local.api.shapes import invalid
+from local.api.errors import validation_error
 from local.storage.store import Document
 
 DEFAULT_PAGE = 10
@@ -17,7 +17,7 @@ SORT_FIELDS = {"CreationTime": "CreationTime", "LastModifiedTime": "LastModified
 
 @dataclass(frozen=True)
 class Listing:
-    """Which members of a kind's documents hold its name and its status, how the answer's list is called, and its order unless asked."""
+    """The answer's list member, the document members that hold name and status, and the default order."""
 
     answer: str
     name_field: str
@@ -27,13 +27,13 @@ class Listing:
 
 
 def list_documents(documents: Sequence[Document], request: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
-    """The answer to a List request over `documents`; NextToken is the offset of the next page."""
+    """Answer a List request over `documents`; NextToken is the offset of the next page."""
     by = request.get("SortBy", listing.sort_by)
-    chosen = [document for document in documents if _wanted(document, request, listing)]
+    chosen = [document for document in documents if _matches(document, request, listing)]
     if by == "FinalObjectiveMetricValue":
         chosen = [document for document in chosen if OBJECTIVE in document]
     chosen.sort(key=lambda document: _sort_key(document, by, listing), reverse=request.get("SortOrder", listing.sort_order) == "Descending")
-    start = _offset(request.get("NextToken"))
+    start = _read_offset(request.get("NextToken"))
     end = start + int(request.get("MaxResults", DEFAULT_PAGE))
     answer: dict[str, Any] = {listing.answer: chosen[start:end]}
     if end < len(chosen):
@@ -41,7 +41,7 @@ def list_documents(documents: Sequence[Document], request: Mapping[str, Any], li
     return answer
 
 
-def _wanted(document: Document, request: Mapping[str, Any], listing: Listing) -> bool:
+def _matches(document: Document, request: Mapping[str, Any], listing: Listing) -> bool:
     created, modified = document.get("CreationTime", 0.0), document.get("LastModifiedTime", 0.0)
     return (
         request.get("NameContains", "").lower() in document[listing.name_field].lower()
@@ -62,9 +62,9 @@ def _sort_key(document: Document, by: str, listing: Listing) -> tuple[Any, str]:
     return (document.get(SORT_FIELDS.get(by, "CreationTime"), 0.0), name)
 
 
-def _offset(token: str | None) -> int:
+def _read_offset(token: str | None) -> int:
     if token is None:
         return 0
     if not token.isdigit():
-        raise invalid(f"NextToken {token!r} was not given by an earlier answer of this operation")
+        raise validation_error(f"NextToken {token!r} is invalid: pass the NextToken of an earlier answer of this operation")
     return int(token)

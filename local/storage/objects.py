@@ -1,7 +1,7 @@
-"""S3 objects as a job sees them: prefixes downloaded into folders, folders mirrored back under a prefix.
+"""Downloads S3 prefixes into folders, and mirrors folders back under a prefix.
 
-Runs in the SageMaker plane, for processing jobs, training jobs and model servers. Keys come from anybody, so each is checked before it
-becomes a file name: no object can land outside the folder it is downloaded to.
+Runs in the SageMaker plane, for processing jobs, training jobs and model servers. Keys are untrusted input, so each is checked before
+it becomes a file name: an object cannot land outside its folder.
 """
 
 import errno
@@ -20,12 +20,12 @@ from typing import Any
 
 DOWNLOAD_THREADS = 6
 CACHED_CHANNELS = 6
-# Linux: let two files share their blocks until one is written to. Refused by file systems that cannot, and by other systems.
+# Linux: let two files share their blocks until one is written to. Some file systems and other operating systems refuse it.
 FICLONE = 0x40049409
 
 
 class DownloadError(Exception):
-    """Objects could not be downloaded as asked; the message is fit for a FailureReason."""
+    """Objects could not be downloaded; the message becomes a FailureReason."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class S3Object:
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI; characters such as `?` and `#` are part of the key."""
+    """Split an s3:// URI into bucket and key; characters such as `?` and `#` are part of the key."""
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme != "s3" or not bucket:
@@ -46,11 +46,11 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def relative_name(key: str, prefix: str) -> str:
-    """Where the object `key` of a channel with this prefix lies below the channel's folder.
+def make_relative_name(key: str, prefix: str) -> str:
+    """Return the path, relative to the channel's folder, of the object `key` of a channel with this prefix.
 
-    An object that is the prefix keeps its file name; a prefix that ends inside a name keeps that name whole. Raises
-    DownloadError for a key that is no file name here (`..`, empty or over-long parts).
+    An object whose key is the prefix keeps its file name; so does an object whose name starts with the prefix's last part. Raises
+    DownloadError for a key that cannot be a file name (`..`, empty or over-long parts).
     """
     rest = key[len(prefix) :]
     if prefix == "" or (prefix.endswith("/") and rest):
@@ -68,7 +68,7 @@ def relative_name(key: str, prefix: str) -> str:
 
 
 def list_objects(s3: Any, bucket: str, prefix: str) -> list[S3Object]:
-    """Every object whose key starts with `prefix`, folder markers (keys that end in a slash) left out, sorted by key."""
+    """List the objects whose key starts with `prefix`, sorted by key, without folder markers (keys that end in a slash)."""
     found = []
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         found += [S3Object(item["Key"], item["ETag"], item["Size"]) for item in page.get("Contents", ()) if not item["Key"].endswith("/")]
@@ -78,7 +78,7 @@ def list_objects(s3: Any, bucket: str, prefix: str) -> list[S3Object]:
 def download(s3: Any, bucket: str, names: dict[str, S3Object], folder: Path, as_listed: bool = True) -> None:
     """Download objects to `folder`/<relative name>, several at a time.
 
-    Raises DownloadError for one that is no longer as it was listed; with `as_listed` false what is there now is taken instead.
+    Raises DownloadError for an object that changed since it was listed; with `as_listed` false, downloads its present content instead.
     """
 
     def fetch(item: tuple[str, S3Object]) -> None:
@@ -106,7 +106,7 @@ def download(s3: Any, bucket: str, names: dict[str, S3Object], folder: Path, as_
 
 
 class ChannelCache:
-    """Channels as folders, downloaded once while their objects stay the same and copied for each job, which may write into its own."""
+    """Channels as folders: downloaded once while their objects stay the same, and copied for each job, which may modify its copy."""
 
     def __init__(self, folder: Path, s3: Any) -> None:
         """Keep downloads under `folder`; `s3` is a boto3 client."""
@@ -116,26 +116,26 @@ class ChannelCache:
         self._lock = threading.Lock()
 
     def provide(self, uri: str, destination: Path) -> int:
-        """Fill `destination` with the objects under `uri`; returns how many. Raises DownloadError when there is none."""
+        """Fill `destination` with the objects under `uri`; returns their number. Raises DownloadError when it is 0."""
         bucket, prefix = split_s3_uri(uri)
         try:
             objects = list_objects(self._s3, bucket, prefix)
         except self._s3.exceptions.NoSuchBucket as error:
-            raise DownloadError(f"there is no bucket {bucket!r} (of {uri})") from error
+            raise DownloadError(f"the bucket {bucket!r} of {uri} does not exist") from error
         if not objects:
             raise DownloadError(f"No S3 objects found under S3 URL {uri!r} given in input data source")
-        names = {relative_name(item.key, prefix): item for item in objects}
+        names = {make_relative_name(item.key, prefix): item for item in objects}
         identity = hashlib.sha256(json.dumps([bucket, prefix, [[o.key, o.etag, o.size] for o in objects]]).encode()).hexdigest()[:32]
         with self._lock:
             lock = self._locks.setdefault(identity, threading.Lock())
         with lock:
-            self._copy(self._whole(identity, bucket, names), names, destination)
+            self._copy(self._ensure_cached(identity, bucket, names), names, destination)
         return len(names)
 
-    def _whole(self, identity: str, bucket: str, names: dict[str, S3Object]) -> Path:
-        """The cached folder, downloaded again when it is missing or when somebody has written into it."""
+    def _ensure_cached(self, identity: str, bucket: str, names: dict[str, S3Object]) -> Path:
+        """Return the cached folder; downloads it again if it is missing or was modified."""
         cached = self._folder / identity
-        if not self._untouched(cached, names):
+        if not self._is_intact(cached, names):
             shutil.rmtree(cached, ignore_errors=True)
             unfinished = self._folder / f"{identity}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -148,7 +148,7 @@ class ChannelCache:
         os.utime(cached)
         return cached
 
-    def _untouched(self, cached: Path, names: dict[str, S3Object]) -> bool:
+    def _is_intact(self, cached: Path, names: dict[str, S3Object]) -> bool:
         try:
             times = json.loads((self._folder / f"{cached.name}.json").read_text())
             found = {name: (cached / name).stat() for name in names}
@@ -167,7 +167,7 @@ class ChannelCache:
                     shutil.copyfileobj(source, copy, 1 << 20)
 
     def _drop_old(self, keep: str) -> None:
-        """Keep the newest few channels: a job that still uses an older one has its own copies."""
+        """Keep only the newest channels: jobs have their own copies."""
         folders = sorted((path for path in self._folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
         with self._lock:
             for path in folders[CACHED_CHANNELS:]:
@@ -189,19 +189,19 @@ class Mirror:
         self._sent: dict[str, tuple[int, int]] = {}
 
     def restore(self) -> None:
-        """Download what lies there already, as SageMaker does with a checkpoint prefix before a job starts.
+        """Download the objects under the prefix, as SageMaker does with checkpoints before a job starts.
 
-        Jobs may share the prefix, so that one restores what another is changing: each file is taken as it is in that moment.
+        Several jobs may share the prefix: a file that another job is changing is downloaded as it is at that moment.
         """
         prefix = f"{self._prefix}/"
         objects = list_objects(self._s3, self._bucket, prefix)
-        names = {relative_name(item.key, prefix): item for item in objects}
+        names = {make_relative_name(item.key, prefix): item for item in objects}
         download(self._s3, self._bucket, names, self._folder, as_listed=False)
-        self._sent = self._files()
+        self._sent = self._list_files()
 
     def sync(self) -> None:
-        """Upload what is new or changed since the last time; a file that vanishes meanwhile is left out."""
-        for name, state in self._files().items():
+        """Upload the files that are new or changed since the last call; skips a file that disappears meanwhile."""
+        for name, state in self._list_files().items():
             if self._sent.get(name) != state:
                 _check_name(name)
                 try:
@@ -210,7 +210,7 @@ class Mirror:
                     continue
                 self._sent[name] = state
 
-    def _files(self) -> dict[str, tuple[int, int]]:
+    def _list_files(self) -> dict[str, tuple[int, int]]:
         found = {}
         for folder, _folders, names in os.walk(self._folder):
             for name in names:
@@ -219,14 +219,14 @@ class Mirror:
                     state = path.stat()
                 except FileNotFoundError:
                     continue
-                # A pipe or a socket has nothing to upload, and to open a pipe would wait for its writer.
+                # Pipes and sockets have no content to upload, and opening a pipe would wait for its writer.
                 if stat.S_ISREG(state.st_mode):
                     found[path.relative_to(self._folder).as_posix()] = (state.st_size, state.st_mtime_ns)
         return found
 
 
 def _check_name(name: str) -> None:
-    """Raise an OSError for a file name that is not UTF-8, as every object's key has to be."""
+    """Raise an OSError for a file name that is not UTF-8: object keys are UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -234,7 +234,7 @@ def _check_name(name: str) -> None:
 
 
 def download_file(s3: Any, uri: str, path: Path) -> None:
-    """Download the one object at `uri`; raises DownloadError when it is not there."""
+    """Download the object at `uri`; raises DownloadError when it does not exist."""
     bucket, key = split_s3_uri(uri)
     try:
         s3.download_file(bucket, key, str(path))
@@ -249,10 +249,10 @@ def upload_file(s3: Any, path: Path, uri: str) -> None:
 
 
 def join_uri(uri: str, *parts: str) -> str:
-    """An S3 URI with `parts` below it, whatever slashes it ends with."""
+    """Append `parts` to an S3 URI, with or without slashes at its end."""
     return "/".join((uri.rstrip("/"), *parts))
 
 
 def is_inside(path: str, folders: Sequence[str]) -> bool:
-    """Whether an absolute POSIX path lies in one of `folders`, no `..` in it."""
+    """Whether an absolute POSIX path without `..` is one of `folders` or lies below one."""
     return ".." not in Path(path).parts and any(path == folder or path.startswith(folder + "/") for folder in folders)

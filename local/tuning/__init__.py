@@ -1,1 +1,1 @@
-"""Tuning jobs: search strategies, early stopping, warm start, and the training jobs they launch."""
+"""Tuning jobs: search strategies, early stopping, warm start, the training jobs that they launch."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Protocol
 
-from local.api.shapes import invalid
+from local.api.errors import validation_error
 
 REDUCTION = 3
 """Successive halving lets one job in three go on at each rung, and the next rung is three times as many epochs away."""
@@ -113,13 +113,13 @@ def make_stopper(config: Mapping[str, Any], static: Mapping[str, str]) -> Stoppe
     given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig")
     if strategy == "Hyperband":
         if early != "Off":
-            raise invalid(
+            raise validation_error(
                 "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType must be Off with the Strategy Hyperband, "
                 f"which stops jobs early by itself; got {early!r}"
             )
         return SuccessiveHalving(read_resources(given or {}, static))
     if given is not None:
-        raise invalid(
+        raise validation_error(
             f"HyperParameterTuningJobConfig.StrategyConfig.HyperbandStrategyConfig is for the Strategy Hyperband alone, got {strategy!r}: "
             "leave it out"
         )
@@ -131,13 +131,13 @@ def read_resources(given: Mapping[str, Any], static: Mapping[str, str]) -> Resou
     told = _epochs(static)
     most = given.get("MaxResource", told)
     if most is None:
-        raise invalid(
+        raise validation_error(
             "HyperbandStrategyConfig.MaxResource is left out, and none of StaticHyperParameters tells it: "
             f"give it, or one of {', '.join(EPOCH_NAMES)}"
         )
     least = given.get("MinResource", 1)
     if not 1 <= least <= most <= MOST_EPOCHS:
-        raise invalid(
+        raise validation_error(
             f"HyperbandStrategyConfig goes from MinResource {least} to MaxResource {most}; "
             f"both must be from 1 to {MOST_EPOCHS}, MinResource not above MaxResource"
         )

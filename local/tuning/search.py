@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from local.api.shapes import invalid
+from local.api.errors import validation_error
 from training.contract.choices import STRATEGIES
 
 # Automatic scaling takes the logarithm where a range spans this many times its minimum.
@@ -49,11 +49,11 @@ def read_ranges(parameter_ranges: Mapping[str, Any]) -> list[Range]:
     for given in parameter_ranges.get("CategoricalParameterRanges", ()):
         values = tuple(given["Values"])
         if not values or len(set(values)) != len(values):
-            raise invalid(f"ParameterRanges: the values of {given['Name']!r} are {list(values)}; give at least one, each once")
+            raise validation_error(f"ParameterRanges: the values of {given['Name']!r} are {list(values)}; give at least one, each once")
         ranges.append(CategoricalRange(given["Name"], values))
     names = [each.name for each in ranges]
     if not ranges or len(set(names)) != len(names):
-        raise invalid(f"ParameterRanges names {names}: give at least one range, each name once")
+        raise validation_error(f"ParameterRanges names {names}: give at least one range, each name once")
     return ranges
 
 
@@ -62,21 +62,25 @@ def _numeric(given: Mapping[str, Any], whole: bool) -> NumericRange:
     try:
         least, most = float(given["MinValue"]), float(given["MaxValue"])
     except ValueError as error:
-        raise invalid(
+        raise validation_error(
             f"ParameterRanges: {name!r} goes from {given['MinValue']!r} to {given['MaxValue']!r}; both have to be numbers"
         ) from error
     if not (math.isfinite(least) and math.isfinite(most) and least < most):
-        raise invalid(
+        raise validation_error(
             f"ParameterRanges: {name!r} has MinValue {given['MinValue']} and MaxValue {given['MaxValue']}; MinValue must be smaller"
         )
     if whole and not (least.is_integer() and most.is_integer()):
-        raise invalid(f"ParameterRanges: {name!r} is an integer range but goes from {given['MinValue']} to {given['MaxValue']}")
+        raise validation_error(f"ParameterRanges: {name!r} is an integer range but goes from {given['MinValue']} to {given['MaxValue']}")
     if scaling == "Auto":
         scaling = "Logarithmic" if least > 0 and most / least >= LOGARITHMIC_SPAN else "Linear"
     if scaling == "Logarithmic" and least <= 0:
-        raise invalid(f"ParameterRanges: {name!r} has ScalingType Logarithmic and MinValue {given['MinValue']}; MinValue must be above 0")
+        raise validation_error(
+            f"ParameterRanges: {name!r} has ScalingType Logarithmic and MinValue {given['MinValue']}; MinValue must be above 0"
+        )
     if scaling == "ReverseLogarithmic" and (whole or least < 0 or most >= 1):
-        raise invalid(f"ParameterRanges: {name!r} has ScalingType ReverseLogarithmic, which takes continuous ranges from 0 to below 1")
+        raise validation_error(
+            f"ParameterRanges: {name!r} has ScalingType ReverseLogarithmic, which takes continuous ranges from 0 to below 1"
+        )
     return NumericRange(name, least, most, scaling, whole)
 
 
@@ -102,7 +106,9 @@ class Search(Protocol):
 def make_search(strategy: str, ranges: Sequence[Range], minimize: bool, seed: int | None = None) -> Search:
     """The search for a SageMaker strategy; raises a ValidationException for one that local mode does not do."""
     if strategy not in STRATEGIES:
-        raise invalid(f"HyperParameterTuningJobConfig.Strategy {strategy!r} is not done by local mode, which does {', '.join(STRATEGIES)}")
+        raise validation_error(
+            f"HyperParameterTuningJobConfig.Strategy {strategy!r} is not supported in local mode: supported: {', '.join(STRATEGIES)}"
+        )
     if strategy == "Grid":
         return GridSearch(ranges)
     return OptunaSearch(strategy, ranges, minimize, seed)
@@ -114,7 +120,7 @@ class GridSearch:
     def __init__(self, ranges: Sequence[Range]) -> None:
         """Refuses numeric ranges, as SageMaker does."""
         if numeric := [each.name for each in ranges if isinstance(each, NumericRange)]:
-            raise invalid(f"Strategy Grid takes categorical ranges only; {', '.join(numeric)} is numeric")
+            raise validation_error(f"Strategy Grid takes categorical ranges only; {', '.join(numeric)} is numeric")
         categorical = [each for each in ranges if isinstance(each, CategoricalRange)]
         self._names = [each.name for each in categorical]
         self._left = itertools.product(*(each.values for each in categorical))

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.api.shapes import ServiceError, invalid
+from local.api.account import build_arn
+from local.api.errors import ServiceError, validation_error
 from local.jobs.threads import INTERRUPTED, RUNNING
 from local.jobs.training_jobs import TrainingJobs
-from local.mode import ACCOUNT, REGION
 from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 from local.storage.tags import Tags
@@ -46,7 +46,7 @@ class TuningJobs:
         self._lock = threading.Lock()
         self._runs: dict[str, TuningRun] = {}
         self._threads: dict[str, threading.Thread] = {}
-        for job in store.all(KIND):
+        for job in store.list_all(KIND):
             if job["HyperParameterTuningJobStatus"] in RUNNING:
                 self._end(job["HyperParameterTuningJobName"], "Failed", INTERRUPTED)
 
@@ -55,7 +55,7 @@ class TuningJobs:
         plan = self._plan(request)
         name = request["HyperParameterTuningJobName"]
         now = self._clock()
-        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:hyper-parameter-tuning-job/{name}"
+        arn = build_arn("hyper-parameter-tuning-job", name)
         document = {
             **{key: value for key, value in request.items() if key != "Tags"},
             "HyperParameterTuningJobArn": arn,
@@ -72,7 +72,7 @@ class TuningJobs:
                 )
             self._runs[name] = TuningRun(
                 document, plan, self._training_jobs, lambda: self._jobs_of(name),
-                lambda job: self._tags.keep_given(request, {"TrainingJobArn": job}), lambda: self._refresh(name), self._monotonic,
+                lambda job: self._tags.keep_from_request(request, {"TrainingJobArn": job}), lambda: self._refresh(name), self._monotonic,
             )  # fmt: skip
             self._threads[name] = threading.Thread(target=self._run, args=(name,), daemon=True, name=f"tuning-{name}")
             self._threads[name].start()
@@ -93,7 +93,7 @@ class TuningJobs:
                 "Strategy": job["HyperParameterTuningJobConfig"]["Strategy"],
                 "ResourceLimits": job["HyperParameterTuningJobConfig"]["ResourceLimits"],
             }
-            for job in self._store.all(KIND)
+            for job in self._store.list_all(KIND)
         ]
         return list_documents(documents, request, LISTING)
 
@@ -108,7 +108,7 @@ class TuningJobs:
         changes = {"HyperParameterTuningJobStatus": "Stopping", "LastModifiedTime": self._clock()}
         if not self._store.update_if(KIND, name, "HyperParameterTuningJobStatus", RUNNING, **changes):
             status = self.describe(name)["HyperParameterTuningJobStatus"]
-            raise invalid(f"The request was rejected because the hyperparameter tuning job is in status {status}.")
+            raise validation_error(f"The request was rejected because the hyperparameter tuning job is in status {status}.")
         with self._lock:
             run = self._runs.get(name)
         if run is not None:

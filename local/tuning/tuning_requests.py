@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.api.fidelity import refuse_what_is_not_done
-from local.api.shapes import invalid
+from local.api.errors import validation_error
+from local.api.feature_support import reject_unsupported
 from local.jobs.training_jobs import check_training_request
 from local.tuning.early_stopping import Stopper, make_stopper
 from local.tuning.search import Search, make_search, read_ranges
@@ -45,10 +45,10 @@ def plan_tuning(request: Mapping[str, Any], earlier_jobs: int = 0) -> Plan:
 
     Raises a ValidationException for what local mode does not do and for what contradicts itself.
     """
-    refuse_what_is_not_done("CreateHyperParameterTuningJob", request)
+    reject_unsupported("CreateHyperParameterTuningJob", request)
     config, definition = request["HyperParameterTuningJobConfig"], request.get("TrainingJobDefinition")
     if definition is None or "HyperParameterTuningJobObjective" not in config or "ParameterRanges" not in config:
-        raise invalid(
+        raise validation_error(
             "TrainingJobDefinition, HyperParameterTuningJobConfig.HyperParameterTuningJobObjective and .ParameterRanges are all needed"
         )
     check_training_request(definition, "TrainingJobDefinition.", "CreateHyperParameterTuningJob")
@@ -64,14 +64,14 @@ def _check_objective(config: Mapping[str, Any], definition: Mapping[str, Any]) -
     name = config["HyperParameterTuningJobObjective"]["MetricName"]
     metrics = [each["Name"] for each in definition["AlgorithmSpecification"].get("MetricDefinitions", ())]
     if name not in metrics:
-        raise invalid(f"The objective metric {name!r} is none of the defined metrics {metrics}")
+        raise validation_error(f"The objective metric {name!r} is none of the defined metrics {metrics}")
 
 
 def _search(config: Mapping[str, Any], definition: Mapping[str, Any], earlier_jobs: int) -> Search:
     """The search over the ranges; where parents were searched with the same seed, a warm start does not try the same again."""
     ranges = read_ranges(config["ParameterRanges"])
     if both := sorted({each.name for each in ranges} & set(definition.get("StaticHyperParameters", {}))):
-        raise invalid(f"{both[0]!r} is both in StaticHyperParameters and in ParameterRanges; give it in one of them")
+        raise validation_error(f"{both[0]!r} is both in StaticHyperParameters and in ParameterRanges; give it in one of them")
     minimize = config["HyperParameterTuningJobObjective"]["Type"] == "Minimize"
     seed = config.get("RandomSeed")
     return make_search(config["Strategy"], ranges, minimize, None if seed is None else seed + earlier_jobs)
@@ -81,13 +81,15 @@ def _jobs(limits: Mapping[str, Any], size: int | None, earlier_jobs: int) -> int
     """MaxNumberOfTrainingJobs: as given, else as many as a grid has combinations, else DEFAULT_JOBS; parents count against the quota."""
     given, parallel = limits.get("MaxNumberOfTrainingJobs"), limits["MaxParallelTrainingJobs"]
     if size is not None and given is not None and given != size:
-        raise invalid(f"ResourceLimits.MaxNumberOfTrainingJobs must be {size}, the number of combinations of this grid, or left out")
+        raise validation_error(
+            f"ResourceLimits.MaxNumberOfTrainingJobs must be {size}, the number of combinations of this grid, or left out"
+        )
     if given is not None and given < parallel:
-        raise invalid("ResourceLimits.MaxParallelTrainingJobs must not be above MaxNumberOfTrainingJobs")
+        raise validation_error("ResourceLimits.MaxParallelTrainingJobs must not be above MaxNumberOfTrainingJobs")
     if parallel > MOST_PARALLEL:
-        raise invalid(f"ResourceLimits.MaxParallelTrainingJobs is {parallel}; AWS's quota is {MOST_PARALLEL} at a time")
+        raise validation_error(f"ResourceLimits.MaxParallelTrainingJobs is {parallel}; AWS's quota is {MOST_PARALLEL} at a time")
     jobs = int(given or size or DEFAULT_JOBS)
     if jobs + earlier_jobs > MOST_TUNING_JOBS:
         parents = f" beside the {earlier_jobs} of its parents" if earlier_jobs else ""
-        raise invalid(f"The tuning job would launch {jobs} training jobs{parents}; AWS's quota is {MOST_TUNING_JOBS} in all")
+        raise validation_error(f"The tuning job would launch {jobs} training jobs{parents}; AWS's quota is {MOST_TUNING_JOBS} in all")
     return jobs

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.jobs.container import REASON_LIMIT, usable_cores
 from local.jobs.training_jobs import Listener, TrainingJobs
 from local.storage.store import Document

@@ -7,7 +7,7 @@ users have reported; where AWS's wording is not public, the sentence is ours.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local.api.shapes import invalid
+from local.api.errors import validation_error
 from local.storage.store import Document
 from local.tuning.search import Known
 from local.tuning.tuning_summaries import ENDED, FINAL, best_of, sign_of
@@ -35,15 +35,15 @@ def check_warm_start(request: Mapping[str, Any], parents: Mapping[str, Document 
     names = parent_names(request)
     strategy = request["HyperParameterTuningJobConfig"]["Strategy"]
     if strategy not in WARM_STRATEGIES:
-        raise invalid(f"WarmStartConfig is for the strategies {' and '.join(WARM_STRATEGIES)}, got {strategy!r}: leave it out")
+        raise validation_error(f"WarmStartConfig is only for the strategies {' and '.join(WARM_STRATEGIES)}, got {strategy!r}: remove it")
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise invalid(f"WarmStartConfig names the parent tuning job {twice[0]!r} twice; name each once")
+        raise validation_error(f"WarmStartConfig names the parent tuning job {twice[0]!r} twice; name each once")
     for name in names:
         parent = parents.get(name)
         if parent is None:
-            raise invalid(f"WarmStartConfig: there is no parent tuning job with the name {name!r}")
+            raise validation_error(f"WarmStartConfig: there is no parent tuning job with the name {name!r}")
         if parent["HyperParameterTuningJobStatus"] not in ENDED:
-            raise invalid(
+            raise validation_error(
                 f"WarmStartConfig: the parent tuning job {name} is {parent['HyperParameterTuningJobStatus']}; "
                 f"a parent has to be {', '.join(ENDED[:-1])} or {ENDED[-1]}"
             )
@@ -77,25 +77,25 @@ def _check_same_search(request: Mapping[str, Any], parent: Document) -> None:
     name = parent["HyperParameterTuningJobName"]
     here, there = request["HyperParameterTuningJobConfig"], parent["HyperParameterTuningJobConfig"]
     if (mine := here["HyperParameterTuningJobObjective"]) != (its := there["HyperParameterTuningJobObjective"]):
-        raise invalid(
+        raise validation_error(
             f"WarmStartConfig: the objective must be the same as in the parent tuning job {name}: {mine['Type']} {mine['MetricName']} "
             f"is not {its['Type']} {its['MetricName']}"
         )
     tuned, tuned_there = _kinds(here), _kinds(there)
     static, static_there = _static(request), _static(parent)
     if differing := sorted({*tuned, *static} ^ {*tuned_there, *static_there}):
-        raise invalid(
+        raise validation_error(
             "The set of tunable plus static HyperParameter names is not the same across current and parent tuning jobs. Please ensure this "
             "set is constant when warm starting. Note that previously static HyperParameters can be tuned in warm start jobs and vice "
             f"versa. (Differing from {name}: {', '.join(differing)})"
         )
     for each in sorted(tuned.keys() & tuned_there.keys()):
         if tuned[each] != tuned_there[each]:
-            raise invalid(
+            raise validation_error(
                 f"WarmStartConfig: {each!r} is {tuned[each]}, but {tuned_there[each]} in the parent tuning job {name}; keep its kind"
             )
     if (changes := _changes(there, static, static_there)) > MOST_CHANGES:
-        raise invalid(
+        raise validation_error(
             f"WarmStartConfig: {changes} changes against the static hyperparameters of the parent tuning job {name}, but {MOST_CHANGES} "
             "are allowed: a changed value counts twice, a tuned hyperparameter that is static now once for each of its categorical values"
         )
@@ -113,7 +113,7 @@ def _check_same_definition(request: Mapping[str, Any], parent: Document) -> None
     fixed = {*here, *there} - set(_CHANGEABLE)
     if changed := sorted(field for field in fixed if here.get(field) != there.get(field)):
         allowed = ", ".join(field[:1].lower() + field[1:] for field in _CHANGEABLE[1:])
-        raise invalid(
+        raise validation_error(
             f"Only the following fields in TrainingJobDefinition are allowed to change: [{allowed}]. "
             f"(Changed against the parent {parent['HyperParameterTuningJobName']}: {', '.join(changed)})"
         )
@@ -124,13 +124,13 @@ def _check_identical(request: Mapping[str, Any], parent: Document) -> None:
     name = parent["HyperParameterTuningJobName"]
     images = [each["TrainingJobDefinition"]["AlgorithmSpecification"]["TrainingImage"] for each in (request, parent)]
     if images[0] != images[1]:
-        raise invalid(
+        raise validation_error(
             f"WarmStartType {IDENTICAL}: the training image {images[0]} is not that of the parent tuning job {name}, {images[1]}; "
             "use TransferLearning where the algorithm has changed"
         )
     data, data_there = _data(request), _data(parent)
     if differing := sorted(channel for channel in {*data, *data_there} if data.get(channel) != data_there.get(channel)):
-        raise invalid(
+        raise validation_error(
             f"WarmStartType {IDENTICAL}: the channel {differing[0]!r} is {data.get(differing[0])}, but {data_there.get(differing[0])} in "
             f"the parent tuning job {name}; use TransferLearning where the data has changed"
         )

@@ -9,7 +9,7 @@ import pytest
 
 from lambdas.request.execution_input import ExecutionInput
 from lambdas.request.execution_input_schema import make_table
-from local.api.fidelity import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
+from local.api.feature_support import ACCEPTED, LIMITED, REAL, REFUSED, REPRODUCED
 from tests import REPOSITORY
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -58,8 +58,8 @@ def test_local_mode_says_how_true_it_is() -> None:
     page = (REPOSITORY / "docs" / "local-mode.md").read_text(encoding="utf-8").partition("### Real")[2]
     rows = [f"| {what} | {how} |" for what, how in {**REAL, **REPRODUCED}.items()]
     rows += [f"| {request} | {', '.join(f'`{each}`' for each in refused)} |" for request, refused in REFUSED.items()]
-    rows += [f"| {request} | `{each}` | {done} |" for request, values in LIMITED.items() for each, (_is_done, done) in values.items()]
-    headers = {"| what | how |", "| request | fields |", "| request | field | done |"}
+    rows += [f"| {request} | `{each}` | {supported} |" for request, values in LIMITED.items() for each, (_, supported) in values.items()]
+    headers = {"| what | how |", "| request | fields |", "| request | field | supported |"}
     assert {line for line in page.splitlines() if line.startswith("|") and "---" not in line} - headers == set(rows)
     assert f"{', '.join(f'`{each}`' for each in ACCEPTED)}." in page.splitlines()
 

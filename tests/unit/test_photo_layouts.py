@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cli.photos.photo_folder import read_photo_folder
 from cli.terminal.errors import RefusedError
 from lambdas.planning.photos import NoUsableData, count_photos, require_usable
-from local.storage.objects import DownloadError, relative_name
+from local.storage.objects import DownloadError, make_relative_name
 from tests.fixtures.lambdas.fake_s3 import FakeS3
 from tests.fixtures.training.jobs import save_photo
 from training.data.summary import Summary
@@ -125,7 +125,7 @@ def is_refused_at_once(name: str) -> bool:
 
 def is_refused_by_the_download(name: str) -> bool:
     try:
-        relative_name(f"data/{name}", "data/")
+        make_relative_name(f"data/{name}", "data/")
     except DownloadError:
         return True
     return False

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from boto3.exceptions import RetriesExceededError
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.hosting.deployments import Alarms
 from local.hosting.endpoint_metrics import EndpointMetrics
 from local.hosting.endpoints import Endpoints

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.host.processes import ProcessBook
+from local.host.processes import PidFiles
 from tests.fixtures.local.endpoint_requests import SERVE, invoke, make_config, wait_for_endpoint
 from tests.fixtures.local.engine_stacks import heard, listen
 from tests.fixtures.local.running import IMAGE, ROLE, Local, archive, wait_until
@@ -95,7 +95,7 @@ def test_a_server_that_dies_is_started_again(local: Local) -> None:
     config = make_config(local, "dies", {"code/serve": SERVE, "word.txt": "back"})
     local.client("sagemaker").create_endpoint(EndpointName="dies", EndpointConfigName=config)
     wait_for_endpoint(local, "dies", "InService")
-    (record,) = ProcessBook(local.mode.home / "run").records("server-dies-")
+    (record,) = PidFiles(local.mode.home / "run").list_records("server-dies-")
     os.kill(record.pid, signal.SIGKILL)
     wait_for_endpoint(local, "dies", "Updating")
     wait_for_endpoint(local, "dies", "InService")
@@ -110,7 +110,7 @@ def test_configs_and_models_are_checked_described_listed_tagged_and_deleted(loca
         make_config(local, "described", {})
     with pytest.raises(ClientError, match="Could not find model"):
         sagemaker.create_endpoint_config(EndpointConfigName="x", ProductionVariants=[{"VariantName": "A", "ModelName": "absent"}])
-    with pytest.raises(ClientError, match=r"ProductionVariants\[A\]\.RoutingConfig is not done by local mode"):
+    with pytest.raises(ClientError, match=r"ProductionVariants\[A\]\.RoutingConfig is not supported in local mode"):
         variant = {"VariantName": "A", "ModelName": name, "RoutingConfig": {"RoutingStrategy": "RANDOM"}}
         sagemaker.create_endpoint_config(EndpointConfigName="x", ProductionVariants=[variant])
     with pytest.raises(ClientError, match="Could not find endpoint configuration"):
@@ -302,5 +302,5 @@ def test_more_instances_than_one_are_one_server(local: Local) -> None:
     sagemaker.create_endpoint(EndpointName="of-two", EndpointConfigName="of-two")
     (described,) = wait_for_endpoint(local, "of-two", "InService")["ProductionVariants"]
     assert (described["CurrentInstanceCount"], described["DesiredInstanceCount"]) == (2, 2)
-    assert len(ProcessBook(local.mode.home / "run").records("server-of-two-")) == 1
+    assert len(PidFiles(local.mode.home / "run").list_records("server-of-two-")) == 1
     sagemaker.delete_endpoint(EndpointName="of-two")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.jobs.training_jobs import KIND, TrainingJobs
 from local.jobs.training_run import TrainingJobRun
 from local.storage.objects import Mirror
@@ -57,7 +57,7 @@ def test_a_mirror_that_fails_or_hangs_does_not_keep_a_job_from_being_stopped(tmp
     thread.start()
     try:
         wait_until(lambda: s3.uploads, lambda uploads: uploads == 2, 30)
-        records = fake_tools(tmp_path, s3).processes.records
+        records = fake_tools(tmp_path, s3).processes.list_records
         assert len(records("job-")) == 1
         job.stop()
         wait_until(lambda: len(records("job-")), lambda running: running == 0, 20)
@@ -92,7 +92,7 @@ def test_a_job_that_ends_while_it_is_told_to_stop_stays_ended(tmp_path: Path) ->
     store.create(KIND, "ends", {"TrainingJobName": "ends", "TrainingJobStatus": "InProgress"})
     with pytest.raises(ServiceError, match="the training job is in status Completed"):
         jobs.stop("ends")
-    assert store.all(KIND)[0]["TrainingJobStatus"] == "Completed"
+    assert store.list_all(KIND)[0]["TrainingJobStatus"] == "Completed"
 
 
 class StoppedAtOnce(Store):

@@ -10,8 +10,8 @@ import time
 
 import psutil
 
-from local.host.processes import ProcessBook
-from local.mode import free_port
+from local.host.ports import find_free_port
+from local.host.processes import PidFiles
 from tests.fixtures.local.endpoint_requests import SERVE, invoke, make_config, wait_for_endpoint
 from tests.fixtures.local.engine_stacks import stack_at_rest, template
 from tests.fixtures.local.processing_requests import processing_request
@@ -34,10 +34,10 @@ def test_a_killed_plane_leaves_no_job_running_and_brings_endpoints_back(fresh_lo
     program = local.put_program("endless", "import time\nprint('endless')\ntime.sleep(600)")
     local.client("sagemaker").create_training_job(**local.training_request("killed", program))
     local.client("sagemaker").create_processing_job(**processing_request(local, "killed", "import time\ntime.sleep(600)"))
-    book = ProcessBook(local.mode.home / "run")
-    wait_until(lambda: book.records("job-"), lambda records: len(records) == 2, 20)
+    book = PidFiles(local.mode.home / "run")
+    wait_until(lambda: book.list_records("job-"), lambda records: len(records) == 2, 20)
     time.sleep(1)
-    orphans = [record.pid for record in (*book.records("job-"), *book.records("server-"))]
+    orphans = [record.pid for record in (*book.list_records("job-"), *book.list_records("server-"))]
     assert len(orphans) == 3 == local.mode.status().jobs
     kill(local, "plane")
     assert all(lives(pid) for pid in orphans)
@@ -152,7 +152,7 @@ def test_an_engine_that_had_to_take_another_port_has_a_plane_that_finds_it(fresh
     local = fresh_local
     url = local.mode.engine_url
     kill(local, "engine")
-    wait_until(lambda: free_port(int(url.rpartition(":")[2]), set()), lambda port: url.endswith(f":{port}"), 10)
+    wait_until(lambda: find_free_port(int(url.rpartition(":")[2]), set()), lambda port: url.endswith(f":{port}"), 10)
     with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
         local.mode.start()
         assert local.mode.engine_url != url
@@ -179,13 +179,13 @@ def test_a_killed_plane_leaves_no_sampler_running_and_no_rule_in_progress(fresh_
     program = local.put_program("endless", "import time\ntime.sleep(600)")
     fields = {name: value for name, value in watched().items() if name.startswith(("Debug", "Profiler"))}
     local.client("sagemaker").create_training_job(**local.training_request("watched-1", program, **fields))
-    book = ProcessBook(local.mode.home / "run")
-    pids = [record.pid for record in wait_until(lambda: book.records("job-"), lambda records: len(records) == 3, 20)]
+    book = PidFiles(local.mode.home / "run")
+    pids = [record.pid for record in wait_until(lambda: book.list_records("job-"), lambda records: len(records) == 3, 20)]
     kill(local, "plane")
 
     local.mode.start()
 
-    assert not any(lives(pid) for pid in pids) and book.records("job-") == []
+    assert not any(lives(pid) for pid in pids) and book.list_records("job-") == []
     job = local.client("sagemaker").describe_training_job(TrainingJobName="watched-1")
     verdicts = [*job["DebugRuleEvaluationStatuses"], *job["ProfilerRuleEvaluationStatuses"]]
     assert {status["RuleEvaluationStatus"] for status in verdicts} == {"Error"}

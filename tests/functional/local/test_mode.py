@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.host.processes import ProcessBook
+from local.host.ports import find_free_port
+from local.host.processes import PidFiles
 from local.image_environment import LOCK, STAMP, TOOLKITS, ImageEnvironment, ImageEnvironmentError
-from local.mode import ACCESS_KEY, LocalMode, free_port
+from local.mode import ACCESS_KEY, LocalMode
 from tests.fixtures.local.running import Local, archive, lives, wait_until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -29,17 +30,17 @@ IGNORES_TERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IG
 
 
 def test_a_process_is_found_and_ended_with_what_it_started(tmp_path: Path) -> None:
-    book = ProcessBook(tmp_path / "run")
+    book = PidFiles(tmp_path / "run")
     pid = book.start_detached("engine", [sys.executable, "-c", STARTS_ANOTHER], os.environ, tmp_path / "log")
     text = wait_until((tmp_path / "log").read_text, lambda text: text.endswith("\n"), 20)
-    assert book.alive("engine") == pid and lives(int(text))
+    assert book.find_pid("engine") == pid and lives(int(text))
     assert set(book.stop("engine")) == {pid, int(text)}
     assert not lives(pid) and not lives(int(text))
-    assert book.alive("engine") is None and book.stop("engine") == [] and book.records() == []
+    assert book.find_pid("engine") is None and book.stop("engine") == [] and book.list_records() == []
 
 
 def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path: Path) -> None:
-    book = ProcessBook(tmp_path / "run")
+    book = PidFiles(tmp_path / "run")
     pid = book.start_detached("deaf", [sys.executable, "-c", IGNORES_TERM], os.environ, tmp_path / "log")
     wait_until((tmp_path / "log").read_text, bool, 20)
     began = time.monotonic()
@@ -48,44 +49,44 @@ def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path:
 
 
 def test_orphans_of_a_dead_leader_are_found_by_its_session(tmp_path: Path) -> None:
-    book = ProcessBook(tmp_path / "run")
+    book = PidFiles(tmp_path / "run")
     pid = book.start_detached("job-1", [sys.executable, "-c", STARTS_ANOTHER], os.environ, tmp_path / "log")
     orphan = int(wait_until((tmp_path / "log").read_text, lambda text: text.endswith("\n"), 20))
     psutil.Process(pid).kill()
     os.waitpid(pid, 0)
-    assert lives(orphan) and book.alive("job-1") is None
+    assert lives(orphan) and book.find_pid("job-1") is None
     assert book.stop_all("job-") == [orphan]
     assert not lives(orphan)
 
 
 def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(tmp_path: Path) -> None:
-    book = ProcessBook(tmp_path / "run")
+    book = PidFiles(tmp_path / "run")
     pid = book.start_detached("mine", SLEEPS, os.environ, tmp_path / "log")
-    (mine,) = book.records()
+    (mine,) = book.list_records()
     another_boot = "another-boot:" + mine.birth.partition(":")[2]
     for other in (replace(mine, name="other", birth=another_boot), replace(mine, name="other", birth="", started=1e9)):
         (tmp_path / "run" / "other.pid").write_text(json.dumps(asdict(other)))
-        assert book.alive("other") is None and book.stop("other") == [] and lives(pid)
+        assert book.find_pid("other") is None and book.stop("other") == [] and lives(pid)
     assert book.stop("mine") == [pid]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc a process is known by its start time alone")
 def test_a_process_is_still_known_after_the_clock_was_set(tmp_path: Path) -> None:
-    book = ProcessBook(tmp_path / "run")
+    book = PidFiles(tmp_path / "run")
     pid = book.start_detached("mine", SLEEPS, os.environ, tmp_path / "log")
-    (mine,) = book.records()
+    (mine,) = book.list_records()
     (tmp_path / "run" / "mine.pid").write_text(json.dumps(asdict(replace(mine, started=mine.started - 3600))))
-    assert book.alive("mine") == pid and book.stop("mine") == [pid] and not lives(pid)
+    assert book.find_pid("mine") == pid and book.stop("mine") == [pid] and not lives(pid)
 
 
 def test_a_record_that_goes_while_records_are_read_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "gone.pid").symlink_to(tmp_path / "nowhere")
-    assert ProcessBook(tmp_path).records() == []
+    assert PidFiles(tmp_path).list_records() == []
 
 
 def test_a_record_cut_short_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "broken.pid").write_text('{"name": "bro')
-    assert ProcessBook(tmp_path).records() == [] and list(tmp_path.iterdir()) == []
+    assert PidFiles(tmp_path).list_records() == [] and list(tmp_path.iterdir()) == []
 
 
 def test_the_image_environment_is_whole_only_with_the_stamp_of_its_lock(tmp_path: Path) -> None:
@@ -177,16 +178,16 @@ def test_api_urls(tmp_path: Path) -> None:
 def test_a_taken_port_is_passed_over() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert free_port(port, set()) > port
-    assert free_port(port, {port}) > port
-    assert free_port(port, set()) == port
+        assert find_free_port(port, set()) > port
+    assert find_free_port(port, {port}) > port
+    assert find_free_port(port, set()) == port
 
 
 def test_a_port_that_is_about_to_be_free_is_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         threading.Timer(0.3, taken.close).start()
-        assert free_port(port, set(), patience_s=10) == port
+        assert find_free_port(port, set(), patience_s=10) == port
 
 
 def test_the_home_comes_from_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

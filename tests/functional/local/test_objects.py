@@ -16,7 +16,7 @@ from local.storage.objects import (
     is_inside,
     join_uri,
     list_objects,
-    relative_name,
+    make_relative_name,
     split_s3_uri,
 )
 from tests.fixtures.local.fakes import FakeS3, fake_tools
@@ -38,7 +38,7 @@ from tests.fixtures.local.running import Local
     ],
 )
 def test_where_an_object_lies_below_its_channel(key: str, prefix: str, name: str) -> None:
-    assert relative_name(key, prefix) == name
+    assert make_relative_name(key, prefix) == name
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_where_an_object_lies_below_its_channel(key: str, prefix: str, name: str
 )
 def test_a_key_that_is_no_file_name_is_named(key: str) -> None:
     with pytest.raises(DownloadError, match="cannot be a file name"):
-        relative_name(key, "data/")
+        make_relative_name(key, "data/")
 
 
 @given(st.text(min_size=1, max_size=40), st.integers(0, 12))
 def test_no_key_leads_outside_the_folder(key: str, cut: int) -> None:
     try:
-        name = relative_name(key, key[:cut])
+        name = make_relative_name(key, key[:cut])
     except DownloadError:
         return
     assert Path("/folder", name).parts[:2] == ("/", "folder") and ".." not in Path(name).parts and not Path(name).is_absolute()
@@ -63,7 +63,7 @@ def test_a_key_keeps_its_class_and_name_to_the_letter_or_is_refused(parts: list[
     name = "/".join(parts)
     key = f"{prefix}/{name}" if prefix and not prefix.endswith("/") else prefix + name
     try:
-        assert relative_name(key, prefix) == name
+        assert make_relative_name(key, prefix) == name
     except DownloadError:
         assert any(part in ("", ".", "..") or "\0" in part for part in name.split("/"))
 

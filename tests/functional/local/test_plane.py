@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError
-from local.hosting.fleet import BODY_LIMIT_BYTES
+from local.api.errors import ServiceError
+from local.hosting.production_variant import BODY_LIMIT_BYTES
 from local.image_environment import ImageEnvironment
 from local.plane import Plane, make_app
 
@@ -46,7 +46,7 @@ def test_a_member_that_is_null_is_not_there(plane: Plane) -> None:
 
 def test_tags_of_a_scalable_target_are_refused_instead_of_forgotten(plane: Plane) -> None:
     of_variant = {"ResourceId": "endpoint/e/variant/v", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
-    with pytest.raises(ServiceError, match="Tags of scalable targets are not done by local mode"):
+    with pytest.raises(ServiceError, match="Tags of scalable targets are not supported in local mode"):
         call(plane, "RegisterScalableTarget", "AnyScaleFrontendService", ServiceNamespace="sagemaker", **of_variant, Tags={"a": "b"})
 
 

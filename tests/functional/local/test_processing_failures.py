@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.jobs.container import translate
 from local.jobs.processing_jobs import KIND, ProcessingJobs, check_processing_request
 from local.jobs.processing_run import read_exit_message
@@ -186,14 +186,14 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        ("ProcessingResources.ClusterConfig.InstanceCount", 2, "InstanceCount 2 is not done by local mode, which does one instance"),
+        ("ProcessingResources.ClusterConfig.InstanceCount", 2, "InstanceCount 2 is not supported in local mode: supported: 1"),
         ("ProcessingResources.ClusterConfig.InstanceType", None, "ProcessingResources.ClusterConfig.InstanceType is needed"),
         ("AppSpecification.ContainerEntrypoint", None, "AppSpecification.ContainerEntrypoint is needed"),
         ("NetworkConfig.VpcConfig", {"Subnets": ["s"]}, "NetworkConfig.VpcConfig is not done"),
         ("ProcessingInputs.0.DatasetDefinition", {"LocalPath": "/x"}, "ProcessingInputs[photos].DatasetDefinition is not done"),
         ("ProcessingInputs.0.AppManaged", True, "ProcessingInputs[photos].AppManaged True"),
         ("ProcessingInputs.0.S3Input", None, "ProcessingInputs[photos].S3Input is needed"),
-        ("ProcessingInputs.0.S3Input.S3DataType", "ManifestFile", "'ManifestFile' is not done by local mode, which does S3Prefix"),
+        ("ProcessingInputs.0.S3Input.S3DataType", "ManifestFile", "'ManifestFile' is not supported in local mode: supported: S3Prefix"),
         ("ProcessingInputs.0.S3Input.S3InputMode", "Pipe", "S3InputMode 'Pipe'"),
         ("ProcessingInputs.0.S3Input.S3CompressionType", "Gzip", "S3CompressionType 'Gzip'"),
         ("ProcessingInputs.0.S3Input.S3Uri", "https://b/p", "S3Uri 'https://b/p' is not done"),

@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 
-from local.host.request_guard import refusal
+from local.host.request_guard import find_rejection
 from tests.fixtures.local.running import Local
 
 
@@ -22,7 +22,7 @@ from tests.fixtures.local.running import Local
     ],
 )
 def test_programs_and_own_pages_are_served(headers: dict[str, str]) -> None:
-    assert refusal(headers) is None
+    assert find_rejection(headers) is None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_programs_and_own_pages_are_served(headers: dict[str, str]) -> None:
     ],
 )
 def test_foreign_names_and_foreign_pages_are_refused(headers: dict[str, str], sentence: str) -> None:
-    assert sentence in str(refusal(headers))
+    assert sentence in str(find_rejection(headers))
 
 
 def ask(url: str, method: str, path: str, headers: dict[str, str]) -> tuple[int, str, dict[str, str]]:

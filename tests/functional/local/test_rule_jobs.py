@@ -57,7 +57,7 @@ def plane(tmp_path: Path) -> Iterator[Jobs]:
     toolkit(tmp_path, UNTIL_GO)
     jobs = Jobs(tmp_path)
     yield jobs
-    pids = [record.pid for record in jobs.tools.processes.records()]
+    pids = [record.pid for record in jobs.tools.processes.list_records()]
     jobs.jobs.stop_all(20)
     assert not any(lives(pid) for pid in pids), "a program outlived the plane"
 
@@ -145,7 +145,7 @@ def test_a_rule_process_that_hangs_is_ended_and_an_error(plane: Jobs, evaluate: 
     rules.training_ended()
     rules.conclude("Completed", None)
     assert [status["RuleEvaluationStatus"] for status in told[DEBUG]] == ["Error", "Error"] and sentence in told[DEBUG][0]["StatusDetails"]
-    assert plane.tools.processes.records() == []
+    assert plane.tools.processes.list_records() == []
 
 
 def test_rules_that_cannot_be_started_do_not_keep_the_job_from_training(plane: Jobs) -> None:
@@ -226,13 +226,13 @@ def test_output_that_cannot_be_uploaded_is_an_error(plane: Jobs) -> None:
 def test_rules_of_a_plane_that_ends_are_errors_and_their_processes_end(plane: Jobs, while_it_trains: bool) -> None:
     programs(plane.folder / "programs", UNTIL_RELEASED)
     plane.create()
-    wait_until(lambda: len(plane.tools.processes.records()), lambda running: running == 3, 20)
+    wait_until(lambda: len(plane.tools.processes.list_records()), lambda running: running == 3, 20)
     if not while_it_trains:
         plane.go()
         wait_until(plane.job, lambda job: job["TrainingJobStatus"] == "Completed", 20)
     plane.jobs.stop_all(20)
     assert plane.verdicts() == ["Error", "Error"] and "local mode ended while the rule was evaluated" in plane.details()
-    assert plane.tools.processes.records() == []
+    assert plane.tools.processes.list_records() == []
 
 
 def test_rules_of_a_plane_that_was_killed_are_errors_when_it_is_back(plane: Jobs) -> None:
@@ -276,7 +276,7 @@ def test_a_disk_that_fills_while_rules_start_does_not_keep_the_job_from_training
     rules = rule_jobs(plane, told, FullDisk)
     rules.kinds = (DEBUG,)
     rules.start(plane.folder / "tensors", plane.folder / "profile")
-    assert plane.tools.processes.records() == [], "the sampler outlived the start that failed"
+    assert plane.tools.processes.list_records() == [], "the sampler outlived the start that failed"
     rules.training_ended()
     rules.conclude("Completed", None)
     assert [status["RuleEvaluationStatus"] for field in (DEBUG, PROFILER) for status in told[field]] == ["Error"] * 3
@@ -376,8 +376,8 @@ def test_an_error_while_rules_are_judged_leaves_nothing_running_and_no_rule_in_p
     told: dict[str, list[Document]] = {}
     rules = rule_jobs(plane, told, Fails)
     measured(rules, plane)
-    pids = [record.pid for record in plane.tools.processes.records("job-rules")]
+    pids = [record.pid for record in plane.tools.processes.list_records("job-rules")]
     with pytest.raises(RuntimeError, match="not foreseen"):
         rules.conclude("Completed", None)
-    assert len(pids) == 1 and not lives(pids[0]) and plane.tools.processes.records() == []
+    assert len(pids) == 1 and not lives(pids[0]) and plane.tools.processes.list_records() == []
     assert {status["RuleEvaluationStatus"] for field in (DEBUG, PROFILER) for status in told[field]} == {"Error"}

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError, validate
+from local.api.errors import ServiceError
+from local.api.validation import validate
 from local.jobs import rule_requests
 from local.jobs.rule_requests import check_debugger_request, profiling
 from local.jobs.rule_statuses import first_statuses
@@ -46,27 +47,27 @@ def test_a_whole_request_is_taken(action: str) -> None:
         ),
         (
             {"DebugRuleConfigurations": [rule("TreeDepth")]},
-            "[TreeDepth].RuleParameters.rule_to_invoke 'TreeDepth' is not done by local mode",
+            "[TreeDepth].RuleParameters.rule_to_invoke 'TreeDepth' is not supported in local mode",
         ),
         (
             {"DebugRuleConfigurations": [rule("BatchSize")]},
-            "rule_to_invoke 'BatchSize' is not done by local mode: it belongs into Profiler",
+            "rule_to_invoke 'BatchSize' is not supported here: move it to Profiler",
         ),
-        ({"DebugRuleConfigurations": [{**rule("AllZero"), "RuleParameters": {}}]}, "rule_to_invoke None is not done by local mode"),
+        ({"DebugRuleConfigurations": [{**rule("AllZero"), "RuleParameters": {}}]}, "rule_to_invoke None is not supported in local mode"),
         (
             {"DebugRuleConfigurations": [rule("AllZero", IMAGE.replace("-rules", "-rule-evaluator"))]},
-            "sagemaker-debugger-rule-evaluator:latest' is not done by local mode, which evaluates the built-in rules of",
+            "sagemaker-debugger-rule-evaluator:latest' is not supported in local mode: supported: the built-in rules of",
         ),
         (
             {"DebugRuleConfigurations": [rule("AllZero", "sagemaker-debugger-rules")]},
             "RuleEvaluatorImage 'sagemaker-debugger-rules' is not",
         ),
-        ({"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "email"}')]}, "the action 'email' is not done by local mode"),
+        ({"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "email"}')]}, "action_json 'email' is not supported"),
         ({"DebugRuleConfigurations": [rule("AllZero", action_json="stop")]}, "[AllZero].RuleParameters.action_json is no JSON"),
         ({"DebugRuleConfigurations": [rule("AllZero", action_json="[1]")]}, "action_json holds 1: it has to be an object"),
         (
             {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "training_job_prefix": "other"}')]},
-            "training_job_prefix 'other' is not done by local mode, where a rule stops its own job: give the beginning of",
+            "training_job_prefix 'other' is not supported in local mode, where a rule stops only its own job: give a prefix",
         ),
         (
             {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "parameters": "x"}')]},
@@ -78,10 +79,10 @@ def test_a_whole_request_is_taken(action: str) -> None:
         ),
         (
             {"DebugRuleConfigurations": [rule("StalledTrainingRule", training_job_name_prefix="other")]},
-            "[StalledTrainingRule].RuleParameters.training_job_name_prefix 'other' is not done by local mode, where a rule stops its own",
+            "[StalledTrainingRule].RuleParameters.training_job_name_prefix 'other' is not supported in local mode",
         ),
-        ({"DebugRuleConfigurations": [{**rule("AllZero"), "LocalPath": "/x"}]}, "DebugRuleConfigurations[AllZero].LocalPath is not done"),
-        ({"ProfilerRuleConfigurations": [{**rule("BatchSize"), "S3OutputPath": "s3://b/x"}]}, "[BatchSize].S3OutputPath is not done"),
+        ({"DebugRuleConfigurations": [{**rule("AllZero"), "LocalPath": "/x"}]}, "[AllZero].LocalPath is not supported"),
+        ({"ProfilerRuleConfigurations": [{**rule("BatchSize"), "S3OutputPath": "s3://b/x"}]}, "[BatchSize].S3OutputPath is not supported"),
     ],
 )
 def test_a_request_that_cannot_be_honoured_is_refused_with_the_field_named(fields: dict[str, Any], sentence: str) -> None:

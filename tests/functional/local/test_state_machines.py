@@ -30,7 +30,7 @@ def test_a_failed_job_is_task_failed_with_the_description_as_cause(local: Local)
     catch = [{"ErrorEquals": ["States.TaskFailed"], "Next": "Told", "Output": "{% $parse($states.errorOutput.Cause).FailureReason %}"}]
     states = {"Train": training_task(local, program, "sync-fails", Catch=catch), "Told": {"Type": "Pass", "End": True}}
     execution = ended(local, run_machine(local, states))
-    assert execution["status"] == "SUCCEEDED" and "there is no bucket" in execution["output"]
+    assert execution["status"] == "SUCCEEDED" and "the bucket" in execution["output"]
 
 
 def test_arguments_are_evaluated_again_at_each_retry(local: Local) -> None:

@@ -18,9 +18,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local.api.account import REGION
 from local.engine.decisions import Decision, read_decisions
 from local.image_environment import ImageEnvironment
-from local.mode import ACCESS_KEY, REGION, SECRET_KEY, LocalMode
+from local.mode import ACCESS_KEY, SECRET_KEY, LocalMode
 from tests.fixtures.local.running import wait_until
 
 ACCOUNT = "000000000000"

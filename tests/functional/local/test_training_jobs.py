@@ -168,7 +168,7 @@ def test_max_runtime_stops_a_job(local: Local) -> None:
     ("uri", "sentence"),
     [
         ("s3://whippet-tests/nothing-here/", "No S3 objects found under S3 URL"),
-        ("s3://no-such-bucket-at-all/x/", "there is no bucket 'no-such-bucket-at-all'"),
+        ("s3://no-such-bucket-at-all/x/", "the bucket 'no-such-bucket-at-all'"),
         ("s3://whippet-tests/unsafe/", "cannot be a file name"),
     ],
 )

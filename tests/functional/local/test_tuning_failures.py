@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError, invalid
+from local.api.errors import ServiceError, validation_error
 from local.jobs.training_jobs import TrainingJobs
 from local.storage.store import Store
 from local.tuning.tuning_jobs import TuningJobs
@@ -55,7 +55,7 @@ def test_five_failures_end_what_runs_beside_them(tmp_path: Path) -> None:
     with running(tmp_path, f"sys.exit('broken') if number != 2 else {SLEEPS}") as tuning:
         ended = tuning.tune("gives-up", parallel=2)
         assert ended["FailureReason"] == GIVEN_UP and counters(ended) == (0, 5, 1)
-        assert tuning.tools.processes.records("job-") == []
+        assert tuning.tools.processes.list_records("job-") == []
 
 
 def test_fewer_than_five_jobs_that_all_fail(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_stopped_half_way_it_keeps_what_it_has_found(tmp_path: Path) -> None:
         assert ended["HyperParameterTuningJobStatus"] == "Stopped" and "FailureReason" not in ended
         assert counters(ended) == (2, 0, 2)
         assert ended["BestTrainingJob"]["TrainingJobStatus"] == "Completed"
-        assert tuning.tools.processes.records("job-") == []
+        assert tuning.tools.processes.list_records("job-") == []
 
 
 def test_a_time_limit_stops_what_runs_and_counts_what_was_found(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_time_limit_stops_what_runs_and_counts_what_was_found(tmp_path: Path) 
         assert ended["HyperParameterTuningJobStatus"] == "Completed" and "FailureReason" not in ended
         assert counters(ended) == (2, 0, 1)
         assert ended["BestTrainingJob"] == tuning.summaries("limited")[0]
-        assert tuning.tools.processes.records("job-") == []
+        assert tuning.tools.processes.list_records("job-") == []
 
 
 def test_a_time_limit_that_is_over_before_anything_was_found_is_a_failure(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def broken(tuning: Tuning, error: Exception) -> dict[str, Any]:
     tuning.jobs = TuningJobs(tuning.store, tuning.training)
     ended = tuning.tune("breaks", jobs=2, parallel=2, Strategy="Random")
     assert ended["HyperParameterTuningJobStatus"] == "Failed" and counters(ended) == (0, 0, 1)
-    assert tuning.tools.processes.records("job-") == []
+    assert tuning.tools.processes.list_records("job-") == []
     return ended
 
 
@@ -164,7 +164,7 @@ def test_a_search_that_breaks_stops_the_jobs_it_has_started(tmp_path: Path) -> N
 
 def test_a_training_job_that_is_refused_ends_the_tuning_job_with_its_sentence(tmp_path: Path) -> None:
     with running(tmp_path, SLEEPS) as tuning:
-        told = broken(tuning, invalid("the role cannot be assumed"))["FailureReason"]
+        told = broken(tuning, validation_error("the role cannot be assumed"))["FailureReason"]
         assert told == "ClientError: a training job could not be launched: the role cannot be assumed"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from tests.fixtures.local.tuning import running
 
 EPOCHS = """
@@ -117,7 +117,7 @@ def test_a_target_completes_the_tuning_job_and_stops_what_runs(tmp_path: Path, o
         assert ended["HyperParameterTuningJobStatus"] == "Completed"
         assert statuses(tuning, "target")[:5] == ["Completed", "Stopped", "Completed", "Completed", "Completed"]
         assert ended["BestTrainingJob"] == tuning.summaries("target")[4]
-        assert tuning.tools.processes.records("job-") == []
+        assert tuning.tools.processes.list_records("job-") == []
 
 
 def test_jobs_that_do_not_improve_complete_the_tuning_job(tmp_path: Path) -> None:

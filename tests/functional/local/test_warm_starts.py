@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from tests.fixtures.local.running import IMAGE, wait_until
 from tests.fixtures.local.tuning import Tuning, running
 

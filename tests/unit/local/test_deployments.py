@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.hosting.deployments import LONGEST_WAIT_S, Alarms, Bake, Deployment, RolledBackError, Traffic
 from tests.fixtures.local.fake_alarms import FakeCloudWatch
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.tuning.early_stopping import MedianRule, Resources, Stopper, SuccessiveHalving, make_stopper, read_resources
 
 

@@ -9,7 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 
 from local.hosting.endpoint_metrics import EndpointMetrics
-from local.storage.state_changes import KINDS, SERVICE_EVENTS_TARGET, StateChanges, detail_of
+from local.storage.state_changes import KINDS, SERVICE_EVENTS_TARGET, StateChanges, make_detail
 from local.storage.store import Store
 from tests.fixtures.local.fake_metrics import FakeCloudWatch
 
@@ -70,7 +70,7 @@ def test_changes_of_state_are_told_in_the_words_of_aws(tmp_path: Any, caplog: py
     """The fake does not answer either, which loses events and nothing else."""
     store, events = Store(tmp_path), Events()
     changes = StateChanges(events.client, lambda _arn: {"project": "whippet"})
-    store.watch(changes.heard)
+    store.watch(changes.notice)
     store.create("endpoint", "e", {"EndpointName": "e", "EndpointArn": "arn:e", "EndpointStatus": "Creating", "_own": 1})
     store.update("endpoint", "e", EndpointStatus="InService", CreationTime=1592411992.203)
     store.update("endpoint", "e", LastModifiedTime=3.0)
@@ -95,4 +95,4 @@ def test_the_kinds_that_are_told_are_kinds_of_the_plane() -> None:
 
     kinds = {endpoints.KIND, training_jobs.KIND, processing_jobs.KIND, tuning_jobs.KIND, model_packages.PACKAGE}
     assert set(KINDS) == kinds
-    assert detail_of({"EndpointStatus": "UpdateRollbackFailed"}) == {"EndpointStatus": "UPDATE_ROLLBACK_FAILED"}
+    assert make_detail({"EndpointStatus": "UpdateRollbackFailed"}) == {"EndpointStatus": "UPDATE_ROLLBACK_FAILED"}

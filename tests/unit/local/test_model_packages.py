@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError, shaped, validate
+from local.api.errors import ServiceError
+from local.api.validation import shape_answer, validate
 from local.hosting.model_packages import ModelPackages
 from local.storage.store import Store
 from tests.fixtures.local.running import IMAGE
@@ -43,7 +44,7 @@ def test_versions_are_numbered_and_described_as_aws_describes_them(packages: Mod
     first = register(packages, CustomerMetadataProperties={"run": "r 1", "endpoint_config": "c/1"}, ModelPackageDescription="93 % of 600")
     second = register(packages, ModelApprovalStatus="Approved")
     assert (first, second) == (f"{ARN}model-package/whippet/1", f"{ARN}model-package/whippet/2")
-    described = shaped("DescribeModelPackage", packages.describe(first))
+    described = shape_answer("DescribeModelPackage", packages.describe(first))
     assert described["ModelPackageVersion"] == 1 and described["ModelPackageStatus"] == "Completed"
     assert described["ModelApprovalStatus"] == "PendingManualApproval" and described["ModelMetrics"] == METRICS
     assert described["CustomerMetadataProperties"] == {"run": "r 1", "endpoint_config": "c/1"} and "ModelPackageName" not in described
@@ -89,7 +90,7 @@ def test_versions_are_listed_by_group_approval_and_order(packages: ModelPackages
 
     def listed(**request: Any) -> list[str]:
         validate("ListModelPackages", request)
-        answer = shaped("ListModelPackages", packages.list_packages(request))
+        answer = shape_answer("ListModelPackages", packages.list_packages(request))
         return [each["ModelPackageArn"] for each in answer["ModelPackageSummaryList"]]
 
     assert listed(ModelPackageGroupName="whippet") == arns
@@ -121,8 +122,8 @@ def test_what_is_missing_taken_or_still_full_is_named_as_by_aws(packages: ModelP
     ("fields", "told"),
     [
         ({"Tags": [{"Key": "a", "Value": "b"}]}, "Tags are not supported in Model Package versions."),
-        ({"ModelPackageName": "alone"}, "ModelPackageName is not done by local mode"),
-        ({"CertifyForMarketplace": True}, "CertifyForMarketplace True is not done by local mode, which does false"),
+        ({"ModelPackageName": "alone"}, "ModelPackageName is not supported in local mode"),
+        ({"CertifyForMarketplace": True}, "CertifyForMarketplace True is not supported in local mode: supported: false"),
     ],
 )
 def test_what_a_version_does_not_take_is_refused(packages: ModelPackages, fields: dict[str, Any], told: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.jobs import training_jobs
 from local.storage.listing import Listing, list_documents
 from local.storage.store import Store
@@ -33,7 +33,7 @@ def test_documents_survive_and_changes_do_not_leak(tmp_path: Path) -> None:
     again = Store(tmp_path)
     assert again.get("job", "a") == {"Status": "Completed", "Metrics": [1]} == store.get("job", "a")
     assert again.delete("job", "a") and not again.delete("job", "a")
-    assert Store(tmp_path).all("job") == [] and store.get("job", "other") is None
+    assert Store(tmp_path).list_all("job") == [] and store.get("job", "other") is None
 
 
 def test_documents_are_chosen_before_they_are_copied(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_documents_are_chosen_before_they_are_copied(tmp_path: Path) -> None:
         seen.append(document)
         return bool(document["Name"] == "b")
 
-    (chosen,) = store.all("job", wanted)
+    (chosen,) = store.list_all("job", wanted)
     assert chosen == {"Name": "b"} and chosen is not seen[1]
     chosen["Name"] = "changed"
     assert store.get("job", "b") == {"Name": "b"}
@@ -107,5 +107,5 @@ def test_jobs_without_an_objective_are_not_sorted_by_it() -> None:
 
 
 def test_a_made_up_token_is_refused() -> None:
-    with pytest.raises(ServiceError, match="was not given by an earlier answer"):
+    with pytest.raises(ServiceError, match="NextToken 'x' is invalid"):
         list_documents(DOCUMENTS, {"NextToken": "x"}, LISTING)

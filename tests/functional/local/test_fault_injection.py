@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.api.rehearsal import NO_CAPACITY, Rehearsal
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
+from local.api.fault_injection import NO_CAPACITY, InjectedFaults
 from local.jobs.processing_jobs import ProcessingJobs
 from local.storage.store import Store
 from tests.fixtures.local.fakes import FakeS3, fake_tools
@@ -62,7 +62,7 @@ def processing(name: str, instance_type: str) -> dict[str, Any]:
 
 
 def test_processing_jobs_lack_machines_too(tmp_path: Path) -> None:
-    jobs = ProcessingJobs(Store(tmp_path / "state"), replace(fake_tools(tmp_path, FakeS3()), rehearsal=Rehearsal.parse(REHEARSED)))
+    jobs = ProcessingJobs(Store(tmp_path / "state"), replace(fake_tools(tmp_path, FakeS3()), faults=InjectedFaults.parse(REHEARSED)))
     try:
         jobs.create(processing("lacks", "ml.p5.48xlarge"))
         assert jobs.wait("lacks", 20)["FailureReason"] == NO_CAPACITY
@@ -77,10 +77,10 @@ def test_processing_jobs_lack_machines_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["ml.g5.xlarge", "g5=CapacityError", "ml.g5.xlarge=Slow", "ml.m5.large=CapacityError,="])
 def test_what_makes_no_sense_is_told(text: str) -> None:
     with pytest.raises(ValueError, match=r"WHIPPET_REHEARSE has .*: give instance types and what they are to lack"):
-        Rehearsal.parse(text)
+        InjectedFaults.parse(text)
 
 
 def test_nothing_is_lacking_unless_it_is_rehearsed() -> None:
-    nothing = Rehearsal.parse("")
+    nothing = InjectedFaults.parse("")
     nothing.check_quota("training", "ml.g5.xlarge", 1)
-    assert nothing.failure("ml.p5.48xlarge") == ""
+    assert nothing.find_failure("ml.p5.48xlarge") == ""

@@ -1,6 +1,6 @@
-"""What a machine of one's own never lacks, rehearsed: instance types that AWS has no capacity of, or the account no quota for.
+"""Injects failures that one machine never has: instance types without capacity on AWS, or without quota in the account.
 
-Runs in the SageMaker plane, which reads $WHIPPET_REHEARSE when it starts; nothing is rehearsed without it:
+Runs in the SageMaker plane, which reads $WHIPPET_REHEARSE when it starts; without it there are no injected failures:
 
     WHIPPET_REHEARSE="ml.p5.48xlarge=CapacityError,ml.g5.xlarge=ResourceLimitExceeded" whippet up --local
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 
 VARIABLE = "WHIPPET_REHEARSE"
 CAPACITY, QUOTA = "CapacityError", "ResourceLimitExceeded"
@@ -17,33 +17,33 @@ NO_CAPACITY = "CapacityError: Unable to provision requested ML compute capacity.
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """Which instance types are lacking, and how."""
+class InjectedFaults:
+    """The instance types that are unavailable, and the error for each."""
 
-    lacking: Mapping[str, str] = field(default_factory=dict)
-    """Instance type -> CapacityError (its jobs fail after they were created) or ResourceLimitExceeded (its jobs are not created)."""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Instance type -> CapacityError (its jobs are created, then fail) or ResourceLimitExceeded (its jobs are not created)."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `instance type=error,…`; raises ValueError with what is wrong."""
-        lacking = {}
+        """Parse `instance type=error,…`; raises ValueError for a part that has another form."""
+        errors = {}
         for part in filter(None, (each.strip() for each in text.split(","))):
             instance_type, separator, error = (each.strip() for each in part.partition("="))
             if not separator or not instance_type.startswith("ml.") or error not in (CAPACITY, QUOTA):
                 raise ValueError(
-                    f"{VARIABLE} has {part!r}: give instance types and what they are to lack, {CAPACITY} or {QUOTA}, "
-                    f"such as ml.p5.48xlarge={CAPACITY},ml.g5.xlarge={QUOTA}"
+                    f"{VARIABLE} contains {part!r}, which is not <instance type>={CAPACITY} or <instance type>={QUOTA}: "
+                    f"write for instance ml.p5.48xlarge={CAPACITY},ml.g5.xlarge={QUOTA}"
                 )
-            lacking[instance_type] = error
-        return cls(lacking)
+            errors[instance_type] = error
+        return cls(errors)
 
-    def failure(self, instance_type: str) -> str:
-        """The FailureReason of a job on this instance type, for which there is no capacity; empty where there is."""
-        return NO_CAPACITY if self.lacking.get(instance_type) == CAPACITY else ""
+    def find_failure(self, instance_type: str) -> str:
+        """Return the FailureReason of a job on this instance type, empty unless it lacks capacity."""
+        return NO_CAPACITY if self.errors.get(instance_type) == CAPACITY else ""
 
     def check_quota(self, kind: str, instance_type: str, instances: int) -> None:
-        """Raise ResourceLimitExceeded where the account may not have these instances for jobs of this kind, `training` or `processing`."""
-        if self.lacking.get(instance_type) == QUOTA:
+        """Raise ResourceLimitExceeded if the instance type lacks quota for jobs of this kind, `training` or `processing`."""
+        if self.errors.get(instance_type) == QUOTA:
             raise ServiceError(
                 QUOTA,
                 f"The account-level service limit '{instance_type} for {kind} job usage' is 0 Instances, with current utilization of "

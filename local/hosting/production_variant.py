@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from local.api.shapes import ServiceError
+from local.api.errors import ServiceError
 from local.hosting.model_server import START_TIMEOUT_S, ModelServer
 from local.storage.store import Document
 

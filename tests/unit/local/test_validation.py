@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from local.api.shapes import ServiceError, _compiled, service_model, shaped, validate
+from local.api.errors import ServiceError
+from local.api.validation import _compile, load_service_model, shape_answer, validate
 from tests.fixtures.local.running import training_fields
 
 OPERATIONS = [
@@ -83,12 +84,12 @@ def test_answers_hold_exactly_the_members_of_the_model() -> None:
         "Tags": [],
         "ModelArtifacts": {"S3ModelArtifacts": "s3://b/k", "Size": 3},
     }
-    assert shaped("DescribeTrainingJob", document) == {
+    assert shape_answer("DescribeTrainingJob", document) == {
         "TrainingJobName": "job",
         "CreationTime": 3.0,
         "ModelArtifacts": {"S3ModelArtifacts": "s3://b/k"},
     }
-    assert shaped("StopTrainingJob", {}) == {}
+    assert shape_answer("StopTrainingJob", {}) == {}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -101,12 +102,12 @@ def test_every_pattern_of_the_model_can_be_checked(operation: str) -> None:
             return
         seen.add(shape.name)
         if pattern := shape.metadata.get("pattern"):
-            _compiled(pattern)
+            _compile(pattern)
         if shape.type_name == "structure":
             for member in shape.members.values():
                 walk(member)
         for part in {"list": ("member",), "map": ("key", "value")}.get(shape.type_name, ()):
             walk(getattr(shape, part))
 
-    walk(service_model().operation_model(operation).input_shape)
+    walk(load_service_model().operation_model(operation).input_shape)
     assert len(seen) > 1

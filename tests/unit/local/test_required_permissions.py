@@ -7,7 +7,7 @@ import pytest
 
 from local.engine.adapter_permissions import allows
 from local.engine.decisions import Decision, DecisionBook, read_decisions
-from local.engine.permissions import denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
+from local.engine.required_permissions import denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
 from tests.end_to_end.grants import Documents, Grant, grants, verdict, without
 
 ROLE = "arn:aws:iam::000000000000:role/job"

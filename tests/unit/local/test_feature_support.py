@@ -1,4 +1,4 @@
-"""The tables of local.api.fidelity against botocore's model: no field is unknown, and none is ignored in silence."""
+"""The tables of local.api.feature_support against botocore's model: no field is unknown, and none is ignored in silence."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import local
-from local.api.fidelity import ACCEPTED, ACTED_ON, LIMITED, REFUSED, refuse_what_is_not_done
-from local.api.shapes import ServiceError, service_model
+from local.api.errors import ServiceError
+from local.api.feature_support import ACCEPTED, ACTED_ON, LIMITED, REFUSED, reject_unsupported
+from local.api.validation import load_service_model
 
 PARTS = {
     "ProductionVariant": ("CreateEndpointConfig", "ProductionVariants"),
@@ -27,7 +28,7 @@ REQUESTS = (
 
 def shape_of(what: str) -> Any:
     operation, path = PARTS.get(what, (what, ""))
-    shape = service_model().operation_model(operation).input_shape
+    shape = load_service_model().operation_model(operation).input_shape
     for member in path.split(".") if path else ():
         shape = shape.members[member]
     return shape.member if path else shape
@@ -84,7 +85,7 @@ def test_no_field_is_ignored_in_silence(what: str) -> None:
 def test_every_fault_of_a_request_is_named_at_once() -> None:
     request = {"VpcConfig": {}, "ResourceConfig": {"InstanceCount": 3}, "ProfilerConfig": {"ProfilingParameters": {}}}
     with pytest.raises(ServiceError) as caught:
-        refuse_what_is_not_done("CreateTrainingJob", request)
-    assert "VpcConfig is not done by local mode" in caught.value.message
-    assert "ResourceConfig.InstanceCount 3 is not done by local mode, which does one instance" in caught.value.message
+        reject_unsupported("CreateTrainingJob", request)
+    assert "VpcConfig is not supported in local mode" in caught.value.message
+    assert "ResourceConfig.InstanceCount 3 is not supported in local mode: supported: 1" in caught.value.message
     assert "ProfilerConfig" not in caught.value.message

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.mode import ACCOUNT, REGION
+from local.api.account import ACCOUNT, REGION, build_arn
 
 INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 TASK = "arn:aws:states:::"
@@ -59,7 +59,7 @@ def sagemaker_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
 def invocation_needs(path: str) -> list[Need]:
     """What a call of SageMaker's runtime needs: POST /endpoints/<name>/invocations."""
     match = INVOCATIONS.fullmatch(path)
-    return [Need("sagemaker", "sagemaker:InvokeEndpoint", sagemaker_arn("endpoint", match.group(1)))] if match else []
+    return [Need("sagemaker", "sagemaker:InvokeEndpoint", build_arn("endpoint", match.group(1)))] if match else []
 
 
 def scaling_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
@@ -93,11 +93,6 @@ def denied_task_error(resource: str) -> str:
     return "SageMaker.SageMakerException" if name.startswith("aws-sdk:") else "SageMaker.AmazonSageMakerException"
 
 
-def sagemaker_arn(kind: str, name: str) -> str:
-    """The ARN that IAM is asked about; a name that is an ARN already stays."""
-    return name if name.startswith("arn:") else f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
-
-
 def _resources(operation: str, request: Mapping[str, Any]) -> Sequence[str]:
     """What an operation is done to; what lists, or is unknown, is done to everything."""
     if operation in ("AddTags", "ListTags", "DeleteTags"):
@@ -109,7 +104,7 @@ def _resources(operation: str, request: Mapping[str, Any]) -> Sequence[str]:
     if operation == "CreateModelPackage" and "ModelPackageGroupName" in request:
         return [_named("ModelPackageGroup", request), _next_version(request)]
     if operation.endswith("ModelPackage"):
-        return [sagemaker_arn("model-package", str(request.get("ModelPackageArn") or request.get("ModelPackageName", "")))]
+        return [build_arn("model-package", str(request.get("ModelPackageArn") or request.get("ModelPackageName", "")))]
     if operation == "ListModelPackages" and "ModelPackageGroupName" in request:
         # AWS's reference has the versions, its examples have the group: whichever it asks about, who may both may list.
         return [_named("ModelPackageGroup", request), _next_version(request)]
@@ -119,12 +114,12 @@ def _resources(operation: str, request: Mapping[str, Any]) -> Sequence[str]:
 
 def _named(kind: str, request: Mapping[str, Any]) -> str:
     label, member = KINDS[kind]
-    return sagemaker_arn(label, str(request.get(member, "")))
+    return build_arn(label, str(request.get(member, "")))
 
 
 def _next_version(request: Mapping[str, Any]) -> str:
     """A version gets its number when it is made; no policy of ours names one, so that any number stands for it."""
-    return sagemaker_arn("model-package", f"{str(request['ModelPackageGroupName']).rpartition('/')[2]}/1")
+    return build_arn("model-package", f"{str(request['ModelPackageGroupName']).rpartition('/')[2]}/1")
 
 
 def _alarm(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import ClassVar
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.host.processes import end_processes, session_of
+from local.host.processes import end_processes, list_session
 from local.jobs.container import REASON_LIMIT, Document, JobTools, Outcome, translate
 from local.jobs.logs import JobLog
 from local.storage.objects import DownloadError, Mirror
@@ -116,7 +116,7 @@ class JobRun(ABC):
                 ended.set()
                 self._wake.set()
                 watcher.join()
-                end_processes(lambda: session_of(process.pid), 0.0)
+                end_processes(lambda: list_session(process.pid), 0.0)
                 self._tools.processes.forget(self._record)
                 mirrorer.join()
 
@@ -130,11 +130,11 @@ class JobRun(ABC):
             if time.monotonic() - began > self.limit_s:
                 self.stop("MaxRuntimeExceeded")
             if self._stopping.is_set():
-                end_processes(lambda: [] if ended.is_set() else session_of(process.pid), STOP_GRACE_S)
+                end_processes(lambda: [] if ended.is_set() else list_session(process.pid), STOP_GRACE_S)
                 return
             if process.poll() is not None:
                 # As with a container, nothing that the program left behind outlives it (and keeps its log open).
-                end_processes(lambda: [] if ended.is_set() else session_of(process.pid), 0.0)
+                end_processes(lambda: [] if ended.is_set() else list_session(process.pid), 0.0)
                 return
 
     def _mirror(self, ended: threading.Event) -> None:
