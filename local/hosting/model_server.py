@@ -19,7 +19,7 @@ import psutil
 
 from local.host.ports import find_free_port, is_free
 from local.host.processes import end_processes, list_session
-from local.jobs.container import INHERITED, JobTools, translate
+from local.jobs.container import INHERITED, JobTools, translate_paths
 from local.jobs.logs import JobLog
 from local.storage.archives import unpack
 from local.storage.objects import download_file
@@ -137,15 +137,15 @@ class ModelServer:
             )
         self.port = self._choose_port()
         self._process = subprocess.Popen(
-            [str(serve)], env=self._environment(), cwd=self._model, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [str(serve)], env=self._build_environment(), cwd=self._model, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", start_new_session=True,
         )  # fmt: skip
         self._tools.processes.record(self._record, self._process.pid)
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True, name=f"log-{self.endpoint}")
         self._reader.start()
 
-    def _environment(self) -> dict[str, str]:
-        given = {name: translate(value, self.folder) for name, value in self._container.get("Environment", {}).items()}
+    def _build_environment(self) -> dict[str, str]:
+        given = {name: translate_paths(value, self.folder) for name, value in self._container.get("Environment", {}).items()}
         path = f"{self._tools.image.bin}:{self._model / 'code'}:{given.pop('PATH', '')}:{os.environ.get('PATH', os.defpath)}"
         return {
             **{name: value for name, value in os.environ.items() if name in INHERITED},

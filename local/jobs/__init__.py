@@ -1,1 +1,1 @@
-"""Processing jobs, training jobs and their rules, each a real process; what SageMaker's containers would be given."""
+"""Processing jobs, training jobs and their rules, each a real process with the inputs of a SageMaker container."""

@@ -1,4 +1,4 @@
-"""What every kind of job and the model servers share: clients, folders, the environment of a container, and how a job ended.
+"""What jobs and model servers share: clients, folders, the environment variables of a container, and how a job ended.
 
 Runs in the SageMaker plane.
 """
@@ -19,9 +19,9 @@ from local.storage.role_sessions import RoleSessions
 
 OPT_ML = "/opt/ml"
 REASON_LIMIT = 1024
-# /opt/ml where a path begins. What is joined to something before it is the end of another path, such as ${P}/opt/ml, ~/opt/ml,
-# */opt/ml and "$P"/opt/ml; r"/opt/ml" and ${P:-/opt/ml} are not. The folder's name ends there: /opt/ml2 and /opt/ml.bak are others,
-# while the full stop after a sentence's last word is not of the name.
+# Matches /opt/ml at the start of a path. It does not match the end of another path, such as ${P}/opt/ml, ~/opt/ml, */opt/ml and
+# "$P"/opt/ml, but it matches r"/opt/ml" and ${P:-/opt/ml}. It does not match /opt/ml2 and /opt/ml.bak, but it matches before the
+# full stop of a sentence.
 _OPT_ML_PATH = re.compile(
     rf"""
     (?<! [\w/.}})\]*?~] ) (?<! [^:]- )
@@ -31,7 +31,7 @@ _OPT_ML_PATH = re.compile(
     """,
     re.VERBOSE,
 )
-# What a job inherits from the machine: where programs and certificates are and how pip reaches an index. Nothing of AWS.
+# The variables that a job inherits from the machine: library and certificate paths, locale. None of AWS.
 INHERITED = (
     "LANG",
     "LC_ALL",
@@ -49,7 +49,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class JobTools:
-    """What jobs share: clients of the engine, the image environment, folders, and the environment that reaches the engine."""
+    """What jobs share: clients for the engine, the image environment, folders, and the variables that point to the engine."""
 
     s3: Any
     logs: Any
@@ -60,14 +60,14 @@ class JobTools:
     aws: Mapping[str, str]
     clock: Callable[[], float] = time.time
     programs: Path = REPOSITORY
-    """Where the programs that run beside a training job, such as training.rule_evaluation.evaluate, are imported from."""
+    """The folder from which programs beside a training job, such as training.rule_evaluation.evaluate, are imported."""
     faults: InjectedFaults = field(default_factory=InjectedFaults)
-    """Which instance types are to be lacking."""
+    """The injected failures."""
     roles: RoleSessions | None = None
-    """Strict local mode's way to work with a role's permissions; without it everything is done as the user."""
+    """The role sessions of strict local mode; without them all work runs with the user's permissions."""
 
     def assume_role(self, role: str) -> "JobTools":
-        """The tools of a job or a model that was given the role with this ARN; ServiceError where the role cannot be assumed."""
+        """Return the tools for a job or a model with this role's ARN; raises ServiceError if the role cannot be assumed."""
         if self.roles is None:
             return self
         acting = self.roles.assume(role)
@@ -76,9 +76,9 @@ class JobTools:
 
 @dataclass
 class Outcome:
-    """How a job ended: its status and the failure reason; then what one kind of job alone has.
+    """How a job ended: its status and the failure reason.
 
-    A training job has the last value and time of each metric and where its artefact lies, a processing job its exit message.
+    A training job also has the last value and time of each metric and its artefact's URI, a processing job its exit message.
     """
 
     status: str = "Completed"
@@ -88,18 +88,18 @@ class Outcome:
     exit_message: str = ""
 
 
-def translate(value: str, base: Path) -> str:
-    """`value` with /opt/ml replaced by `base` wherever it is a path or begins one, also inside the text of a shell command."""
+def translate_paths(value: str, base: Path) -> str:
+    """Replace /opt/ml with `base` wherever it is or starts a path in `value`, also inside a shell command."""
     return _OPT_ML_PATH.sub(lambda _match: str(base), value)
 
 
-def usable_cores() -> int:
-    """The cores that this process may use."""
+def count_cores() -> int:
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def container_environment(tools: JobTools, base: Path, threads: int, isolated: bool) -> dict[str, str]:
-    """The variables that a job starts with: the image's programs first, folders of its own, `threads` cores, AWS unless `isolated`."""
+def build_environment(tools: JobTools, base: Path, threads: int, isolated: bool) -> dict[str, str]:
+    """Build a job's environment variables: the image's programs first, its own folders, `threads` cores, AWS unless `isolated`."""
     inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("PIP_")}
     return {
         **inherited,
@@ -114,7 +114,7 @@ def container_environment(tools: JobTools, base: Path, threads: int, isolated: b
     }
 
 
-def host_document(instance_type: str) -> Document:
-    """resourceconfig.json of a job on one instance."""
+def build_host_document(instance_type: str) -> Document:
+    """Build resourceconfig.json for a job on one instance."""
     host = {"current_host": "algo-1", "current_instance_type": instance_type, "current_group_name": "homogeneousCluster"}
     return {**host, "hosts": ["algo-1"], "instance_groups": [], "network_interface_name": "lo"}

@@ -1,6 +1,6 @@
-"""Ships log lines of jobs and model servers to CloudWatch Logs while they appear, and keeps them in a file.
+"""Sends log lines of jobs and model servers to CloudWatch Logs as they appear, and writes them to a file.
 
-Runs in the SageMaker plane. A line is never lost to an engine that is away for a moment: lines wait and are sent again.
+Runs in the SageMaker plane. Lines wait while the engine does not answer, and are then sent again.
 """
 
 import threading
@@ -20,7 +20,7 @@ TAIL_LINES = 20
 
 
 class JobLog:
-    """The log of one process: a file, and a stream of a CloudWatch log group. A context manager; leaving it sends the rest."""
+    """The log of one process: a file, and a stream of a CloudWatch log group. A context manager whose exit sends the rest."""
 
     def __init__(self, logs: Any, group: str, stream: str, file: Path, clock: Callable[[], float] = time.time) -> None:
         """Send through the boto3 client `logs`."""
@@ -42,7 +42,7 @@ class JobLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Send what is left and close the file."""
+        """Send the remaining lines and close the file."""
         self._ending.set()
         self._thread.join()
         self._output.close()
@@ -58,7 +58,7 @@ class JobLog:
                 self._waiting.append({"timestamp": int(self._clock() * 1000), "message": line})
 
     def tail(self) -> str:
-        """The last lines, for a failure reason."""
+        """Return the last lines, for a failure reason."""
         return "\n".join(self._tail)
 
     def _send_for_ever(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from local.api.account import build_arn
 from local.api.errors import ServiceError, validation_error
 from local.api.feature_support import reject_unsupported
-from local.jobs.container import JobTools, Outcome, usable_cores
+from local.jobs.container import JobTools, Outcome, count_cores
 from local.jobs.processing_run import ProcessingJobRun
 from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
 from local.storage.listing import Listing, list_documents
@@ -20,7 +20,7 @@ KIND = "processing-job"
 LISTING = Listing("ProcessingJobSummaries", "ProcessingJobName", "ProcessingJobStatus", sort_order="Ascending")
 LEFT_OUT_OF_DOCUMENT = ("Tags",)
 PROCESSING = "/opt/ml/processing"
-# The model leaves them optional: a cluster of several types, an entry point that the image has.
+# Optional in the model, for clusters of several instance types and for images with an entry point.
 NEEDED = (
     ("ProcessingResources.ClusterConfig", "InstanceType"),
     ("ProcessingResources.ClusterConfig", "InstanceCount"),
@@ -29,10 +29,10 @@ NEEDED = (
 
 
 class ProcessingJobs:
-    """All processing jobs, the running ones each on a thread with all cores."""
+    """All processing jobs; each running one has a thread and all cores."""
 
     def __init__(self, store: Store, tools: JobTools) -> None:
-        """Continue from `store`; a job that was running when an earlier plane ended is marked Failed, for its process is gone."""
+        """Continue from `store`; a job that was running when an earlier plane ended becomes Failed, because its process is gone."""
         self._store = store
         self._tools = tools
         self._jobs = JobThreads()
@@ -62,11 +62,11 @@ class ProcessingJobs:
                     "ResourceInUse",
                     f"Job name must be unique within an AWS account and region, and a job with this name already exists ({arn})",
                 )
-            self._jobs.start(name, ProcessingJobRun(tools, document, usable_cores(), lambda: self._started(name)), self._end)
+            self._jobs.start(name, ProcessingJobRun(tools, document, count_cores(), lambda: self._record_start(name)), self._end)
         return {"ProcessingJobArn": arn}
 
     def describe(self, name: str) -> Document:
-        """The job's document; AWS answers a missing one with a ValidationException."""
+        """Return the job's document; raises ValidationException for an unknown job, as AWS does."""
         document = self._store.get(KIND, name)
         if document is None:
             raise validation_error(f"Could not find requested job with name: {name}")
@@ -77,7 +77,7 @@ class ProcessingJobs:
         return list_documents(self._store.list_all(KIND), request, LISTING)
 
     def stop(self, name: str) -> None:
-        """StopProcessingJob: an error, as on AWS, for a job that has ended."""
+        """StopProcessingJob; raises ValidationException for a job that has ended, as AWS does."""
         self.describe(name)
         changes = {"ProcessingJobStatus": "Stopping", "LastModifiedTime": self._tools.clock()}
         if not self._store.update_if(KIND, name, "ProcessingJobStatus", RUNNING, **changes):
@@ -91,10 +91,10 @@ class ProcessingJobs:
         return self.describe(name)
 
     def stop_all(self, timeout_s: float) -> None:
-        """End every running job, for the plane's own end."""
+        """End every running job when the plane ends."""
         self._jobs.stop_all(timeout_s)
 
-    def _started(self, name: str) -> None:
+    def _record_start(self, name: str) -> None:
         now = self._tools.clock()
         self._store.update(KIND, name, ProcessingStartTime=now, LastModifiedTime=now)
 
@@ -111,14 +111,14 @@ class ProcessingJobs:
 
 
 def check_processing_request(request: Mapping[str, Any]) -> None:
-    """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, names, paths, URIs."""
+    """Raise a ValidationException for what botocore's model cannot check: unsupported fields, names, paths, URIs."""
     reject_unsupported("CreateProcessingJob", request)
     for where, field in NEEDED:
         part: Any = request
         for name in where.split("."):
             part = part[name]
         if not part.get(field):
-            raise validation_error(f"{where}.{field} is needed to run a processing job in local mode")
+            raise validation_error(f"{where}.{field} is required for a processing job in local mode")
     inputs, outputs = request.get("ProcessingInputs", ()), request.get("ProcessingOutputConfig", {}).get("Outputs", ())
     for each in inputs:
         reject_unsupported("ProcessingInput", each, f"ProcessingInputs[{each['InputName']}].")
@@ -133,10 +133,10 @@ def check_processing_request(request: Mapping[str, Any]) -> None:
 
 
 def _check_place(part: Mapping[str, Any], field: str, where: str) -> None:
-    """An input or output has to name a prefix in S3 and a folder under /opt/ml/processing."""
+    """Raise a ValidationException unless an input or output has an S3 prefix and a folder under /opt/ml/processing."""
     place = part.get(field)
     if place is None:
-        raise validation_error(f"{where}{field} is needed: an S3Uri and a LocalPath")
+        raise validation_error(f"{where}{field} is required: an S3Uri and a LocalPath")
     if not place["S3Uri"].startswith("s3://"):
         raise validation_error(f"{where}{field}.S3Uri {place['S3Uri']!r} is not supported in local mode: supported: s3://bucket/prefix")
     path = place.get("LocalPath", "")

@@ -1,7 +1,6 @@
-"""What a CreateTrainingJob request may say about Debugger and Profiler, beyond what the model's shapes tell.
+"""Validates the Debugger and Profiler fields of a CreateTrainingJob request, beyond what botocore's model checks.
 
-Runs in the SageMaker plane. Requests that contradict themselves are refused as AWS refuses them; rules of the user's own, and actions
-that need a mailbox or a telephone, because local mode does not do them.
+Runs in the SageMaker plane. It rejects contradictory requests as AWS does, and, unlike AWS, custom rules and the actions Email and SMS.
 """
 
 import json
@@ -24,14 +23,14 @@ STOP_TRAINING = "stoptraining"
 _IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/(?P<repository>[^:@]+)(:[\w.-]+|@sha256:[0-9a-f]{64})?")
 
 
-def profiling(request: Mapping[str, Any]) -> bool:
-    """Whether a job with this request, or this document, is profiled."""
+def is_profiled(request: Mapping[str, Any]) -> bool:
+    """Whether the job of this request or document is profiled."""
     config = request.get("ProfilerConfig")
     return config is not None and not config.get("DisableProfiler", False)
 
 
 def check_debugger_request(request: Mapping[str, Any]) -> None:
-    """Raise a ValidationException for a ProfilerConfig or rules that cannot be honoured."""
+    """Raise a ValidationException for an invalid or unsupported ProfilerConfig or rule."""
     _check_profiler(request)
     names: list[str] = []
     for field in RULES:
@@ -45,18 +44,18 @@ def check_debugger_request(request: Mapping[str, Any]) -> None:
             f"Rule configuration names must be unique within a training job: {twice[0]!r} is given {names.count(twice[0])} times"
         )
     if request.get("DebugRuleConfigurations") and not request.get("DebugHookConfig"):
-        raise validation_error("DebugRuleConfigurations without DebugHookConfig: the rules judge what the hook saves; give both or neither")
+        raise validation_error("DebugRuleConfigurations without DebugHookConfig: the rules need the hook's tensors; give both or neither")
 
 
 def _check_profiler(request: Mapping[str, Any]) -> None:
     config = request.get("ProfilerConfig", {})
-    if request.get("ProfilerRuleConfigurations") and not profiling(request):
+    if request.get("ProfilerRuleConfigurations") and not is_profiled(request):
         state = "ProfilerConfig.DisableProfiler is true" if config.get("DisableProfiler") else "there is no ProfilerConfig"
         raise validation_error(
-            f"ProfilerRuleConfigurations are for a job that is profiled, and {state}: leave the rules out, or enable the profiler"
+            f"ProfilerRuleConfigurations are only for a job that is profiled, and {state}: remove the rules, or enable the profiler"
         )
-    if profiling(request) and not config.get("S3OutputPath"):
-        raise validation_error("ProfilerConfig.S3OutputPath is needed unless DisableProfiler is true")
+    if is_profiled(request) and not config.get("S3OutputPath"):
+        raise validation_error("ProfilerConfig.S3OutputPath is required unless DisableProfiler is true")
     interval = config.get("ProfilingIntervalInMilliseconds", DEFAULT_INTERVAL_MS)
     if interval not in INTERVALS_MS:
         raise validation_error(
@@ -77,28 +76,28 @@ def _check_rule(rule: Mapping[str, Any], field: str, where: str, job: str) -> No
         other = next((name for name, rules in RULES.items() if wanted in rules), None)
         hint = f"here: move it to {other}" if other else f"in local mode: supported: {', '.join(RULES[field])}"
         raise validation_error(f"{where}RuleParameters.rule_to_invoke {wanted!r} is not supported {hint}")
-    for action in _actions(rule["RuleParameters"].get("action_json", ""), where):
+    for action in _read_actions(rule["RuleParameters"].get("action_json", ""), where):
         _check_action(action, where, job)
     _check_prefix("training_job_name_prefix", rule["RuleParameters"].get("training_job_name_prefix", ""), where, job)
 
 
-def _actions(text: str, where: str) -> Iterator[Mapping[str, Any]]:
-    """The actions of a rule. The SDK writes the quotes of this JSON with a backslash before each, which is no JSON; both are read."""
+def _read_actions(text: str, where: str) -> Iterator[Mapping[str, Any]]:
+    """Read the actions of a rule. The SDK writes a backslash before each quote, which is not valid JSON; both forms are accepted."""
     if not text.strip():
         return
     try:
         parsed = json.loads(text.replace('\\"', '"'))
     except ValueError as error:
-        raise validation_error(f"{where}RuleParameters.action_json is no JSON: {error}") from error
+        raise validation_error(f"{where}RuleParameters.action_json is not JSON: {error}") from error
     for action in parsed if isinstance(parsed, list) else [parsed]:
         if not isinstance(action, Mapping):
             raise validation_error(
-                f"{where}RuleParameters.action_json holds {action!r}: it has to be an object with a name, or a list of them"
+                f"{where}RuleParameters.action_json contains {action!r}: it must be an object with a name, or a list of such objects"
             )
         parameters = action.get("parameters", {})
         if not isinstance(parameters, Mapping):
             raise validation_error(
-                f"{where}RuleParameters.action_json has the parameters {parameters!r}: they have to be an object, or left out"
+                f"{where}RuleParameters.action_json has the parameters {parameters!r}: they must be an object; remove them otherwise"
             )
         yield {**action, **parameters}
 
@@ -111,7 +110,7 @@ def _check_action(action: Mapping[str, Any], where: str, job: str) -> None:
 
 
 def _check_prefix(what: str, prefix: str, where: str, job: str) -> None:
-    # smdebug compares an action's in small letters: it lowers the whole text of the action.
+    # smdebug compares in lower case: it lowers the whole text of the action.
     if not job.lower().startswith(prefix.lower()):
         raise validation_error(
             f"{where}RuleParameters.{what} {prefix!r} is not supported in local mode, where a rule stops only its own job: give a prefix "

@@ -1,7 +1,7 @@
-"""One program of this repository that runs beside a training job until its standard input ends.
+"""Runs one program of this repository beside a training job until the program's standard input ends.
 
-Runs in the SageMaker plane, which starts it with its own interpreter and never imports it: the image environment lacks what it needs,
-and what goes wrong in it must not reach the plane. A plane that is killed ends its input too.
+Runs in the SageMaker plane, which starts the program with its own interpreter: the image environment lacks its packages, and its
+errors must not affect the plane. The program's input also ends when the plane is killed.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ READ_S = 5.0
 
 
 class SideProcess:
-    """The program; its lines go to a log. `start` first."""
+    """One program, with its output in a log. Call `start` first."""
 
     def __init__(self, tools: JobTools, record: str, module: str, arguments: Sequence[str], log: JobLog) -> None:
-        """Run `python -m module arguments`, recorded as `record` while it lives."""
+        """Run `python -m module arguments`, recorded as `record` while it runs."""
         self.module = module
         self._tools = tools
         self._record = record
@@ -39,7 +39,7 @@ class SideProcess:
         self._is_ended = False
 
     def start(self) -> None:
-        """Start it; raises OSError where the system cannot."""
+        """Start the program; raises OSError."""
         place = str(self._tools.programs)
         environment = {**os.environ, **self._tools.aws, "PYTHONPATH": place, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
@@ -47,7 +47,7 @@ class SideProcess:
             stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", start_new_session=True,
         )  # fmt: skip
         self._process = process
-        # Before anybody asks for its exit code: from then on its pid may become another process's.
+        # Before the first request for its exit code: after that the kernel may reuse its pid.
         self._known = find_record(self._record, process.pid)
         self._reader = threading.Thread(target=self._read, args=(process,), daemon=True, name=f"read-{self._record}")
         self._reader.start()
@@ -59,49 +59,49 @@ class SideProcess:
 
     @property
     def code(self) -> int | None:
-        """Its exit code, 128 + n where signal n ended it; None while it runs."""
+        """The exit code, 128 + n after signal n; None while the program runs."""
         code = self._process.poll() if self._process else None
         return 128 - code if code is not None and code < 0 else code
 
     def end_input(self) -> None:
-        """Tell it that the training has ended."""
+        """End the program's input, which tells it that the training has ended."""
         if self._process and self._process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
 
-    def work(self) -> float:
-        """Seconds of processor time that it has used: of one that goes on they grow."""
+    def measure_work(self) -> float:
+        """Return the CPU seconds that the program has used, as a sign of progress."""
         try:
             times = psutil.Process(self._process.pid).cpu_times() if self._process else None
         except psutil.NoSuchProcess:
             return 0.0
         return float(times.user + times.system) if times else 0.0
 
-    def wait(self, patience_s: float, limit_s: float, given_up: Callable[[], bool] = lambda: False) -> str:
-        """Wait for its end, then end all that is left of it.
+    def wait(self, patience_s: float, limit_s: float, is_cancelled: Callable[[], bool] = lambda: False) -> str:
+        """Wait for the program's end, then end its remaining processes.
 
-        Returns what went wrong, or nothing: an exit code, `patience_s` seconds without any work, `limit_s` seconds in all, or
-        `given_up` being true.
+        Returns the problem, or an empty text: an exit code, `patience_s` seconds without CPU use, `limit_s` seconds in all, or
+        `is_cancelled` returning true.
         """
         began = worked = time.monotonic()
-        seen = self.work()
+        seen = self.measure_work()
         problem = ""
         while self.code is None and not problem:
             time.sleep(POLL_S)
             now = time.monotonic()
-            if (work := self.work()) > seen:
+            if (work := self.measure_work()) > seen:
                 seen, worked = work, now
-            if given_up():
+            if is_cancelled():
                 problem = "local mode ended while it ran"
             elif now - worked > patience_s:
-                problem = f"{self.module} did nothing for {patience_s:.0f} seconds after the training had ended"
+                problem = f"{self.module} was idle for {patience_s:.0f} seconds after the training had ended"
             elif now - began > limit_s:
-                problem = f"{self.module} was not done {limit_s:.0f} seconds after the training had ended"
+                problem = f"{self.module} had not finished {limit_s:.0f} seconds after the training had ended"
         self.kill()
         return problem or (f"{self.module} ended with exit code {self.code}" if self.code else "")
 
     def kill(self) -> None:
-        """End it and all that it started, now and only once: later its pid and its session may be somebody else's."""
+        """End the program and its children, once: later the kernel may reuse its pid and its session."""
         with self._ending:
             if self._process is None or self._is_ended:
                 return

@@ -14,10 +14,10 @@ from typing import Any
 from local.api.account import build_arn
 from local.api.errors import ServiceError, validation_error
 from local.api.feature_support import reject_unsupported
-from local.jobs.container import OPT_ML, JobTools, Outcome, usable_cores
+from local.jobs.container import OPT_ML, JobTools, Outcome, count_cores
 from local.jobs.rule_jobs import INTERRUPTED as RULE_INTERRUPTED
 from local.jobs.rule_requests import check_debugger_request
-from local.jobs.rule_statuses import DEBUG, PROFILER, ended, first_statuses
+from local.jobs.rule_statuses import DEBUG, PROFILER, end_statuses, make_statuses
 from local.jobs.threads import INTERRUPTED, RUNNING, JobThreads
 from local.jobs.training_run import TrainingJobRun
 from local.storage.listing import Listing, list_documents
@@ -27,7 +27,7 @@ from local.storage.store import Document, Store
 KIND = "training-job"
 LISTING = Listing("TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", sort_order="Ascending")
 LEFT_OUT_OF_DOCUMENT = ("Tags",)
-# The model leaves them optional, for jobs that bring an algorithm of AWS or run without instances.
+# Optional in the model, for jobs with an algorithm of AWS or without instances.
 NEEDED = {
     "AlgorithmSpecification": ("TrainingImage", "TrainingInputMode"),
     "ResourceConfig": ("InstanceType", "InstanceCount", "VolumeSizeInGB"),
@@ -37,20 +37,20 @@ log = logging.getLogger("training-jobs")
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told of a training job while it runs, on the job's own thread: a tuning job of the jobs that it launched."""
+    """Callbacks of a running training job, called on the job's thread; a tuning job uses them for the jobs that it launches."""
 
-    metric: Callable[[str, float], None] = lambda _name, _value: None
-    """Told each metric and its value as soon as the job prints it."""
+    on_metric: Callable[[str, float], None] = lambda _name, _value: None
+    """Called with each metric and its value as soon as the job prints it."""
 
-    ended: Callable[[], None] = lambda: None
-    """Told that the job has ended, when its description says so."""
+    on_end: Callable[[], None] = lambda: None
+    """Called after the job has ended and its description was updated."""
 
 
 class TrainingJobs:
-    """All training jobs, the running ones each on a thread."""
+    """All training jobs; each running one has a thread."""
 
     def __init__(self, store: Store, tools: JobTools) -> None:
-        """Continue from `store`; a job that was running when an earlier plane ended is marked Failed, for its process is gone."""
+        """Continue from `store`; a job that was running when an earlier plane ended becomes Failed, because its process is gone."""
         self._store = store
         self._tools = tools
         self._jobs = JobThreads()
@@ -58,13 +58,13 @@ class TrainingJobs:
             if job["TrainingJobStatus"] in RUNNING:
                 self._end(job["TrainingJobName"], Outcome("Failed", INTERRUPTED))
             for field in (DEBUG, PROFILER):
-                if (statuses := ended(job.get(field, ()), RULE_INTERRUPTED, tools.clock())) != job.get(field, []):
+                if (statuses := end_statuses(job.get(field, ()), RULE_INTERRUPTED, tools.clock())) != job.get(field, []):
                     self._report_rules(job["TrainingJobName"], field, statuses)
 
     def create(
         self, request: Mapping[str, Any], threads: int | None = None, listener: Listener | None = None, **members: Any
     ) -> dict[str, Any]:
-        """CreateTrainingJob; `members` (such as TuningJobArn) are added to the document, `threads` is the job's share of cores."""
+        """CreateTrainingJob; adds `members` (such as TuningJobArn) to the document, `threads` is the job's number of cores."""
         listener = listener or Listener()
         check_training_request(request)
         self.check_quota(request)
@@ -75,7 +75,7 @@ class TrainingJobs:
         document = {
             **{key: value for key, value in request.items() if key not in LEFT_OUT_OF_DOCUMENT},
             **members,
-            **first_statuses(request, now),
+            **make_statuses(request, now),
             "TrainingJobArn": arn,
             "TrainingJobStatus": "InProgress",
             "SecondaryStatus": "Starting",
@@ -93,22 +93,22 @@ class TrainingJobs:
             run = TrainingJobRun(
                 tools,
                 document,
-                threads or usable_cores(),
+                threads or count_cores(),
                 lambda status, message: self._report(name, status, message),
                 lambda field, statuses: self._report_rules(name, field, statuses),
-                lambda rule, details: self._stop_for(name, rule, details),
-                listener.metric,
+                lambda rule, details: self._stop_for_rule(name, rule, details),
+                listener.on_metric,
             )
-            self._jobs.start(name, run, lambda _name, outcome: self._end_and_tell(name, outcome, listener))
+            self._jobs.start(name, run, lambda _name, outcome: self._end_and_notify(name, outcome, listener))
         return {"TrainingJobArn": arn}
 
     def check_quota(self, request: Mapping[str, Any], jobs: int = 1) -> None:
-        """Raise ResourceLimitExceeded where it is rehearsed that the account may not run so many jobs of this kind at a time."""
+        """Raise ResourceLimitExceeded if the injected faults limit the quota for `jobs` parallel jobs of this kind."""
         machines = request["ResourceConfig"]
         self._tools.faults.check_quota("training", machines["InstanceType"], jobs * machines["InstanceCount"])
 
     def describe(self, name: str) -> Document:
-        """The job's document; AWS answers a missing one with a ValidationException."""
+        """Return the job's document; raises ValidationException for an unknown job, as AWS does."""
         document = self._store.get(KIND, name)
         if document is None:
             raise validation_error("Requested resource not found.")
@@ -118,12 +118,12 @@ class TrainingJobs:
         """ListTrainingJobs."""
         return list_documents(self._store.list_all(KIND), request, LISTING)
 
-    def documents(self, where: Callable[[Document], bool]) -> list[Document]:
-        """The documents of the jobs that `where` is true of, with the plane's own members."""
+    def select(self, where: Callable[[Document], bool]) -> list[Document]:
+        """Return the documents, with internal members, of the jobs for which `where` is true."""
         return self._store.list_all(KIND, where)
 
     def stop(self, name: str) -> None:
-        """StopTrainingJob: an error, as on AWS, for a job that has ended."""
+        """StopTrainingJob; raises ValidationException for a job that has ended, as AWS does."""
         self.describe(name)
         changes = {"TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping", "LastModifiedTime": self._tools.clock()}
         if not self._store.update_if(KIND, name, "TrainingJobStatus", RUNNING, **changes):
@@ -138,11 +138,11 @@ class TrainingJobs:
         return self.describe(name)
 
     def stop_all(self, timeout_s: float) -> None:
-        """End every running job, for the plane's own end."""
+        """End every running job when the plane ends."""
         self._jobs.stop_all(timeout_s)
 
     def _report(self, name: str, status: str, message: str) -> None:
-        """Move to a secondary status, ending the one before."""
+        """End the present secondary status and begin the next."""
         now = self._tools.clock()
         job = self.describe(name)
         transitions = job["SecondaryStatusTransitions"]
@@ -155,17 +155,17 @@ class TrainingJobs:
     def _report_rules(self, name: str, field: str, statuses: list[Document]) -> None:
         self._store.update(KIND, name, **{field: statuses}, LastModifiedTime=self._tools.clock())
 
-    def _stop_for(self, name: str, rule: str, details: str) -> None:
-        """The action StopTraining: a rule stops its job, unless that has ended meanwhile."""
-        log.info("the training job %s is stopped by its rule %s: %s", name, rule, details)
+    def _stop_for_rule(self, name: str, rule: str, details: str) -> None:
+        """Apply a rule's action StopTraining: stop its job, unless it has ended meanwhile."""
+        log.info("the rule %s stops its training job %s: %s", rule, name, details)
         with contextlib.suppress(ServiceError):
             self.stop(name)
 
-    def _end_and_tell(self, name: str, outcome: Outcome, listener: Listener) -> None:
+    def _end_and_notify(self, name: str, outcome: Outcome, listener: Listener) -> None:
         try:
             self._end(name, outcome)
         finally:
-            listener.ended()
+            listener.on_end()
 
     def _end(self, name: str, outcome: Outcome) -> None:
         secondary = "MaxRuntimeExceeded" if outcome.reason == "MaxRuntimeExceeded" else outcome.status
@@ -188,13 +188,13 @@ class TrainingJobs:
 
 
 def check_training_request(request: Mapping[str, Any], where: str = "", operation: str = "CreateTrainingJob") -> None:
-    """Raise a ValidationException for what the model's shapes cannot tell: fields local mode does not do, channels, regular expressions."""
+    """Raise a ValidationException for what botocore's model cannot check: unsupported fields, channels, regular expressions."""
     if operation == "CreateTrainingJob":
         reject_unsupported(operation, request)
         check_debugger_request(request)
     for field, parts in NEEDED.items():
         if missing := [part for part in parts if request.get(field, {}).get(part) is None]:
-            raise validation_error(f"{where}{field}.{missing[0]} is needed to run a training job")
+            raise validation_error(f"{where}{field}.{missing[0]} is required for a training job in local mode")
     _check_spot(request, where)
     names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -208,7 +208,7 @@ def check_training_request(request: Mapping[str, Any], where: str = "", operatio
 
 
 def _check_spot(request: Mapping[str, Any], where: str) -> None:
-    """Spot training needs checkpoints (here), and a MaxWaitTimeInSeconds (on AWS), which is for spot training alone."""
+    """Require checkpoints for spot training (a rule of local mode), and MaxWaitTimeInSeconds with it only (a rule of AWS)."""
     spot, condition = request.get("EnableManagedSpotTraining"), request.get("StoppingCondition", {})
     if spot and not request.get("CheckpointConfig"):
         raise validation_error(
@@ -229,12 +229,12 @@ def _check_metrics(request: Mapping[str, Any], where: str) -> None:
             re.compile(definition["Regex"])
         except re.error as error:
             raise validation_error(
-                f"{where}AlgorithmSpecification.MetricDefinitions[{definition['Name']}].Regex is no regular expression: {error}"
+                f"{where}AlgorithmSpecification.MetricDefinitions[{definition['Name']}].Regex is not a regular expression: {error}"
             ) from error
 
 
 def _check_paths(request: Mapping[str, Any], where: str) -> None:
-    """LocalPath of whatever is mirrored has to lie under /opt/ml, the only part of a container that local mode has."""
+    """Require a LocalPath under /opt/ml for mirrored folders: local mode has only this part of a container."""
     for field in ("CheckpointConfig", "DebugHookConfig", "TensorBoardOutputConfig"):
         path = request.get(field, {}).get("LocalPath", f"{OPT_ML}/x")
         if not is_inside(path, [OPT_ML]):

@@ -175,5 +175,5 @@ class TuningJobs:
     def _jobs_of(self, name: str) -> list[Document]:
         """The tuning job's training jobs, each with its summary."""
         tuning = self.describe(name)
-        jobs = self._training_jobs.documents(lambda job: job.get("_tuning_job") == name)
+        jobs = self._training_jobs.select(lambda job: job.get("_tuning_job") == name)
         return [{**job, "_summary": summarize(job, tuning)} for job in sorted(jobs, key=lambda job: job["TrainingJobName"])]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.api.errors import ServiceError
-from local.jobs.container import REASON_LIMIT, usable_cores
+from local.jobs.container import REASON_LIMIT, count_cores
 from local.jobs.training_jobs import Listener, TrainingJobs
 from local.storage.store import Document
 from local.tuning.completion import is_complete
@@ -137,7 +137,7 @@ class TuningRun:
         fields = {key: value for key, value in definition.items() if key not in ("StaticHyperParameters", "DefinitionName")}
         fields["HyperParameters"] = {**definition.get("StaticHyperParameters", {}), **tuned, "_tuning_objective_metric": self._objective}
         listener = Listener(lambda metric, value: self._hear(job, metric, value), lambda: self._heard.put((job, None)))
-        threads = max(1, usable_cores() // self._plan.parallel)
+        threads = max(1, count_cores() // self._plan.parallel)
         members = {"TuningJobArn": self._tuning["HyperParameterTuningJobArn"], "_tuning_job": self._name, "_tuned": tuned}
         answer = self._training_jobs.create({"TrainingJobName": job, **fields}, threads, listener=listener, **members)
         self._running[job] = number

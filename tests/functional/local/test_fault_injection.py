@@ -40,7 +40,7 @@ def test_a_training_job_without_quota_is_not_created(tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match=r"service limit 'ml\.g5\.xlarge for training job usage' is 0 Instances") as caught:
             tuning.training.create(request("refused-1", "ml.g5.xlarge"))
         assert caught.value.code == "ResourceLimitExceeded"
-        assert tuning.training.documents(lambda _job: True) == []
+        assert tuning.training.select(lambda _job: True) == []
 
 
 def test_a_tuning_job_is_refused_or_fails_by_its_training_jobs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 
 from local.api.errors import ServiceError
-from local.jobs.container import translate
+from local.jobs.container import translate_paths
 from local.jobs.processing_jobs import KIND, ProcessingJobs, check_processing_request
 from local.jobs.processing_run import read_exit_message
 from local.storage.store import Store
@@ -129,7 +129,7 @@ def test_paths_in_the_text_of_a_shell_command_lead_to_the_job_whatever_its_folde
     ],
 )
 def test_only_the_container_s_folder_is_translated(text: str, translated: str) -> None:
-    assert translate(text, Path("/x")) == translated
+    assert translate_paths(text, Path("/x")) == translated
 
 
 def test_an_exit_message_is_cut_between_characters(tmp_path: Path) -> None:
@@ -187,12 +187,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "named"),
     [
         ("ProcessingResources.ClusterConfig.InstanceCount", 2, "InstanceCount 2 is not supported in local mode: supported: 1"),
-        ("ProcessingResources.ClusterConfig.InstanceType", None, "ProcessingResources.ClusterConfig.InstanceType is needed"),
-        ("AppSpecification.ContainerEntrypoint", None, "AppSpecification.ContainerEntrypoint is needed"),
+        ("ProcessingResources.ClusterConfig.InstanceType", None, "ProcessingResources.ClusterConfig.InstanceType is required"),
+        ("AppSpecification.ContainerEntrypoint", None, "AppSpecification.ContainerEntrypoint is required"),
         ("NetworkConfig.VpcConfig", {"Subnets": ["s"]}, "NetworkConfig.VpcConfig is not done"),
         ("ProcessingInputs.0.DatasetDefinition", {"LocalPath": "/x"}, "ProcessingInputs[photos].DatasetDefinition is not done"),
         ("ProcessingInputs.0.AppManaged", True, "ProcessingInputs[photos].AppManaged True"),
-        ("ProcessingInputs.0.S3Input", None, "ProcessingInputs[photos].S3Input is needed"),
+        ("ProcessingInputs.0.S3Input", None, "ProcessingInputs[photos].S3Input is required"),
         ("ProcessingInputs.0.S3Input.S3DataType", "ManifestFile", "'ManifestFile' is not supported in local mode: supported: S3Prefix"),
         ("ProcessingInputs.0.S3Input.S3InputMode", "Pipe", "S3InputMode 'Pipe'"),
         ("ProcessingInputs.0.S3Input.S3CompressionType", "Gzip", "S3CompressionType 'Gzip'"),

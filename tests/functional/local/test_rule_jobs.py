@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from local.jobs.rule_jobs import RuleJobs, degraded
-from local.jobs.rule_statuses import DEBUG, PROFILER, first_statuses
+from local.jobs.rule_jobs import RuleJobs, read_degradation
+from local.jobs.rule_statuses import DEBUG, PROFILER, make_statuses
 from local.jobs.training_jobs import KIND, TrainingJobs
 from local.storage.store import Document, Store
 from tests.fixtures.local.fakes import ALL_IS_WELL, SAMPLES, FakeS3, fake_tools, programs, toolkit
@@ -100,10 +100,10 @@ def test_a_rule_process_that_dies_is_an_error_while_the_job_still_trains(plane: 
     [
         ("sys.stdin.read(); tell('NoIssuesFound'); raise SystemExit(3)", "ended with exit code 3"),
         ("sys.stdin.read(); tell('NoIssuesFound'); os.kill(os.getpid(), 9)", "ended with exit code 137"),
-        ("sys.stdin.read()", "ended without a verdict on this rule"),
-        ("sys.stdin.read(); tell('InProgress')", "ended without a verdict on this rule"),
-        ("sys.stdin.read(); tell('Fine')", "ended without a verdict on this rule"),
-        ("sys.stdin.read(); Path(given['statuses']).write_text('[{')", "ended without a verdict on this rule"),
+        ("sys.stdin.read()", "ended without a status for this rule"),
+        ("sys.stdin.read(); tell('InProgress')", "ended without a status for this rule"),
+        ("sys.stdin.read(); tell('Fine')", "ended without a status for this rule"),
+        ("sys.stdin.read(); Path(given['statuses']).write_text('[{')", "ended without a status for this rule"),
     ],
 )
 def test_no_verdict_is_an_error(plane: Jobs, evaluate: str, sentence: str) -> None:
@@ -117,7 +117,7 @@ def test_no_verdict_is_an_error(plane: Jobs, evaluate: str, sentence: str) -> No
 
 def document() -> Document:
     job = watched()
-    return {**job, **first_statuses(job, 0.0)}
+    return {**job, **make_statuses(job, 0.0)}
 
 
 def rule_jobs(plane: Jobs, told: dict[str, list[Document]], kind: type[Kind], **patience: float) -> Kind:
@@ -133,8 +133,8 @@ def measured(rules: RuleJobs, plane: Jobs) -> None:
 @pytest.mark.parametrize(
     ("evaluate", "patience", "sentence"),
     [
-        ("tell('NoIssuesFound'); time.sleep(600)", {"patience_s": 0.5}, "training.rule_evaluation.evaluate did nothing for 0 seconds"),
-        ("tell('NoIssuesFound')\nwhile True: pass", {"limit_s": 1.0}, "training.rule_evaluation.evaluate was not done 1 seconds"),
+        ("tell('NoIssuesFound'); time.sleep(600)", {"patience_s": 0.5}, "training.rule_evaluation.evaluate was idle for 0 seconds"),
+        ("tell('NoIssuesFound')\nwhile True: pass", {"limit_s": 1.0}, "training.rule_evaluation.evaluate had not finished 1 seconds"),
     ],
 )
 def test_a_rule_process_that_hangs_is_ended_and_an_error(plane: Jobs, evaluate: str, patience: dict[str, float], sentence: str) -> None:
@@ -142,7 +142,7 @@ def test_a_rule_process_that_hangs_is_ended_and_an_error(plane: Jobs, evaluate: 
     told: dict[str, list[Document]] = {}
     rules = rule_jobs(plane, told, RuleJobs, **patience)
     rules.start(plane.folder / "tensors", plane.folder / "profile")
-    rules.training_ended()
+    rules.end_training()
     rules.conclude("Completed", None)
     assert [status["RuleEvaluationStatus"] for status in told[DEBUG]] == ["Error", "Error"] and sentence in told[DEBUG][0]["StatusDetails"]
     assert plane.tools.processes.list_records() == []
@@ -153,7 +153,7 @@ def test_rules_that_cannot_be_started_do_not_keep_the_job_from_training(plane: J
     told: dict[str, list[Document]] = {}
     rules = rule_jobs(plane, told, RuleJobs)
     rules.start(plane.folder / "tensors", plane.folder / "profile")
-    rules.training_ended()
+    rules.end_training()
     rules.conclude("Completed", None)
     assert [told[field][0]["RuleEvaluationStatus"] for field in (DEBUG, PROFILER)] == ["Error", "Error"]
     assert "local mode could not start the rules" in told[DEBUG][0]["StatusDetails"]
@@ -182,7 +182,7 @@ def test_a_rule_stops_the_training_and_is_judged_to_the_end(plane: Jobs, caplog:
     [
         ("raise SystemExit('no /proc here')", "the sampler ended with exit code 1 before the training did"),
         (SAMPLES + "; raise SystemExit(5)", "training.profiler.sampler ended with exit code 5"),
-        ("sys.stdin.read()", "the sampler measured nothing"),
+        ("sys.stdin.read()", "measurements are missing"),
     ],
 )
 def test_profiler_rules_without_whole_measurements_are_errors(plane: Jobs, sampler: str, sentence: str) -> None:
@@ -237,7 +237,7 @@ def test_rules_of_a_plane_that_ends_are_errors_and_their_processes_end(plane: Jo
 
 def test_rules_of_a_plane_that_was_killed_are_errors_when_it_is_back(plane: Jobs) -> None:
     job = watched()
-    Store(plane.folder / "state").create(KIND, "watched-1", {**job, **first_statuses(job, 0.0), "TrainingJobStatus": "Completed"})
+    Store(plane.folder / "state").create(KIND, "watched-1", {**job, **make_statuses(job, 0.0), "TrainingJobStatus": "Completed"})
     again = Jobs(plane.folder)
     assert (again.verdicts(), again.verdicts(PROFILER)) == (["Error", "Error"], ["Error"])
     assert "local mode ended while the rule was evaluated" in again.details() and again.job()["TrainingJobStatus"] == "Completed"
@@ -265,10 +265,10 @@ class FullDisk(RuleJobs):
 
     kinds: tuple[str, ...] = ()
 
-    def _configurations(self, field: str) -> Path:
+    def _write_configurations(self, field: str) -> Path:
         if field in self.kinds:
             raise OSError(28, "No space left on device")
-        return super()._configurations(field)
+        return super()._write_configurations(field)
 
 
 def test_a_disk_that_fills_while_rules_start_does_not_keep_the_job_from_training(plane: Jobs) -> None:
@@ -277,7 +277,7 @@ def test_a_disk_that_fills_while_rules_start_does_not_keep_the_job_from_training
     rules.kinds = (DEBUG,)
     rules.start(plane.folder / "tensors", plane.folder / "profile")
     assert plane.tools.processes.list_records() == [], "the sampler outlived the start that failed"
-    rules.training_ended()
+    rules.end_training()
     rules.conclude("Completed", None)
     assert [status["RuleEvaluationStatus"] for field in (DEBUG, PROFILER) for status in told[field]] == ["Error"] * 3
     assert "could not start the rules: [Errno 28] No space left on device" in told[DEBUG][0]["StatusDetails"]
@@ -289,7 +289,7 @@ def test_an_analysis_that_cannot_be_started_leaves_the_debuggers_verdicts(plane:
     rules = rule_jobs(plane, told, FullDisk)
     rules.kinds = (PROFILER,)
     measured(rules, plane)
-    rules.training_ended()
+    rules.end_training()
     rules.conclude("Completed", None)
     assert [status["RuleEvaluationStatus"] for status in told[DEBUG]] == ["NoIssuesFound", "NoIssuesFound"]
     (status,) = told[PROFILER]
@@ -302,7 +302,7 @@ def test_an_analysis_that_cannot_be_started_leaves_the_debuggers_verdicts(plane:
     ("word", "sentence"),
     [
         (b"recording stopped: OSError: disk quota\n", "degraded: recording stopped: OSError: disk quota; its end"),
-        (b"", "degraded: it does not say why"),
+        (b"", "degraded: without a reason"),
         (b"\xff" + b"x" * 5000, "degraded: \ufffdxx"),
     ],
 )
@@ -321,7 +321,7 @@ def test_what_the_job_says_of_its_own_recording_is_that_kinds_problem(plane: Job
     folder = plane.folder / ("tensors" if field == DEBUG else "profile")
     folder.mkdir(exist_ok=True)
     (folder / "degraded.txt").write_bytes(word)
-    rules.training_ended()
+    rules.end_training()
     rules.conclude("Completed", None)
     assert {status["RuleConfigurationName"]: status["RuleEvaluationStatus"] for kind in told for status in told[kind]} == {
         "Overfit": "IssuesFound",
@@ -334,8 +334,8 @@ def test_what_the_job_says_of_its_own_recording_is_that_kinds_problem(plane: Job
 
 def test_a_folder_in_the_place_of_the_jobs_word_is_a_problem_too(tmp_path: Path) -> None:
     (tmp_path / "degraded.txt").mkdir()
-    assert degraded("hook", tmp_path).startswith("the job's hook degraded: degraded.txt cannot be read: [Errno 21]")
-    assert degraded("hook", tmp_path / "nowhere") == ""
+    assert read_degradation("hook", tmp_path).startswith("the job's hook degraded: degraded.txt cannot be read: [Errno 21]")
+    assert read_degradation("hook", tmp_path / "nowhere") == ""
 
 
 def test_the_watcher_goes_on_after_a_disk_that_was_full(plane: Jobs, caplog: pytest.LogCaptureFixture) -> None:
@@ -356,19 +356,19 @@ def test_the_watcher_goes_on_after_a_disk_that_was_full(plane: Jobs, caplog: pyt
     time.sleep(1.2)  # two more looks, which fail alike
     full[0] = False
     wait_until(lambda: told.get(DEBUG, [{}])[0].get("RuleEvaluationStatus"), lambda status: status == "IssuesFound", 20)
-    rules.training_ended()
+    rules.end_training()
     rules.conclude("Stopped", None)
-    assert stopped == ["Overfit"] and caplog.text.count("could not be looked at") == 1
+    assert stopped == ["Overfit"] and caplog.text.count("could not be checked") == 1
     assert [status["RuleEvaluationStatus"] for status in told[DEBUG]] == ["IssuesFound", "NoIssuesFound"]
 
 
 class Fails(RuleJobs):
     """Rules whose analysis ends in an error of this code's own."""
 
-    def _configurations(self, field: str) -> Path:
+    def _write_configurations(self, field: str) -> Path:
         if field == PROFILER:
             raise RuntimeError("not foreseen")
-        return super()._configurations(field)
+        return super()._write_configurations(field)
 
 
 def test_an_error_while_rules_are_judged_leaves_nothing_running_and_no_rule_in_progress(plane: Jobs) -> None:

@@ -7,8 +7,8 @@ import pytest
 from local.api.errors import ServiceError
 from local.api.validation import validate
 from local.jobs import rule_requests
-from local.jobs.rule_requests import check_debugger_request, profiling
-from local.jobs.rule_statuses import first_statuses
+from local.jobs.rule_requests import check_debugger_request, is_profiled
+from local.jobs.rule_statuses import make_statuses
 from tests.fixtures.local.watched_jobs import AS_THE_SDK_WRITES_IT, IMAGE, rule, watched
 from training.contract import rules
 
@@ -24,14 +24,14 @@ def test_a_whole_request_is_taken(action: str) -> None:
     request = watched(DebugRuleConfigurations=[rule("Overfit", action_json=action), stalled])
     validate("CreateTrainingJob", request)
     check_debugger_request(request)
-    assert profiling(request) and not profiling({"ProfilerConfig": {"DisableProfiler": True}}) and not profiling({})
+    assert is_profiled(request) and not is_profiled({"ProfilerConfig": {"DisableProfiler": True}}) and not is_profiled({})
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"ProfilerConfig": {"DisableProfiler": True}}, "ProfilerConfig.DisableProfiler is true: leave the rules out, or enable the"),
-        ({"ProfilerConfig": {}}, "ProfilerConfig.S3OutputPath is needed unless DisableProfiler is true"),
+        ({"ProfilerConfig": {"DisableProfiler": True}}, "ProfilerConfig.DisableProfiler is true: remove the rules, or enable the"),
+        ({"ProfilerConfig": {}}, "ProfilerConfig.S3OutputPath is required unless DisableProfiler is true"),
         (
             {"ProfilerConfig": {"S3OutputPath": "s3://b/p", "ProfilingIntervalInMilliseconds": 250}},
             "Value '250' at 'profilerConfig.profilingIntervalInMilliseconds' failed to satisfy constraint: Member must be one of [100",
@@ -63,19 +63,19 @@ def test_a_whole_request_is_taken(action: str) -> None:
             "RuleEvaluatorImage 'sagemaker-debugger-rules' is not",
         ),
         ({"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "email"}')]}, "action_json 'email' is not supported"),
-        ({"DebugRuleConfigurations": [rule("AllZero", action_json="stop")]}, "[AllZero].RuleParameters.action_json is no JSON"),
-        ({"DebugRuleConfigurations": [rule("AllZero", action_json="[1]")]}, "action_json holds 1: it has to be an object"),
+        ({"DebugRuleConfigurations": [rule("AllZero", action_json="stop")]}, "[AllZero].RuleParameters.action_json is not JSON"),
+        ({"DebugRuleConfigurations": [rule("AllZero", action_json="[1]")]}, "action_json contains 1: it must be an object"),
         (
             {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "training_job_prefix": "other"}')]},
             "training_job_prefix 'other' is not supported in local mode, where a rule stops only its own job: give a prefix",
         ),
         (
             {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "parameters": "x"}')]},
-            "[AllZero].RuleParameters.action_json has the parameters 'x': they have to be an object",
+            "[AllZero].RuleParameters.action_json has the parameters 'x': they must be an object",
         ),
         (
             {"DebugRuleConfigurations": [rule("AllZero", action_json='{"name": "stoptraining", "parameters": null}')]},
-            "[AllZero].RuleParameters.action_json has the parameters None: they have to be an object",
+            "[AllZero].RuleParameters.action_json has the parameters None: they must be an object",
         ),
         (
             {"DebugRuleConfigurations": [rule("StalledTrainingRule", training_job_name_prefix="other")]},
@@ -108,10 +108,10 @@ def test_the_models_limits_hold(fields: dict[str, Any], sentence: str) -> None:
 
 def test_a_new_job_is_described_with_its_rules_in_progress() -> None:
     request = watched(TrainingJobName="tensorflow-training-2021-06-14")
-    members = first_statuses(request, 7.0)
+    members = make_statuses(request, 7.0)
     assert members["ProfilingStatus"] == "Enabled" and len(members["DebugRuleEvaluationStatuses"]) == 2
     (report,) = members["ProfilerRuleEvaluationStatuses"]
     start = "arn:aws:sagemaker:us-east-1:000000000000:processing-job/tensorflow-training-2021-0-profilerreport-"
     assert report.pop("RuleEvaluationJobArn").startswith(start)
     assert report == {"RuleConfigurationName": "ProfilerReport", "RuleEvaluationStatus": "InProgress", "LastModifiedTime": 7.0}
-    assert first_statuses({"TrainingJobName": "plain"}, 7.0) == {"ProfilingStatus": "Disabled"}
+    assert make_statuses({"TrainingJobName": "plain"}, 7.0) == {"ProfilingStatus": "Disabled"}

@@ -186,8 +186,8 @@ def test_a_channel_that_cannot_be_downloaded_fails_the_job_with_a_sentence(
     ("fields", "named"),
     [
         ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 5}}, "ResourceConfig.InstanceCount 2"),
-        ({"ResourceConfig": {"VolumeSizeInGB": 5}}, "ResourceConfig.InstanceType is needed"),
-        ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "AlgorithmSpecification.TrainingImage is needed"),
+        ({"ResourceConfig": {"VolumeSizeInGB": 5}}, "ResourceConfig.InstanceType is required"),
+        ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "AlgorithmSpecification.TrainingImage is required"),
         ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "VpcConfig"),
         ({"ProfilerConfig": {"S3OutputPath": "s3://b/p", "ProfilingParameters": {"a": "b"}}}, "ProfilerConfig.ProfilingParameters"),
         ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining without CheckpointConfig"),

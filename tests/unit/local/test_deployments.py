@@ -48,8 +48,11 @@ def test_the_steps_are_those_asked_for(asked: dict[str, Any], instances: int, st
         (config("CANARY"), "CanarySize is needed with the traffic routing type CANARY"),
         (config("LINEAR", LinearStepSize=percent(9)), "it must be from 10% to 50%"),
         (config("CANARY", wait=3000, last=601, CanarySize=percent(10)), "is shorter than the waits"),
-        (config("ALL_AT_ONCE", CanarySize=percent(10)), "CanarySize is for the traffic routing type CANARY alone, got ALL_AT_ONCE"),
-        (config("CANARY", CanarySize=percent(10), LinearStepSize=percent(10)), "LinearStepSize is for the traffic routing type LINEAR"),
+        (config("ALL_AT_ONCE", CanarySize=percent(10)), "CanarySize is only for the traffic routing type CANARY, got ALL_AT_ONCE"),
+        (
+            config("CANARY", CanarySize=percent(10), LinearStepSize=percent(10)),
+            "LinearStepSize is only for the traffic routing type LINEAR",
+        ),
     ],
 )
 def test_sizes_that_aws_does_not_take_are_refused(asked: dict[str, Any], told: str) -> None:

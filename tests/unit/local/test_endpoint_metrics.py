@@ -85,7 +85,7 @@ def test_changes_of_state_are_told_in_the_words_of_aws(tmp_path: Any, caplog: py
     details = [json.loads(entry["Detail"]) for _target, entry in events.sent]
     assert [detail.get("EndpointStatus") for detail in details] == ["CREATING", "IN_SERVICE", "DELETING", None]
     assert details[1]["CreationTime"] == 1592411992203 and details[1]["Tags"] == {"project": "whippet"} and "_own" not in details[1]
-    assert events.sent[0][1]["Resources"] == ["arn:e"] and "an event of arn:e is lost" in caplog.text
+    assert events.sent[0][1]["Resources"] == ["arn:e"] and "an event of arn:e was dropped" in caplog.text
 
 
 def test_the_kinds_that_are_told_are_kinds_of_the_plane() -> None:
