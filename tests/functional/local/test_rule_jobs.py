@@ -174,7 +174,7 @@ def test_a_rule_stops_the_training_and_is_judged_to_the_end(plane: Jobs, caplog:
         job = plane.wait()
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert plane.verdicts() == ["IssuesFound", "NoIssuesFound"]
-    assert "the training job watched-1 is stopped by its rule Overfit: met" in caplog.text
+    assert "the rule Overfit stops its training job watched-1: met" in caplog.text
 
 
 @pytest.mark.parametrize(
