@@ -36,7 +36,7 @@ DOORS = {
     "stacks": "Constructs, one per file.",
     "lambdas": "Handlers, one function per file, named after its state or its task.",
     "training": "The programs that jobs start by name.",
-    "local": "The SageMaker plane's server.",
+    "local": "Starting and stopping local mode, and the SageMaker plane's server.",
     "cli": "Verbs, one per file.",
     "console": "The console's server and page.",
 }
@@ -47,7 +47,7 @@ ORDER = {
         *(("contract",), ("job",), ("settings", "network", "rules"), ("data", "rule_evaluation")),
         *(("evaluation", "profiler", "serving"), ("debugger",), ("fit",), ("report",), (DOOR,)),
     ),
-    "local": (("api", "host", "image_environment"), ("mode", "storage"), ("jobs",), ("tuning", "hosting"), ("engine",), (DOOR,)),
+    "local": (("api", "host", "image_environment"), ("storage",), ("jobs",), ("tuning", "hosting"), ("engine",), (DOOR,)),
     "cli": (("terminal",), ("account", "photos"), ("executions",), (DOOR,), ("demo",)),
     "console": ((DOOR,),),
 }
