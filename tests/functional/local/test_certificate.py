@@ -61,7 +61,7 @@ def test_it_is_for_this_machine_alone(tmp_path: Path) -> None:
 
 def test_without_openssl_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CertificateError, match="install it, or leave out --strict"):
+    with pytest.raises(CertificateError, match="install it, or omit --strict"):
         Certificate(tmp_path / "tls").ensure()
 
 

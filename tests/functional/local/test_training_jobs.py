@@ -192,7 +192,7 @@ def test_a_channel_that_cannot_be_downloaded_fails_the_job_with_a_sentence(
         ({"ProfilerConfig": {"S3OutputPath": "s3://b/p", "ProfilingParameters": {"a": "b"}}}, "ProfilerConfig.ProfilingParameters"),
         ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining without CheckpointConfig"),
         ({"EnableManagedSpotTraining": True, "CheckpointConfig": {"S3Uri": "s3://b/p"}}, "MaxWaitTimeInSeconds None must be present"),
-        ({"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}}, "MaxWaitTimeInSeconds 9 is for EnableManagedSpot"),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}}, "MaxWaitTimeInSeconds 9 is only for Enable"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/p", "LocalPath": "/etc"}}, "CheckpointConfig.LocalPath '/etc'"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/p", "LocalPath": "/opt/ml/../../etc"}}, "CheckpointConfig.LocalPath"),
         ({"RoleArn": "nobody-that-is-an-arn"}, "Value 'nobody-that-is-an-arn' at 'roleArn' failed to satisfy constraint"),
