@@ -42,12 +42,12 @@ _DEPLOYED_API = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[^/]+/([^/]+)(/.
 
 
 class LocalModeError(RuntimeError):
-    """Local mode could not start; the message names the log that tells why."""
+    """Local mode could not start; the message names the log with the reason."""
 
 
 @dataclass(frozen=True)
 class LocalStatus:
-    """What runs now: pids are None for a part that does not run, `jobs` counts recorded jobs and model servers."""
+    """The running parts: a pid is None for a part that does not run; `jobs` counts recorded jobs and model servers."""
 
     engine_pid: int | None
     plane_pid: int | None
@@ -62,7 +62,7 @@ class LocalMode:
     ) -> None:
         """Use `home` (default: $WHIPPET_HOME, else `.local`), `image` (default: home/image) and ports from `first_port` on (0: any).
 
-        `strict` is what `start` starts: every call needs a permission, and TLS. What runs already says itself whether it is strict.
+        With `strict`, `start` starts strict local mode: every call needs a permission, and TLS. A running one records its own strictness.
         """
         self.home = (home or Path(os.environ.get("WHIPPET_HOME") or ".local")).resolve()
         self.image = image or ImageEnvironment(self.home / "image")
@@ -74,12 +74,12 @@ class LocalMode:
         self._processes = PidFiles(self.home / "run")
 
     def start(self, progress: Progress = lambda _line: None) -> None:
-        """Bring everything up and wait until it answers; raises LocalModeError or ImageEnvironmentError with the log to read."""
-        with self._locked():
+        """Start all parts and wait until they answer; raises LocalModeError or ImageEnvironmentError with the path of a log."""
+        with self._lock():
             for folder in (self.cache_folder, self.logs_folder, self.home / "engine" / "tmp", self.home / "sagemaker", self.home / "cdk"):
                 folder.mkdir(parents=True, exist_ok=True)
             (self.home / "run" / "aws-config").write_text("[default]\n")
-            self._stop_what_is_outdated()
+            self._stop_outdated()
             self.image.ensure(progress, self.logs_folder / "image.log")
             if self.is_running():
                 progress(f"local mode already runs at {self.engine_url}")
@@ -89,8 +89,8 @@ class LocalMode:
             progress(f"local mode runs: AWS at {self.engine_url}, its SageMaker behind it{strictly}; logs in {self.logs_folder}")
 
     def stop(self, progress: Progress = lambda _line: None) -> list[int]:
-        """End everything local mode started, by pid; returns the pids. What lies in S3 and the endpoints' definitions stay."""
-        with self._locked():
+        """End every process of local mode, by pid; returns the pids. S3 objects and the endpoints' definitions stay."""
+        with self._lock():
             stopped: list[int] = []
             for name in ("plane", "engine"):
                 if self._processes.find_pid(name):
@@ -101,35 +101,35 @@ class LocalMode:
 
     def is_running(self) -> bool:
         """Whether engine and plane both answer."""
-        return self._answers("engine") and self._answers("plane")
+        return self._is_answering("engine") and self._is_answering("plane")
 
     def status(self) -> LocalStatus:
-        """What runs now, by pid; `is_running` tells whether it also answers."""
+        """Return the running parts, by pid; `is_running` also checks that they answer."""
         jobs = len(self._processes.list_records("job-")) + len(self._processes.list_records("server-"))
         return LocalStatus(self._processes.find_pid("engine"), self._processes.find_pid("plane"), jobs)
 
     @property
     def is_strict(self) -> bool:
-        """Whether what runs, or ran last, is strict."""
+        """Whether the running local mode, or the last one, is strict."""
         return StartRecord.read(self.home).strict
 
     @property
     def decisions_file(self) -> Path:
-        """Where strict local mode writes who was allowed what, since the engine's start."""
+        """The file with the decisions of strict local mode since the engine's start."""
         return decisions_path(self.home)
 
     @property
     def engine_url(self) -> str:
-        """Where the AWS services answer."""
-        return f"{'https' if self.is_strict else 'http'}://127.0.0.1:{self._ports().get('engine', ENGINE_PORT)}"
+        """The URL of the AWS services."""
+        return f"{'https' if self.is_strict else 'http'}://127.0.0.1:{self._read_ports().get('engine', ENGINE_PORT)}"
 
     @property
     def plane_url(self) -> str:
-        """Where the SageMaker plane answers; AWS tools need only engine_url."""
-        return f"http://127.0.0.1:{self._ports().get('plane', PLANE_PORT)}"
+        """The URL of the SageMaker plane; AWS tools need only engine_url."""
+        return f"http://127.0.0.1:{self._read_ports().get('plane', PLANE_PORT)}"
 
     def settings(self) -> dict[str, str]:
-        """The variables that point an AWS tool at local mode, and nothing else."""
+        """Return only the variables that point an AWS tool at local mode."""
         return {
             "AWS_ENDPOINT_URL": self.engine_url,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -149,34 +149,36 @@ class LocalMode:
         }
 
     def environment(self) -> dict[str, str]:
-        """The whole environment for an AWS tool: the present one without any AWS_ variable (profiles, session tokens), plus `settings`."""
+        """Return the environment of an AWS tool: the present one without AWS_ variables (profiles, session tokens), plus `settings`."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BOTO_"))}
         direct = ",".join(filter(None, (inherited.get("no_proxy") or inherited.get("NO_PROXY"), "127.0.0.1")))
         return {**inherited, "NO_PROXY": direct, "no_proxy": direct, **self.settings()}
 
     def api_url(self, deployed_url: str) -> str:
-        """The local form of a stack's API URL; raises ValueError when it is not an API Gateway URL."""
+        """Convert a stack's API URL to its local form; raises ValueError if it is not an API Gateway URL."""
         match = _DEPLOYED_API.match(deployed_url)
         if not match:
-            raise ValueError(f"{deployed_url!r} is no API Gateway URL such as https://<id>.execute-api.<region>.amazonaws.com/v1/predict")
+            raise ValueError(
+                f"{deployed_url!r} is not an API Gateway URL such as https://<id>.execute-api.<region>.amazonaws.com/v1/predict"
+            )
         api, stage, path = match.groups()
         return f"{self.engine_url}/restapis/{api}/{stage}/_user_request_{path or '/'}"
 
-    def _stop_what_is_outdated(self) -> None:
-        """End parts that run other code than this, after a `git pull`, or another strictness than is wanted now.
+    def _stop_outdated(self) -> None:
+        """End parts that run other code, for instance after a `git pull`, or with another strictness.
 
-        Also servers whose image environment is about to be rebuilt.
+        Also end servers whose image environment is about to be rebuilt.
         """
-        other_code = self._code_stamp_file.exists() and self._code_stamp_file.read_text() != code_stamp()
+        other_code = self._code_stamp_file.exists() and self._code_stamp_file.read_text() != hash_code()
         outdated = self._processes.list_records() and (other_code or self.is_strict != self._strict)
         if outdated or not self.image.is_ready():
             self._stop_part("plane", grace_s=30.0)
         if outdated:
             self._stop_part("engine", grace_s=30.0)
-        self._code_stamp_file.write_text(code_stamp())
+        self._code_stamp_file.write_text(hash_code())
 
     def _stop_part(self, name: str, grace_s: float, servers_grace_s: float = 2.0) -> list[int]:
-        """End the engine, or the plane and after it the jobs and model servers it has left; returns the pids."""
+        """End the engine, or the plane and then its remaining jobs and model servers; returns the pids."""
         stopped = self._processes.stop(name, grace_s)
         if name == "plane":
             stopped += self._processes.stop_all("job-", grace_s=2.0) + self._processes.stop_all("server-", servers_grace_s)
@@ -187,15 +189,15 @@ class LocalMode:
         return self.home / "run" / "code.sha256"
 
     def _start_parts(self, progress: Progress) -> None:
-        """Start what does not answer, after ending what is left of an earlier run."""
-        self._make_certificate()
-        missing = [name for name in ("engine", "plane") if not self._answers(name)]
+        """Start the parts that do not answer, after ending the rest of an earlier run."""
+        self._ensure_certificate()
+        missing = [name for name in ("engine", "plane") if not self._is_answering(name)]
         for name in missing:
             self._stop_part(name, grace_s=5.0)
         engine_url = self.engine_url
         self._choose_ports(missing)
         if (self.engine_url != engine_url or (self._strict and missing)) and "plane" not in missing:
-            # It would go on calling the engine where nobody, or somebody else, listens now, or with roles that the engine has forgotten.
+            # The running plane would call the engine's old port, or use role sessions that the new engine does not know.
             self._stop_part("plane", grace_s=5.0)
             missing.append("plane")
         for name in missing:
@@ -204,7 +206,7 @@ class LocalMode:
         for name in missing:
             self._wait_for(name)
 
-    def _make_certificate(self) -> None:
+    def _ensure_certificate(self) -> None:
         if not self._strict:
             return
         try:
@@ -215,7 +217,7 @@ class LocalMode:
     def _start_process(self, name: str) -> None:
         log = self.logs_folder / f"{name}.log"
         if name == "engine":
-            # It leaves the code of Lambda functions there.
+            # The engine leaves the code of Lambda functions there.
             shutil.rmtree(self.home / "engine" / "tmp", ignore_errors=True)
             (self.home / "engine" / "tmp").mkdir()
         if log.exists():
@@ -228,7 +230,7 @@ class LocalMode:
         return {
             "PYTHONPATH": str(REPOSITORY),
             "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(self._ports()["engine"]),
+            "GATEWAY_PORT": str(self._read_ports()["engine"]),
             "PERSIST_STATE": "1",
             "STATE_DIR": str(folder / "state"),
             "S3_PERSIST": "1",
@@ -236,7 +238,7 @@ class LocalMode:
             "LAMBDA_EXECUTOR": "local",
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
-            # ministack would remove what it takes for its own containers from the user's Docker.
+            # ministack would remove containers that it takes for its own from the user's Docker.
             "DOCKER_HOST": f"unix://{folder}/no-docker.sock",
             "LOG_LEVEL": "WARNING",
             "TMPDIR": str(folder / "tmp"),
@@ -252,20 +254,17 @@ class LocalMode:
             "PYTHONPATH": str(REPOSITORY),
             "WHIPPET_HOME": str(self.home),
             "WHIPPET_IMAGE": str(self.image.folder),
-            "WHIPPET_PLANE_PORT": str(self._ports()["plane"]),
+            "WHIPPET_PLANE_PORT": str(self._read_ports()["plane"]),
             "WHIPPET_PLANE_STRICT": "1" if self.is_strict else "",
         }
 
     def _choose_ports(self, missing: list[str]) -> None:
-        """Keep the last port of each part when it is free (a redeploy then finds the same URLs), else take the next free one.
-
-        What is written also says that it is strict, from which all URLs follow.
-        """
-        ports = self._ports()
+        """Keep the last port of each part if it is free, so that URLs stay the same, else take the next free one; record the start."""
+        ports = self._read_ports()
         taken = {port for name, port in ports.items() if name not in missing}
         for name in missing:
             wanted = ports.get(name, self._first_port + (1 if name == "plane" and self._first_port else 0))
-            # What was killed a moment ago may still hold its port.
+            # A process that was just killed may still hold its port.
             try:
                 ports[name] = find_free_port(wanted, taken, patience_s=PORT_PATIENCE_S if name in ports else 0.0)
             except OSError as error:
@@ -273,20 +272,20 @@ class LocalMode:
             taken.add(ports[name])
         StartRecord(ports, self._strict).write(self.home)
 
-    def _ports(self) -> dict[str, int]:
+    def _read_ports(self) -> dict[str, int]:
         return dict(StartRecord.read(self.home).ports)
 
-    def _answers(self, name: str) -> bool:
+    def _is_answering(self, name: str) -> bool:
         if self._processes.find_pid(name) is None:
             return False
         url = f"{self.engine_url}/_ministack/health" if name == "engine" else f"{self.plane_url}/health"
         try:
-            with self._opener(url).open(url, timeout=10) as answer:
+            with self._make_opener(url).open(url, timeout=10) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
-    def _opener(self, url: str) -> urllib.request.OpenerDirector:
+    def _make_opener(self, url: str) -> urllib.request.OpenerDirector:
         if not url.startswith("https:"):
             return urllib.request.build_opener(_NO_PROXY)
         trusting = ssl.create_default_context(cafile=self.certificate.authority)
@@ -295,7 +294,7 @@ class LocalMode:
     def _wait_for(self, name: str) -> None:
         log = self.logs_folder / f"{name}.log"
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers(name):
+        while not self._is_answering(name):
             ended = self._processes.find_pid(name) is None
             if ended or time.monotonic() > deadline:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
@@ -304,15 +303,15 @@ class LocalMode:
             time.sleep(0.1)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One start or stop at a time: a second `make demo` waits instead of starting a second engine."""
+    def _lock(self) -> Iterator[None]:
+        """Allow one start or stop at a time: a second `make demo` waits instead of starting a second engine."""
         (self.home / "run").mkdir(parents=True, exist_ok=True)
         with (self.home / "run" / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
-def code_stamp() -> str:
-    """A hash of local mode's own code."""
+def hash_code() -> str:
+    """Return a hash of local mode's own code."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

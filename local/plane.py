@@ -58,7 +58,7 @@ log = logging.getLogger("plane")
 
 @dataclass(frozen=True)
 class Plane:
-    """The nouns of the service, and which of their methods each operation is."""
+    """The service's resources, and the method that implements each operation."""
 
     processing_jobs: ProcessingJobs
     training_jobs: TrainingJobs
@@ -74,17 +74,17 @@ class Plane:
 
     @classmethod
     def open(cls, home: Path, image: ImageEnvironment, aws: Mapping[str, str], strict: bool = False) -> "Plane":
-        """A plane that continues from what lies in `home`/sagemaker, its clients pointed at the engine by `aws`.
+        """Open a plane that continues from `home`/sagemaker, with clients for the engine from the variables `aws`.
 
-        `strict`: each job and model server works with the permissions of its own role.
+        With `strict`, each job and model server has only the permissions of its role.
         """
         folder = home / "sagemaker"
         config = Config(retries={"mode": "standard", "total_max_attempts": 8}, max_pool_connections=32)
         session = boto3.Session(aws["AWS_ACCESS_KEY_ID"], aws["AWS_SECRET_ACCESS_KEY"], region_name=aws["AWS_REGION"])
         s3, logs = (session.client(name, endpoint_url=aws["AWS_ENDPOINT_URL"], config=config) for name in ("s3", "logs"))
         hasty = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=10)
-        told = (session.client(name, endpoint_url=aws["AWS_ENDPOINT_URL"], config=hasty) for name in ("cloudwatch", "events"))
-        cloudwatch, events = told
+        monitoring = (session.client(name, endpoint_url=aws["AWS_ENDPOINT_URL"], config=hasty) for name in ("cloudwatch", "events"))
+        cloudwatch, events = monitoring
         processes = PidFiles(home / "run")
         sts = session.client("sts", endpoint_url=aws["AWS_ENDPOINT_URL"], config=config)
         rehearsal = InjectedFaults.parse(os.environ.get(VARIABLE, ""))
@@ -113,7 +113,7 @@ class Plane:
         self.changes.close()
 
     def operations(self) -> dict[str, Operation]:
-        """Every operation this plane does."""
+        """Return the supported operations."""
         processing, training, tuning = self.processing_jobs, self.training_jobs, self.tuning_jobs
         models, configs, endpoints, packages = self.models, self.configs, self.endpoints, self.model_packages
         return {
@@ -158,11 +158,11 @@ class Plane:
         }
 
     def call(self, target: str, body: bytes) -> dict[str, Any]:
-        """Check the request to a target, such as SageMaker.CreateModel, do it, and shape the answer; raises ServiceError."""
+        """Validate the request to a target, such as SageMaker.CreateModel, run it, and shape the answer; raises ServiceError."""
         try:
             request = json.loads(body or b"{}")
         except ValueError as error:
-            raise ServiceError("SerializationException", f"the request is no JSON: {error}") from error
+            raise ServiceError("SerializationException", f"the request is not JSON: {error}") from error
         if target.startswith(TARGET_PREFIX):
             return self.scaling.call(target.removeprefix(TARGET_PREFIX), request)
         operation = target.removeprefix("SageMaker.")
@@ -178,7 +178,7 @@ class Plane:
 
 
 def make_app(plane: Plane) -> Application:
-    """The plane's HTTP side, for this machine's own programs."""
+    """Make the plane's HTTP application, which accepts requests only from this machine's programs."""
 
     async def call(request: Request) -> Response:
         try:
@@ -200,9 +200,7 @@ def make_app(plane: Plane) -> Application:
 
     async def broken(_request: Request, error: Exception) -> Response:
         log.error("a request failed inside local mode", exc_info=error)
-        return _error(
-            ServiceError("InternalFailure", f"local mode itself failed: {error!r}; its plane.log tells where", 500), "application/json"
-        )
+        return _error(ServiceError("InternalFailure", f"local mode failed: {error!r}; see its plane.log", 500), "application/json")
 
     async def unknown(request: Request, _error_of_routing: Exception) -> Response:
         return _error(
@@ -225,17 +223,17 @@ def make_app(plane: Plane) -> Application:
 
 
 async def _bounded_body(request: Request, what: str) -> bytes:
-    """The body, read no further than it may be long."""
+    """Read the body up to its limit; raises ServiceError for a longer one."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > BODY_LIMIT_BYTES:
-            raise ServiceError("ValidationError", f"the body is longer than {BODY_LIMIT_BYTES} bytes, the most {what} takes", 413)
+            raise ServiceError("ValidationError", f"the body is longer than {BODY_LIMIT_BYTES} bytes, the limit of {what}", 413)
     return body
 
 
 def _drop_left_over(folder: Path) -> None:
-    """Remove what jobs and servers of a killed plane left beside their logs."""
+    """Remove the files, other than logs, that jobs and servers of a killed plane have left."""
     for left in (
         *folder.glob("jobs/*/ml"),
         *folder.glob("jobs/*/rules"),

@@ -15,9 +15,9 @@ from local.host.start_record import PLANE_PORT, StartRecord
 
 
 def main() -> None:
-    """Serve until SIGTERM; refuses to listen anywhere but on this machine."""
+    """Serve until SIGTERM; refuses to listen on an address other than 127.0.0.1."""
     if os.environ.get("BIND_HOST") != "127.0.0.1":
-        raise SystemExit("BIND_HOST has to be 127.0.0.1: the engine takes any credentials, so nobody else may reach it")
+        raise SystemExit(f"BIND_HOST is {os.environ.get('BIND_HOST')!r}, but must be 127.0.0.1: the engine accepts any credentials")
     home = Path(os.environ["WHIPPET_HOME"])
     client = PlaneClient(lambda: f"http://127.0.0.1:{StartRecord.read(home).ports.get('plane', PLANE_PORT)}")
     install(client, home / "engine" / "sync-jobs", home / "engine" / "snapshot", decisions_path(home)).start()

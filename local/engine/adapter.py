@@ -1,11 +1,11 @@
-"""Everything local mode knows about the inside of ministack, the AWS engine: no other files but those named below have its private names.
+"""Adapts ministack, the AWS engine. Only the files named here use its private names.
 
-Runs in the engine process (`python -m local.engine`), which calls `install` before it serves. Each seam is a name of the
-pinned version listed in SEAMS; a test asserts that all of them exist, so that a new version fails there and not in a demo.
-What is added: SageMaker, by handing calls to the SageMaker plane; the SageMaker integrations of Step Functions with `.sync`;
+Runs in the engine process (`python -m local.engine`), which calls `install` before it serves. SEAMS lists the private names of the
+pinned version; a test asserts that all of them exist, so that an incompatible version fails there and not in a demo.
+The adapter adds SageMaker, by forwarding calls to the SageMaker plane; the SageMaker integrations of Step Functions with `.sync`;
 and behaviour of AWS that the engine lacks (error classes of Lambda, timeouts and aborts of executions, size limits of the API,
-snapshots that survive a kill). What strict local mode adds, and its private names, are in `local.engine.adapter_permissions`; services
-around SageMaker, such as its events and its CloudFormation resource, in `local.engine.adapter_services`.
+snapshots that survive a kill). `local.engine.adapter_permissions` adds strict local mode; `local.engine.adapter_services` adds the
+services around SageMaker, such as its events and its CloudFormation resource.
 """
 
 import contextvars
@@ -25,10 +25,10 @@ from ministack.services import stepfunctions as sfn
 
 from local.engine import adapter_permissions, adapter_services
 from local.engine.adapter_permissions import Permissions
-from local.engine.decisions import DecisionBook
+from local.engine.decisions import DecisionLog
 from local.engine.plane_client import PlaneClient
-from local.engine.snapshots import Snapshots, ownerless
-from local.engine.sync_tasks import SyncTasks, TaskFailedError, error_name
+from local.engine.snapshots import Snapshots, list_ownerless
+from local.engine.sync_tasks import SyncTasks, TaskFailedError, make_error_name
 from local.host.request_guard import guard_requests
 
 MINISTACK_VERSION = "1.5.33"
@@ -78,7 +78,7 @@ SEAMS: tuple[tuple[str, str], ...] = (
 
 API_LIMIT_BYTES = 10 * 1024 * 1024
 LAMBDA_PAYLOAD_LIMIT_BYTES = 6 * 1024 * 1024
-# What Step Functions never lets ErrorEquals ["States.ALL"] catch.
+# Errors that ErrorEquals ["States.ALL"] does not catch in Step Functions.
 UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
 
 _execution: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("execution", default=None)
@@ -86,32 +86,30 @@ _task_timed_out: contextvars.ContextVar[threading.Event | None] = contextvars.Co
 
 
 class EngineVersionError(RuntimeError):
-    """The installed ministack lacks a name that this file hooks into."""
+    """The installed ministack lacks a name that the adapter uses."""
 
 
-def missing_seams() -> list[str]:
-    """The seams that the installed ministack does not have; empty with the pinned version."""
+def list_missing_seams() -> list[str]:
+    """List the seams that the installed ministack lacks; none with the pinned version."""
     return [f"{module}.{name}" for module, name in SEAMS if not hasattr(importlib.import_module(module), name)]
 
 
 def install(client: PlaneClient, notes: Path, snapshot: Path, decisions: Path) -> Snapshots:
-    """Join ministack to the SageMaker plane and give back its snapshots, to be started. Call before `app.main`.
+    """Connect ministack to the SageMaker plane and return its snapshots, which the caller starts. Call before `app.main`.
 
-    `notes` is the folder where running `.sync` jobs are noted, `snapshot` the link to the newest snapshot; `decisions` is the file where
-    strict local mode writes who was allowed what.
+    `notes` is the folder with notes of running `.sync` jobs, `snapshot` the link to the newest snapshot, `decisions` the file for the
+    decisions of strict local mode.
     """
-    if missing := missing_seams():
-        raise EngineVersionError(
-            f"ministack lacks {', '.join(missing)}; local mode is written for version {MINISTACK_VERSION}, install that one"
-        )
-    permissions = Permissions(DecisionBook(decisions), _execution.get) if app.AUTH else None
-    tasks = SyncTasks(client, notes, denial=permissions.denial_of_task) if permissions else SyncTasks(client, notes)
+    if missing := list_missing_seams():
+        raise EngineVersionError(f"ministack lacks {', '.join(missing)}; local mode requires version {MINISTACK_VERSION}: install it")
+    permissions = Permissions(DecisionLog(decisions), _execution.get) if app.AUTH else None
+    tasks = SyncTasks(client, notes, denial=permissions.deny_task) if permissions else SyncTasks(client, notes)
     _add_sagemaker(client, tasks, permissions)
     adapter_services.install(client)
     _guard_executions()
     _keep_error_classes()
     _limit_api_bodies()
-    _take_unsigned_calls()
+    _accept_unsigned_calls()
     _drop_version_bodies()
     _drop_ownerless_buckets_after_loading()
     if permissions:
@@ -124,13 +122,13 @@ def _add_sagemaker(client: PlaneClient, tasks: SyncTasks, permissions: Permissio
     """SageMaker for SDKs and the CLI, for `aws-sdk:sagemaker:*` states, and for the optimised integration with `.sync`."""
 
     async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> tuple[int, dict[str, str], bytes]:
-        if permissions and (denied := permissions.denied_call(path, headers, body, query)):
+        if permissions and (denied := permissions.deny_call(path, headers, body, query)):
             return denied
         return await adapter_services.forward(client, method, path, headers, body)
 
     def run_task(resource: str, request: dict[str, Any]) -> Any:
         try:
-            return tasks.run(resource.rsplit(":", 1)[1], request, _wants_to_stop)
+            return tasks.run(resource.rsplit(":", 1)[1], request, _find_stop_reason)
         except TaskFailedError as failure:
             raise sfn._ExecutionError(failure.error, failure.cause) from failure
 
@@ -139,12 +137,12 @@ def _add_sagemaker(client: PlaneClient, tasks: SyncTasks, permissions: Permissio
     sfn._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
     sfn._AWS_SDK_ERROR_PREFIX["sagemaker"] = "SageMaker"
     codes = ("ValidationException", "AccessDeniedException", "ResourceNotFound", "ResourceInUse", "ResourceLimitExceeded")
-    sfn._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {code: error_name(code, sdk=True).partition(".")[2] for code in codes}
+    sfn._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {code: make_error_name(code, sdk=True).partition(".")[2] for code in codes}
     sfn._SERVICE_DISPATCH["arn:aws:states:::sagemaker:"] = run_task
 
 
-def _wants_to_stop() -> str | None:
-    """Why the running task should stop its job: its execution ended, or its own TimeoutSeconds passed; else None."""
+def _find_stop_reason() -> str | None:
+    """Return why the running task should stop its job: its execution ended, or its TimeoutSeconds passed; else None."""
     execution, timed_out = _execution.get(), _task_timed_out.get()
     if execution is not None and execution["status"] != "RUNNING":
         return f"the execution is {execution['status']}"
@@ -154,9 +152,9 @@ def _wants_to_stop() -> str | None:
 
 
 def _guard_executions() -> None:
-    """Timeouts of state machines and tasks, no life after an abort, `Output` of Succeed, RedriveCount, what States.ALL does not catch."""
-    sfn._run_execution = _with_timeout(sfn._run_execution)
-    sfn._invoke_resource_with_timeout = _telling_the_task(sfn._invoke_resource_with_timeout)
+    """Add timeouts of state machines and tasks, the end after an abort, `Output` of Succeed, RedriveCount, errors outside States.ALL."""
+    sfn._run_execution = _add_timeout(sfn._run_execution)
+    sfn._invoke_resource_with_timeout = _signal_timeout(sfn._invoke_resource_with_timeout)
     evaluate = sfn._evaluate_jsonata
     fail, find_retrier, matches, output_path = sfn._fail_execution, sfn._find_matching_retrier, sfn._error_matches, sfn._apply_output_path
 
@@ -189,15 +187,15 @@ def _guard_executions() -> None:
     sfn._apply_output_path = output_of_succeed
 
 
-def _with_timeout(run: Callable[[str], None]) -> Callable[[str], None]:
-    """An execution's thread that knows its execution, and ends it TIMED_OUT after the state machine's TimeoutSeconds."""
+def _add_timeout(run: Callable[[str], None]) -> Callable[[str], None]:
+    """Wrap an execution's thread: it records its execution, and ends it TIMED_OUT after the state machine's TimeoutSeconds."""
 
     @functools.wraps(run)
     def run_with_timeout(arn: str) -> None:
         execution = sfn._executions.get(arn)
         _execution.set(execution)
         timer = None
-        if execution and (seconds := _machine_timeout(execution)):
+        if execution and (seconds := _read_machine_timeout(execution)):
             timer = threading.Timer(seconds, _time_out, (execution,))
             timer.daemon = True
             timer.start()
@@ -210,7 +208,7 @@ def _with_timeout(run: Callable[[str], None]) -> Callable[[str], None]:
     return run_with_timeout
 
 
-def _machine_timeout(execution: dict[str, Any]) -> float | None:
+def _read_machine_timeout(execution: dict[str, Any]) -> float | None:
     machine = sfn._state_machines.get(execution["stateMachineArn"]) or {}
     try:
         return float(json.loads(machine.get("definition", "{}")).get("TimeoutSeconds") or 0) or None
@@ -229,8 +227,8 @@ def _time_out(execution: dict[str, Any]) -> None:
         sfn._emit_execution_status_event(execution)
 
 
-def _telling_the_task(invoke: Callable[[str, Any, float], Any]) -> Callable[[str, Any, float], Any]:
-    """A task call that lets the task know when its time is up, so that a `.sync` task can stop its job."""
+def _signal_timeout(invoke: Callable[[str, Any, float], Any]) -> Callable[[str, Any, float], Any]:
+    """Wrap a task call: it signals a timeout to the task, so that a `.sync` task can stop its job."""
 
     @functools.wraps(invoke)
     def invoke_and_tell(resource: str, data: Any, timeout: float) -> Any:
@@ -249,7 +247,7 @@ def _telling_the_task(invoke: Callable[[str, Any, float], Any]) -> Callable[[str
 
 
 def _keep_error_classes() -> None:
-    """Lambda errors named after the exception's class, with its stack, as AWS reports them: Retry and Catch match on it."""
+    """Name Lambda errors after the exception's class and add its stack, as AWS does: Retry and Catch match the name."""
     execute = lambda_svc._execute_function_warm
 
     @functools.wraps(execute)
@@ -265,7 +263,7 @@ def _keep_error_classes() -> None:
 
 
 def parse_traceback(log: str) -> tuple[str | None, list[str]]:
-    """The class name (without its module) and the frames of the last traceback in a log; (None, []) when there is none."""
+    """Parse the class name (without its module) and the frames of the last traceback in a log; (None, []) without a traceback."""
     _before, found, last = log.rpartition("Traceback (most recent call last):")
     if not found:
         return None, []
@@ -279,7 +277,7 @@ def parse_traceback(log: str) -> tuple[str | None, list[str]]:
 
 
 def _limit_api_bodies() -> None:
-    """API Gateway takes at most 10 MB, and Lambda at most 6 MB after base64: both are answered by the API's own response to 413."""
+    """Answer 413 for bodies over 10 MB, API Gateway's limit, or over 6 MB after base64, Lambda's limit."""
     invoke = apigateway_v1._invoke_lambda_proxy_v1
 
     @functools.wraps(invoke)
@@ -292,10 +290,10 @@ def _limit_api_bodies() -> None:
     apigateway_v1._invoke_lambda_proxy_v1 = invoke_within_limit
 
 
-def _take_unsigned_calls() -> None:
-    """A browser cannot sign: what comes to an API without a signature is taken as the user's own.
+def _accept_unsigned_calls() -> None:
+    """Accept unsigned API calls as the user's, because a browser cannot sign.
 
-    Only this machine reaches 127.0.0.1, and of the pages in its browsers `for_own_machine` lets through those of local mode alone.
+    Only this machine reaches 127.0.0.1, and `guard_requests` rejects requests from other pages in its browsers.
     """
     execute = apigateway_v1.handle_execute
 
@@ -308,7 +306,7 @@ def _take_unsigned_calls() -> None:
 
 
 def _drop_version_bodies() -> None:
-    """A versioned bucket keeps each body in memory beside the file it has just written; the file is enough."""
+    """Drop bodies of versioned buckets from memory: the engine has also written them to files."""
     persist = s3._persist_object
 
     @functools.wraps(persist)
@@ -322,7 +320,7 @@ def _drop_version_bodies() -> None:
 
 
 def _make_snapshots(link: Path) -> Snapshots:
-    """Snapshots of every loaded service, never in the middle of a deployment: CloudFormation's resources belong together."""
+    """Make snapshots of all loaded services, but not during a deployment: CloudFormation's resources belong together."""
 
     def encode(service: str, state: Any) -> str:
         wrapped = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
@@ -332,11 +330,11 @@ def _make_snapshots(link: Path) -> Snapshots:
         statuses = [str(stack.get("StackStatus")) for stack in list(cloudformation._stacks.all_values())]
         return not any(status.endswith("_IN_PROGRESS") and not status.startswith("REVIEW") for status in statuses)
 
-    # Only the files of states move; the code of Lambda functions, named by its hash, stays in the engine's own folder.
+    # Only state files move; the code of Lambda functions, named by its hash, stays in the engine's folder.
     persistence.STATE_DIR = str(link)
     snapshots = Snapshots(link, app._build_persistence_save_dict, encode, is_quiet)
     app.save_all = snapshots.save_last
-    app.app = guard_requests(snapshots.watching(app.app))
+    app.app = guard_requests(snapshots.watch(app.app))
     return snapshots
 
 
@@ -347,7 +345,7 @@ def _drop_ownerless_buckets_after_loading() -> None:
     def load_and_drop() -> None:
         load()
         resources = [each for stack in cloudformation._stacks.all_values() for each in stack.get("_resources", {}).values()]
-        for name in ownerless(list(s3._buckets), [each.get("PhysicalResourceId", "") for each in resources]):
+        for name in list_ownerless(list(s3._buckets), [each.get("PhysicalResourceId", "") for each in resources]):
             s3._delete_persisted_bucket(name)
             s3._buckets.pop(name, None)
 

@@ -1,9 +1,8 @@
-"""Strict local mode inside ministack: its evaluator is asked also for what the engine does itself in a role's name.
+"""Strict local mode inside ministack: checks the permissions of roles also for the engine's own calls.
 
-Runs in the engine process; `local.engine.adapter` installs it when AUTH=true, and its private names are seams as those of
-`local.engine.adapter` are.
-The engine asks for what its callers do. Here it learns to ask for SageMaker's calls, for the calls of state machines, for API Gateway's
-call of a function and for the logs that Lambda writes; services that assume a role are held to its trust policy; each decision is noted.
+Runs in the engine process; `local.engine.adapter` installs it when AUTH=true. Its private names of ministack are in SEAMS.
+ministack checks permissions for its callers. This file adds checks for SageMaker's calls, for the calls of state machines, for API
+Gateway's call of a function and for Lambda's logs, checks trust policies when services assume roles, and records each decision.
 """
 
 import asyncio.constants
@@ -23,8 +22,16 @@ from ministack.services import apigateway_v1, iam, lambda_svc, sts
 from ministack.services import stepfunctions as sfn
 
 from local.api.account import ACCOUNT, REGION
-from local.engine.decisions import Decision, DecisionBook
-from local.engine.required_permissions import SCALING, Need, denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
+from local.engine.decisions import Decision, DecisionLog
+from local.engine.required_permissions import (
+    SCALING,
+    Need,
+    list_invocation_needs,
+    list_sagemaker_needs,
+    list_scaling_needs,
+    list_task_needs,
+    name_denied_task_error,
+)
 from local.storage.role_sessions import ACTING_FOR
 
 SEAMS: tuple[tuple[str, str], ...] = (
@@ -51,99 +58,99 @@ SEAMS: tuple[tuple[str, str], ...] = (
 )
 SHUTDOWN_S = 1.0
 STATES, GATEWAY = "states.amazonaws.com", "apigateway.amazonaws.com"
-# AWS asks for what is done to a log group, or to a stream of it, under names that end so: its own denials show it.
+# AWS checks these actions on log groups and streams under resource names with this suffix, as its denials show.
 STREAM_ACTIONS, OF_A_STREAM = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents"), ":log-stream:"
 
 _acting_for: contextvars.ContextVar[str] = contextvars.ContextVar("acting_for", default="")
 
 
 class Permissions:
-    """The questions of strict local mode and where their answers are noted."""
+    """The permission checks of strict local mode and the record of their results."""
 
-    def __init__(self, book: DecisionBook, execution: Callable[[], dict[str, Any] | None]) -> None:
-        """Note decisions in `book`; `execution` tells which execution the present thread works for."""
+    def __init__(self, book: DecisionLog, execution: Callable[[], dict[str, Any] | None]) -> None:
+        """Record decisions in `book`; `execution` returns the execution of the present thread."""
         self._book = book
         self._execution = execution
 
     def install(self) -> None:
-        """Begin to ask. Before the engine serves."""
+        """Install the checks before the engine serves."""
         self._note_decisions()
-        self._ask_for_tasks()
-        _ask_for_scaling()
-        _tell_who_may_list()
+        self._check_tasks()
+        _check_scaling()
+        _hide_missing_objects()
         _let_services_assume_roles()
-        _ask_for_functions_of_the_api()
-        _ask_for_logs_of_functions()
-        app._port_is_bindable = lambda _host, _port: False  # it would listen on 443 too, where somebody else may want to
-        # How long the end of a TLS connection waits for the other side: a client that keeps its own open would hold up the engine's end.
+        _check_api_functions()
+        _check_function_logs()
+        app._port_is_bindable = lambda _host, _port: False  # it would also listen on 443, which other programs may need
+        # The end of a TLS connection waits this long for the client, which would otherwise delay the engine's end.
         asyncio.constants.SSL_SHUTDOWN_TIMEOUT = SHUTDOWN_S
 
-    def denied_call(self, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> tuple[int, dict[str, str], bytes] | None:
-        """AWS's answer to a call of SageMaker by an SDK that its caller has no permission for; None where it has."""
+    def deny_call(self, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> tuple[int, dict[str, str], bytes] | None:
+        """Return AWS's answer to an SDK's call of SageMaker without permission; None if it is allowed."""
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
         try:
-            needs = sagemaker_needs(operation, json.loads(body or b"{}")) if operation else invocation_needs(path)
+            needs = list_sagemaker_needs(operation, json.loads(body or b"{}")) if operation else list_invocation_needs(path)
         except ValueError:
-            return None  # no request, which the plane says better
-        return _denied(headers, query, needs)
+            return None  # invalid JSON, for which the plane has a better error
+        return _make_denial(headers, query, needs)
 
-    def denial_of_task(self, operation: str, request: Mapping[str, Any]) -> str | None:
-        """Why the running execution's role may not call a SageMaker operation; None where it may."""
-        return self._denial_of(sagemaker_needs(operation, request))
+    def deny_task(self, operation: str, request: Mapping[str, Any]) -> str | None:
+        """Return why the running execution's role may not call a SageMaker operation; None if it may."""
+        return self._deny(list_sagemaker_needs(operation, request))
 
-    def _denial_of(self, needs: Iterable[Need]) -> str | None:
-        """Why the running execution's role lacks one of these. Services call each other over TLS."""
+    def _deny(self, needs: Iterable[Need]) -> str | None:
+        """Return why the running execution's role lacks one of these permissions. Services call each other over TLS."""
         execution = self._execution()
         machine = sfn._state_machines.get(execution["stateMachineArn"]) if execution else None
         if machine is None:
-            return "local mode does not know whose execution this is"
+            return "the running execution has no known state machine"
         role = machine["roleArn"]
-        key = _session_of(role, STATES)
+        key = _open_session(role, STATES)
         if key is None:
-            return f"The role {role} cannot be assumed by {STATES}: it has to exist, and its trust policy to allow that service"
+            return f"The role {role} cannot be assumed by {STATES}: it must exist, and its trust policy must allow that service"
         context = contextvars.copy_context()
         context.run(iam_evaluator.pin_request_origin, "127.0.0.1", True)
-        return context.run(_denial, key, needs)
+        return context.run(_find_denial, key, needs)
 
     def _note_decisions(self) -> None:
-        """Every answer of the evaluator to a role is noted, with the statement behind it."""
+        """Record each decision about a role, with the statement that allowed it."""
         enforce = iam_evaluator.enforce
 
         @functools.wraps(enforce)
         def enforce_and_note(
             key: str, action: str, service: str, region: str, resource_arn: str = "*", service_context: dict[str, Any] | None = None
         ) -> Any:
-            resource = _as_logs_ask(action, resource_arn)
+            resource = _name_log_resource(action, resource_arn)
             result = enforce(key, action, service, region, resource, service_context)
             principal = iam_evaluator.resolve_principal(key or "", ACCOUNT)
             if not isinstance(result, iam_evaluator.AuthError) and getattr(principal, "type", "") == "AssumedRole":
                 address, secure = iam_evaluator._request_origin.get()
                 context = {**(service_context or {}), "aws:SourceIp": address, "aws:SecureTransport": secure}
                 asked = Decision(principal.arn.split("/")[1], action, resource, result is None, "", context)
-                self._book.note(replace(asked, by=_allowing(asked)))
+                self._book.note(replace(asked, by=_find_allowing(asked)))
             return result
 
         iam_evaluator.enforce = enforce_and_note
 
-    def _ask_for_tasks(self) -> None:
-        """What task states call; SageMaker's optimised tasks excepted, which ask by `denial_of_task` at each of their calls."""
+    def _check_tasks(self) -> None:
+        """Check the calls of task states, except SageMaker's optimised tasks, which use `denial_of_task` for each call."""
         invoke = sfn._invoke_resource
 
         @functools.wraps(invoke)
         def invoke_if_allowed(resource: str, data: Any) -> Any:
             if not resource.startswith("arn:aws:states:::sagemaker:"):
-                needs = task_needs(resource, data)
+                needs = list_task_needs(resource, data)
                 if needs is None:
                     raise sfn._ExecutionError("States.Runtime", f"strict local mode does not know which permissions {resource} needs")
-                if denial := self._denial_of(needs):
-                    raise sfn._ExecutionError(denied_task_error(resource), denial)
+                if denial := self._deny(needs):
+                    raise sfn._ExecutionError(name_denied_task_error(resource), denial)
             return invoke(resource, data)
 
         sfn._invoke_resource = invoke_if_allowed
 
 
 def allows(documents: Iterable[Mapping[str, Any]], asked: Decision) -> bool:
-    """Whether identity policies with these documents allow what a role asks: pure evaluation, by the engine's own evaluator."""
+    """Whether identity policies with these documents allow a role's request, by the engine's evaluator, without side effects."""
     context = {key.lower(): value for key, value in asked.context.items()}
     question = iam_evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{asked.role}/session",
@@ -160,26 +167,26 @@ def allows(documents: Iterable[Mapping[str, Any]], asked: Decision) -> bool:
     return bool(iam_evaluator.evaluate(question, policies).decision == "Allow")
 
 
-def _allowing(asked: Decision) -> str:
-    """The first statement of a role's policies that allows what it asks, as policy[index]; empty where none does."""
-    for name, document in _documents(asked.role).items():
+def _find_allowing(asked: Decision) -> str:
+    """Return the first statement of a role's policies that allows its request, as policy[index]; empty if there is none."""
+    for name, document in _list_documents(asked.role).items():
         for index, statement in enumerate(document.get("Statement", ())):
             if statement.get("Effect") == "Allow" and allows([{"Statement": [statement]}], asked):
                 return f"{name}[{index}]"
     return ""
 
 
-def _documents(role: str) -> dict[str, dict[str, Any]]:
-    """The policy documents of a role, by their names or ARNs."""
+def _list_documents(role: str) -> dict[str, dict[str, Any]]:
+    """Return the policy documents of a role by name or ARN."""
     found = iam._roles.get_scoped(ACCOUNT, None, role) or {}
     attached = {arn: iam_evaluator._resolve_managed_policy_document(arn, ACCOUNT) for arn in found.get("AttachedPolicies", ())}
     documents = {**(found.get("InlinePolicies") or {}), **attached}
     return {name: json.loads(each) if isinstance(each, str) else each for name, each in documents.items() if each}
 
 
-def _denied(headers: Mapping[str, str], query: Any, needs: Iterable[Need]) -> tuple[int, dict[str, str], bytes] | None:
-    """AWS's answer to a call whose caller lacks a permission; None where it has all. REST calls get the status 403."""
-    denial = _denial(router.extract_access_key_id(headers, query), needs)
+def _make_denial(headers: Mapping[str, str], query: Any, needs: Iterable[Need]) -> tuple[int, dict[str, str], bytes] | None:
+    """Return AWS's answer to a call whose caller lacks a permission; None if it has all. REST calls get the status 403."""
+    denial = _find_denial(router.extract_access_key_id(headers, query), needs)
     if denial is None:
         return None
     said = {"__type": "AccessDeniedException", "message": denial, "Message": denial}
@@ -187,23 +194,23 @@ def _denied(headers: Mapping[str, str], query: Any, needs: Iterable[Need]) -> tu
     return 400 if "x-amz-target" in headers else 403, kind, json.dumps(said).encode()
 
 
-def _ask_for_scaling() -> None:
-    """Application Auto Scaling, which `local.engine.adapter_services` has added."""
+def _check_scaling() -> None:
+    """Check calls of Application Auto Scaling, which `local.engine.adapter_services` has added."""
     handle = app.SERVICE_HANDLERS[SCALING]
 
     async def handle_if_allowed(method: str, path: str, headers: dict[str, str], body: Any, query: Any) -> Any:
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
         try:
-            denied = _denied(headers, query, scaling_needs(operation, json.loads(body or b"{}")))
+            denied = _make_denial(headers, query, list_scaling_needs(operation, json.loads(body or b"{}")))
         except ValueError:
-            denied = None  # no request, which the service says better
+            denied = None  # invalid JSON, for which the service has a better error
         return denied or await handle(method, path, headers, body, query)
 
     app.SERVICE_HANDLERS[SCALING] = handle_if_allowed
 
 
-def _tell_who_may_list() -> None:
-    """S3 says that there is no such object to those who may list its bucket; others get AccessDenied, whether there is one or not."""
+def _hide_missing_objects() -> None:
+    """Hide missing objects: without s3:ListBucket on the bucket, a caller gets AccessDenied instead of NoSuchKey."""
     handle = app.SERVICE_HANDLERS["s3"]
 
     async def handle_and_hide(method: str, path: str, headers: dict[str, str], body: Any, query: Any) -> Any:
@@ -211,7 +218,7 @@ def _tell_who_may_list() -> None:
         bucket, _, key = path.lstrip("/").partition("/")
         if answer[0] != 404 or method not in ("GET", "HEAD") or not key or b"NoSuchBucket" in bytes(answer[2] or b""):
             return answer
-        denial = _denial(router.extract_access_key_id(headers, query), [Need("s3", "s3:ListBucket", f"arn:aws:s3:::{bucket}")])
+        denial = _find_denial(router.extract_access_key_id(headers, query), [Need("s3", "s3:ListBucket", f"arn:aws:s3:::{bucket}")])
         if denial is None:
             return answer
         said = f"<Error><Code>AccessDenied</Code><Message>{escape(denial)}</Message></Error>"
@@ -220,15 +227,15 @@ def _tell_who_may_list() -> None:
     app.SERVICE_HANDLERS["s3"] = handle_and_hide
 
 
-def _as_logs_ask(action: str, resource: str) -> str:
-    """What CloudWatch Logs asks about; the engine names the log group alone."""
+def _name_log_resource(action: str, resource: str) -> str:
+    """Return the resource that CloudWatch Logs checks; the engine names only the log group."""
     service, _, name = action.partition(":")
     whole = service != "logs" or name not in STREAM_ACTIONS or resource == "*" or OF_A_STREAM in resource
     return resource if whole else resource + OF_A_STREAM
 
 
 def _let_services_assume_roles() -> None:
-    """A service that assumes a role is its trust policy's principal; the engine would take it for the user whose key it uses."""
+    """Check trust policies against the service that assumes a role; the engine would check the user whose key the service uses."""
     handle, trusts = app.SERVICE_HANDLERS["sts"], iam_evaluator.evaluate_trust_policy
 
     async def handle_for_service(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Any:
@@ -258,8 +265,8 @@ def _policy_allows_service(document: Any, service: str, action: str, resource: s
     return bool(iam_evaluator.evaluate_resource_policy(document, question, service=service).decision == "Allow")
 
 
-def _denial(key: str, needs: Iterable[Need]) -> str | None:
-    """AWS's sentence for the first of the needs that the caller with this access key may not do; None where it may do all."""
+def _find_denial(key: str, needs: Iterable[Need]) -> str | None:
+    """Return AWS's message for the first need that the caller with this access key lacks; None if it has all."""
     for need in needs:
         denied = iam_evaluator.enforce(key, need.action, need.service, REGION, need.resource, need.context)
         if isinstance(denied, iam_evaluator.AuthError):
@@ -270,8 +277,8 @@ def _denial(key: str, needs: Iterable[Need]) -> str | None:
     return None
 
 
-def _session_of(role: str, service: str) -> str | None:
-    """The access key of a session in which a service works with a role; None where the role's trust policy does not let it."""
+def _open_session(role: str, service: str) -> str | None:
+    """Return the access key of a service's session with a role; None if the role's trust policy forbids it."""
     name = role.rpartition("/")[2]
     found = iam._roles.get_scoped(ACCOUNT, None, name)
     if found is None or not _trusts_service(found.get("AssumeRolePolicyDocument", "{}"), role, service):
@@ -284,8 +291,8 @@ def _session_of(role: str, service: str) -> str | None:
     return key
 
 
-def _ask_for_functions_of_the_api() -> None:
-    """API Gateway invokes a function where the function's own policy lets it."""
+def _check_api_functions() -> None:
+    """Let API Gateway invoke a function only if the function's policy allows it."""
     invoke = apigateway_v1._invoke_lambda_proxy_v1
 
     @functools.wraps(invoke)
@@ -303,8 +310,8 @@ def _ask_for_functions_of_the_api() -> None:
     apigateway_v1._invoke_lambda_proxy_v1 = invoke_if_allowed
 
 
-def _ask_for_logs_of_functions() -> None:
-    """Lambda writes a function's log with the function's role: without the permission there is no log."""
+def _check_function_logs() -> None:
+    """Write a function's log only if its role has the permission."""
     emit = lambda_svc._emit_lambda_logs
 
     @functools.wraps(emit)
@@ -313,7 +320,7 @@ def _ask_for_logs_of_functions() -> None:
         group = settings.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{settings.get('FunctionName')}"
         arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}"
         key = lambda_runtime.execution_credentials(settings)["AWS_ACCESS_KEY_ID"]
-        if _denial(key, [Need("logs", f"logs:{action}", arn) for action in ("CreateLogStream", "PutLogEvents")]) is None:
+        if _find_denial(key, [Need("logs", f"logs:{action}", arn) for action in ("CreateLogStream", "PutLogEvents")]) is None:
             emit(function, *rest, **named)
 
     lambda_svc._emit_lambda_logs = emit_if_allowed

@@ -1,6 +1,6 @@
-"""What the engine learns of services around SageMaker: a CloudFormation resource, events, alarms, notifications, scaling.
+"""Adds services around SageMaker to the engine: a CloudFormation resource, events, alarms, notifications, scaling.
 
-Runs in the engine process; `local.engine.adapter` installs it, and its private names are seams as those of `local.engine.adapter` are.
+Runs in the engine process; `local.engine.adapter` installs it. Its private names of ministack are in SEAMS.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ SEAMS: tuple[tuple[str, str], ...] = (
 )
 PUBLISH = "arn:aws:states:::sns:publish"
 ALARM_INTERVAL_S = 60.0
-# What an alarm without data becomes, by its TreatMissingData; None leaves it as it is.
+# The state of an alarm without data, by its TreatMissingData; None keeps its state.
 MISSING_DATA = {"notBreaching": "OK", "breaching": "ALARM", "ignore": None}
 NOT_OF_THE_ANSWER = ("content-length", "connection", "date", "server", "transfer-encoding")
 
@@ -51,16 +51,16 @@ HttpAnswer = tuple[int, dict[str, str], bytes]
 
 
 def install(client: PlaneClient) -> None:
-    """Teach the engine; before it serves."""
+    """Install the services before the engine serves."""
     _add_model_package_groups(ModelPackageGroupResource(client))
     _add_scaling(client)
-    _take_service_events()
-    _judge_alarms()
-    _name_errors_of_topics()
+    _accept_service_events()
+    _evaluate_alarms()
+    _name_topic_errors()
 
 
 async def forward(client: PlaneClient, method: str, path: str, headers: Mapping[str, str], body: Any) -> HttpAnswer:
-    """The plane's answer to a request; 503 when it does not run."""
+    """Forward a request to the plane; answers 503 when the plane does not run."""
     wanted = {name: value for name, value in headers.items() if name.startswith("x-amz") or name in ("content-type", "accept")}
     payload = body if isinstance(body, bytes) else str(body).encode()
     try:
@@ -72,11 +72,11 @@ async def forward(client: PlaneClient, method: str, path: str, headers: Mapping[
 
 
 def _add_model_package_groups(groups: ModelPackageGroupResource) -> None:
-    """The one resource of SageMaker that a stack may hold."""
+    """Add the only SageMaker resource that a stack may contain."""
     provisioners._RESOURCE_HANDLERS[GROUP_TYPE] = {"create": groups.create, "update": groups.update, "delete": groups.delete}
     provisioners._STACK_TAG_PROPERTY[GROUP_TYPE] = ("Tags", "list")
     on_worker = stacks._runs_on_worker_thread
-    # The call of the plane, which may have to be waited for, would keep the engine from everything else.
+    # The call of the plane may take long, and would block the engine's other work.
     stacks._runs_on_worker_thread = lambda kind: kind == GROUP_TYPE or on_worker(kind)
     load = app._load_persisted_state
 
@@ -92,7 +92,7 @@ def _add_model_package_groups(groups: ModelPackageGroupResource) -> None:
 
 
 def _add_scaling(client: PlaneClient) -> None:
-    """Application Auto Scaling, which the plane answers for."""
+    """Add Application Auto Scaling, which the plane implements."""
 
     async def handle(method: str, path: str, headers: Mapping[str, str], body: Any, _query: Any) -> HttpAnswer:
         return await forward(client, method, path, headers, body)
@@ -101,12 +101,12 @@ def _add_scaling(client: PlaneClient) -> None:
     router.SERVICE_PATTERNS[SCALING] = {"target_prefixes": [SCALING_PREFIX], "host_patterns": []}
 
 
-def _take_service_events() -> None:
-    """Events of source aws.sagemaker from the plane: EventBridge takes them from AWS's own services alone."""
+def _accept_service_events() -> None:
+    """Accept events of source aws.sagemaker from the plane: EventBridge accepts them only from AWS's own services."""
 
     async def handle(_method: str, _path: str, _headers: Any, body: bytes, _query: Any) -> Any:
         answer = eventbridge._put_events(json.loads(body), allow_aws_source=True)
-        eventbridge._events_log_list().clear()  # which nobody reads, and which would only grow
+        eventbridge._events_log_list().clear()  # unused, and would grow without limit
         return answer
 
     service, _, _operation = SERVICE_EVENTS_TARGET.partition(".")
@@ -114,8 +114,8 @@ def _take_service_events() -> None:
     router.SERVICE_PATTERNS[service] = {"target_prefixes": [f"{service}."], "host_patterns": []}
 
 
-def _judge_alarms() -> None:
-    """Alarms look at the metric of their own dimensions alone, know what to make of no data, and are looked at every minute too."""
+def _evaluate_alarms() -> None:
+    """Make alarms use the metric of their own dimensions only, apply TreatMissingData, and run every minute too."""
     evaluate = cloudwatch._evaluate_alarm
 
     @functools.wraps(evaluate)
@@ -127,7 +127,7 @@ def _judge_alarms() -> None:
         points = list(cloudwatch._metrics.get(wanted) or ())
         since = time.time() - alarm.get("Period", 60) * alarm.get("EvaluationPeriods", 1)
         if any(point["Timestamp"] >= since for point in points):
-            # Its own code, which reads the name _metrics, with one metric under that name.
+            # Run its code, which reads the global _metrics, with only this metric.
             types.FunctionType(evaluate.__code__, {**vars(cloudwatch), "_metrics": {wanted: points}})(alarm)
             return
         state = MISSING_DATA.get(alarm.get("TreatMissingData", "missing"), "INSUFFICIENT_DATA")
@@ -144,8 +144,8 @@ def _judge_alarms() -> None:
     threading.Thread(target=look_every_minute, daemon=True, name="judge-alarms").start()
 
 
-def _name_errors_of_topics() -> None:
-    """A task that publishes to a topic fails with the name of SNS's own error, such as SNS.NotFoundException."""
+def _name_topic_errors() -> None:
+    """Give a task that publishes to a topic the name of SNS's error, such as SNS.NotFoundException."""
     publish = sfn._SERVICE_DISPATCH[PUBLISH]
 
     @functools.wraps(publish)

@@ -1,6 +1,6 @@
-"""What strict local mode decided: one JSON line for each different question that a role asked IAM, with the statement that allowed it.
+"""The decisions of strict local mode: one JSON line per different request of a role, with the statement that allowed it.
 
-Written in the engine process by `local.engine.adapter`; read by tests, which show with it that each grant of the stack is needed.
+Written in the engine process by `local.engine.adapter`; tests read it to show that the stack needs each of its grants.
 """
 
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 MOST_WRITTEN = 100_000
-"""Different decisions of one engine: a run of the main job makes some hundreds; an engine that serves for weeks is not to grow."""
+"""The maximum of different decisions per engine, so that memory stays bounded: a run of the main job makes some hundreds."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A role's question and IAM's answer: `by` names the statement that allowed it as policy[index], empty where none did."""
+    """A role's request and IAM's decision: `by` is the statement that allowed it, as policy[index], empty for a denial."""
 
     role: str
     action: str
@@ -25,8 +25,8 @@ class Decision:
     by: str = ""
     context: dict[str, Any] = field(default_factory=dict)
 
-    def line(self) -> str:
-        """As it is written."""
+    def render(self) -> str:
+        """Return the decision as a line of the file."""
         return json.dumps(asdict(self), sort_keys=True, default=str)
 
 
@@ -35,11 +35,11 @@ def decisions_path(home: Path) -> Path:
     return home / "run" / "decisions.jsonl"
 
 
-class DecisionBook:
+class DecisionLog:
     """The file of the decisions since the engine's start; the same decision is written once."""
 
     def __init__(self, file: Path, most: int = MOST_WRITTEN) -> None:
-        """Begin anew: an older stack's decisions would say nothing about this one's grants."""
+        """Start with an empty file: decisions of an older stack do not apply to this one's grants."""
         self._file, self._most = file, most
         self._written: set[str] = set()
         self._lock = threading.Lock()
@@ -47,8 +47,8 @@ class DecisionBook:
         file.write_text("")
 
     def note(self, decision: Decision) -> None:
-        """Write it, unless it has been written or the book is full."""
-        line = decision.line()
+        """Write the decision, unless it has been written before or the limit is reached."""
+        line = decision.render()
         with self._lock:
             if line in self._written or len(self._written) >= self._most:
                 return
@@ -58,10 +58,10 @@ class DecisionBook:
 
 
 def read_decisions(file: Path) -> list[Decision]:
-    """The decisions of the running engine, or of the last one."""
+    """Read the decisions of the running engine, or of the last one."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    return [_decision(json.loads(line)) for line in lines if line.endswith("}")]
+    return [_parse(json.loads(line)) for line in lines if line.endswith("}")]
 
 
-def _decision(written: Mapping[str, Any]) -> Decision:
+def _parse(written: Mapping[str, Any]) -> Decision:
     return Decision(**written)

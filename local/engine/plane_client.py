@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CALL_TIMEOUT_S = 120.0
-# A restarted plane listens again within seconds; until then a waiting state is patient instead of failing its execution.
+# A restarted plane listens again within seconds; until then a waiting state retries instead of failing its execution.
 PATIENCE_S = 90.0
 
 
@@ -25,30 +25,30 @@ class Answer:
     body: bytes
 
     def document(self) -> dict[str, Any]:
-        """The body as JSON; empty for an empty body."""
+        """Parse the body as JSON; empty for an empty body."""
         loaded = json.loads(self.body) if self.body else {}
         return loaded if isinstance(loaded, dict) else {}
 
 
 class PlaneUnreachableError(ConnectionError):
-    """The plane does not answer; what was asked may have been done all the same."""
+    """The plane does not answer; it may have executed the request."""
 
 
 class PlaneNotListeningError(PlaneUnreachableError):
-    """Nothing listens at the plane's port: what was asked was not done."""
+    """Nothing listens on the plane's port: the request was not executed."""
 
 
 class PlaneClient:
-    """One plane, whose URL is asked for at each call because a restart may move it to another port."""
+    """One plane; its URL is read for each call, because a restart may change the port."""
 
     def __init__(self, url: Callable[[], str], patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Reach the plane at `url()`; `call` tries again for `patience_s` seconds while nothing listens there."""
+        """Call the plane at `url()`; `call` retries for `patience_s` seconds while nothing listens there."""
         self._url = url
         self._patience_s = patience_s
         self._sleep = sleep
 
     def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send one request as it is; raises PlaneNotListeningError or, when only the answer is missing, PlaneUnreachableError."""
+        """Send one request unchanged; raises PlaneNotListeningError or, if only the answer is missing, PlaneUnreachableError."""
         url = urlsplit(self._url())
         connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port, timeout=CALL_TIMEOUT_S)
         try:
@@ -63,9 +63,9 @@ class PlaneClient:
             connection.close()
 
     def call(self, operation: str, request: Mapping[str, Any]) -> Answer:
-        """Call one SageMaker operation, patiently; raises PlaneUnreachableError when the patience is used up.
+        """Call one SageMaker operation with retries; raises PlaneUnreachableError after `patience_s` seconds.
 
-        An operation that may have been done is called again only when to do it twice changes nothing.
+        An operation that may have been executed is retried only if it is idempotent.
         """
         repeatable = operation.startswith(("Describe", "List", "Stop"))
         headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}

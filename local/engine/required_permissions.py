@@ -1,8 +1,8 @@
-"""Which permissions a call needs: IAM actions, the resources they are asked for, and the condition keys that come with them.
+"""The permissions that a call requires: IAM actions, resources and condition keys.
 
-Runs in the engine process, for `local.engine.adapter_permissions`, which asks the engine's own evaluator for each of them. The engine
-knows what S3, CloudWatch Logs and its other services ask for; here is what it lacks: SageMaker, scaling, and calls of state machines.
-Actions and resources are those of AWS's Service Authorization Reference; where an action has two resource types, both are asked for.
+Runs in the engine process, for `local.engine.adapter_permissions`, which checks each of them with the engine's evaluator. The engine
+knows the permissions of S3, CloudWatch Logs and its other services; this file adds SageMaker, scaling, and calls of state machines.
+Actions and resources come from AWS's Service Authorization Reference; for an action with two resource types both are required.
 """
 
 import re
@@ -17,7 +17,7 @@ TASK = "arn:aws:states:::"
 SAGEMAKER_SERVICE = "sagemaker.amazonaws.com"
 SCALING = "application-autoscaling"
 
-# By the last words of an operation: the kind of resource in ARNs, and the request's member that names it.
+# By the end of an operation's name: the kind of resource in ARNs, and the request's member with its name.
 KINDS = {
     "ProcessingJob": ("processing-job", "ProcessingJobName"),
     "TrainingJob": ("training-job", "TrainingJobName"),
@@ -27,13 +27,13 @@ KINDS = {
     "Endpoint": ("endpoint", "EndpointName"),
     "ModelPackageGroup": ("model-package-group", "ModelPackageGroupName"),
 }
-# Where the roles that are passed stand in a request.
+# The paths of passed roles in a request.
 PASSED_ROLES = (("RoleArn",), ("ExecutionRoleArn",), ("TrainingJobDefinition", "RoleArn"))
 
 
 @dataclass(frozen=True)
 class Need:
-    """One question to IAM: may the caller do `action` (of the engine's service `service`) on `resource`?"""
+    """One required permission: `action` (of the engine's service `service`) on `resource`."""
 
     service: str
     action: str
@@ -41,37 +41,37 @@ class Need:
     context: dict[str, Any] = field(default_factory=dict)
 
 
-def sagemaker_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
-    """What a call of SageMaker's API needs."""
-    arns = _resources(operation, request)
+def list_sagemaker_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
+    """List what a call of SageMaker's API requires."""
+    arns = _list_resources(operation, request)
     tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
     context = {**{f"aws:RequestTag/{key}": value for key, value in tags.items()}, **({"aws:TagKeys": list(tags)} if tags else {})}
     needs = [Need("sagemaker", f"sagemaker:{operation}", arn, context) for arn in arns]
     if operation.startswith("Create") and tags:
         needs.append(Need("sagemaker", "sagemaker:AddTags", arns[0], context))
     if operation.startswith("Create"):
-        needs += [_passed(role, arns[0]) for role in _roles(request)]
-    # "Your IAM execution role" needs it, says AWS of deployments that alarms take back: here it is the caller's.
+        needs += [_make_pass_role(role, arns[0]) for role in _list_roles(request)]
+    # AWS requires it of "your IAM execution role" for deployments with alarms; local mode requires it of the caller.
     alarms = request.get("DeploymentConfig", {}).get("AutoRollbackConfiguration", {}).get("Alarms", ())
-    return needs + [Need("monitoring", "cloudwatch:DescribeAlarms", _alarm(each["AlarmName"])) for each in alarms]
+    return needs + [Need("monitoring", "cloudwatch:DescribeAlarms", _build_alarm_arn(each["AlarmName"])) for each in alarms]
 
 
-def invocation_needs(path: str) -> list[Need]:
-    """What a call of SageMaker's runtime needs: POST /endpoints/<name>/invocations."""
+def list_invocation_needs(path: str) -> list[Need]:
+    """List what a call of SageMaker's runtime requires: POST /endpoints/<name>/invocations."""
     match = INVOCATIONS.fullmatch(path)
     return [Need("sagemaker", "sagemaker:InvokeEndpoint", build_arn("endpoint", match.group(1)))] if match else []
 
 
-def scaling_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
-    """What a call of Application Auto Scaling needs. A target's id is AWS's own choice; looking at targets knows no resource."""
+def list_scaling_needs(operation: str, request: Mapping[str, Any]) -> list[Need]:
+    """List what a call of Application Auto Scaling requires. AWS chooses a target's id; Describe calls have no resource."""
     target = "*" if operation.startswith("Describe") else f"arn:aws:{SCALING}:{REGION}:{ACCOUNT}:scalable-target/0"
     keys = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
     context = {f"{SCALING}:{key}": request[member] for key, member in keys.items() if member in request}
     return [Need(SCALING, f"{SCALING}:{operation}", target, context)]
 
 
-def task_needs(resource: str, request: Mapping[str, Any]) -> list[Need] | None:
-    """What a task state's call needs; None for an integration that strict local mode does not know, and so cannot allow."""
+def list_task_needs(resource: str, request: Mapping[str, Any]) -> list[Need] | None:
+    """List what a task state's call requires; None for an unknown integration, which strict local mode denies."""
     name = resource.removeprefix(TASK)
     if name == "lambda:invoke":
         return [Need("lambda", "lambda:InvokeFunction", str(request.get("FunctionName", "")))]
@@ -79,12 +79,12 @@ def task_needs(resource: str, request: Mapping[str, Any]) -> list[Need] | None:
         return [Need("sns", "sns:Publish", str(request.get("TopicArn", "")))]
     if match := re.fullmatch(r"(aws-sdk:)?sagemaker:(\w+)(\.sync)?", name):
         operation = match.group(2)
-        return sagemaker_needs(operation[:1].upper() + operation[1:], request)
+        return list_sagemaker_needs(operation[:1].upper() + operation[1:], request)
     return None
 
 
-def denied_task_error(resource: str) -> str:
-    """The error name of a task whose role lacks a permission: the integration's own for errors that the service's model does not have."""
+def name_denied_task_error(resource: str) -> str:
+    """Return the error name of a task whose role lacks a permission: the integration's name for errors outside the service's model."""
     name = resource.removeprefix(TASK)
     if name.startswith("lambda:"):
         return "Lambda.AWSLambdaException"
@@ -93,40 +93,40 @@ def denied_task_error(resource: str) -> str:
     return "SageMaker.SageMakerException" if name.startswith("aws-sdk:") else "SageMaker.AmazonSageMakerException"
 
 
-def _resources(operation: str, request: Mapping[str, Any]) -> Sequence[str]:
-    """What an operation is done to; what lists, or is unknown, is done to everything."""
+def _list_resources(operation: str, request: Mapping[str, Any]) -> Sequence[str]:
+    """Return the resources of an operation; all resources for List operations and unknown ones."""
     if operation in ("AddTags", "ListTags", "DeleteTags"):
         return [str(request.get("ResourceArn", ""))]
     if operation == "ListTrainingJobsForHyperParameterTuningJob":
-        return [_named("HyperParameterTuningJob", request)]
+        return [_build_named_arn("HyperParameterTuningJob", request)]
     if operation in ("CreateEndpoint", "UpdateEndpoint"):
-        return [_named("Endpoint", request), _named("EndpointConfig", request)]
+        return [_build_named_arn("Endpoint", request), _build_named_arn("EndpointConfig", request)]
     if operation == "CreateModelPackage" and "ModelPackageGroupName" in request:
-        return [_named("ModelPackageGroup", request), _next_version(request)]
+        return [_build_named_arn("ModelPackageGroup", request), _build_next_version_arn(request)]
     if operation.endswith("ModelPackage"):
         return [build_arn("model-package", str(request.get("ModelPackageArn") or request.get("ModelPackageName", "")))]
     if operation == "ListModelPackages" and "ModelPackageGroupName" in request:
-        # AWS's reference has the versions, its examples have the group: whichever it asks about, who may both may list.
-        return [_named("ModelPackageGroup", request), _next_version(request)]
+        # AWS's reference names the versions, its examples the group: requiring both is safe in either case.
+        return [_build_named_arn("ModelPackageGroup", request), _build_next_version_arn(request)]
     match = re.fullmatch(r"(?:Create|Describe|Update|Stop|Delete)(\w+)", operation)
-    return [_named(match.group(1), request)] if match and match.group(1) in KINDS else ["*"]
+    return [_build_named_arn(match.group(1), request)] if match and match.group(1) in KINDS else ["*"]
 
 
-def _named(kind: str, request: Mapping[str, Any]) -> str:
+def _build_named_arn(kind: str, request: Mapping[str, Any]) -> str:
     label, member = KINDS[kind]
     return build_arn(label, str(request.get(member, "")))
 
 
-def _next_version(request: Mapping[str, Any]) -> str:
-    """A version gets its number when it is made; no policy of ours names one, so that any number stands for it."""
+def _build_next_version_arn(request: Mapping[str, Any]) -> str:
+    """Return an ARN for the next version: its number is unknown yet, and our policies do not depend on it."""
     return build_arn("model-package", f"{str(request['ModelPackageGroupName']).rpartition('/')[2]}/1")
 
 
-def _alarm(name: str) -> str:
+def _build_alarm_arn(name: str) -> str:
     return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
 
 
-def _roles(request: Mapping[str, Any]) -> list[str]:
+def _list_roles(request: Mapping[str, Any]) -> list[str]:
     found = []
     for path in PASSED_ROLES:
         value: Any = request
@@ -137,5 +137,5 @@ def _roles(request: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _passed(role: str, arn: str) -> Need:
+def _make_pass_role(role: str, arn: str) -> Need:
     return Need("iam", "iam:PassRole", role, {"iam:PassedToService": SAGEMAKER_SERVICE, "iam:AssociatedResourceArn": arn})

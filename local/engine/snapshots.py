@@ -1,7 +1,7 @@
-"""Saves the AWS engine's state every few seconds, whole: ministack itself saves only when it ends in peace.
+"""Saves the AWS engine's complete state every few seconds: ministack itself saves only at a regular end.
 
-Runs in the engine process, started by `local.engine.adapter`. A snapshot is a folder with one file for each service; a symbolic link
-is moved to it when it is complete, so that a kill at any moment leaves one whole snapshot and never half of two.
+Runs in the engine process, started by `local.engine.adapter`. A snapshot is a folder with one file per service. A symbolic link
+moves to it when it is complete, so that a kill at any moment leaves one complete snapshot.
 """
 
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger("snapshots")
 
 
 class Snapshots(threading.Thread):
-    """A thread that saves while requests change the state. `link` is where the engine loads from, a link to the newest snapshot."""
+    """A thread that saves after requests that change the state. The engine loads from `link`, a link to the newest snapshot."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Snapshots(threading.Thread):
         is_quiet: Callable[[], bool],
         interval_s: float = INTERVAL_S,
     ) -> None:
-        """`states` gives each service's state function, `encode` its file's text; nothing is saved while not `is_quiet`."""
+        """`states` returns each service's state function, `encode` its file's text; saving waits for `is_quiet`."""
         super().__init__(daemon=True, name="snapshots")
         self._link = link
         self._states = states
@@ -39,8 +39,8 @@ class Snapshots(threading.Thread):
         self._saving = threading.Lock()
         self._failing = False
 
-    def watching(self, served: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        """`served`, an ASGI application, noting each request that may have changed something."""
+    def watch(self, served: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Wrap the ASGI application `served`: notes each request that may have changed the state."""
 
         async def watched(scope: dict[str, Any], receive: Any, send: Any) -> None:
             await served(scope, receive, send)
@@ -50,7 +50,7 @@ class Snapshots(threading.Thread):
         return watched
 
     def run(self) -> None:
-        """Save for ever; what changes while it is read is saved the next time. A long save is followed by a longer pause."""
+        """Save in a loop; changes during a save are saved the next time. A longer pause follows a long save."""
         while True:
             self._changed.wait()
             self._changed.clear()
@@ -60,19 +60,19 @@ class Snapshots(threading.Thread):
             time.sleep(max(self._interval_s, 20 * (time.monotonic() - began)))
 
     def _try_to_save(self) -> bool:
-        """Save; a full disk or a state that has no text is told once, and tried again until it passes."""
+        """Save; logs a full disk or a state that cannot be encoded once, and retries until it succeeds."""
         try:
             saved = self.save()
         except (OSError, TypeError, ValueError):
             if not self._failing:
-                log.exception("the engine's state could not be saved; it is tried again, and what is new would not survive a kill now")
+                log.exception("the engine's state could not be saved and new changes would be lost in a kill; saving is retried")
             self._failing = True
             return False
         self._failing = self._failing and not saved
         return saved
 
     def save(self) -> bool:
-        """Save now; False when the state was changing and nothing was saved."""
+        """Save now; returns False, without saving, when the state is changing."""
         with self._saving:
             if not self._is_quiet():
                 return False
@@ -84,7 +84,7 @@ class Snapshots(threading.Thread):
             return True
 
     def save_last(self, _states: object = None) -> None:
-        """Save at the engine's end, instead of the engine's own way; later saves would only be older."""
+        """Save at the engine's end, in place of the engine's own save, and block later saves."""
         for _attempt in range(20):
             if self.save():
                 break
@@ -92,7 +92,7 @@ class Snapshots(threading.Thread):
         self._saving.acquire()
 
     def _write(self, texts: Mapping[str, str]) -> None:
-        """A new folder with what is saved now, and what services that are not loaded yet saved earlier; then the link to it."""
+        """Write a new folder with the present states and the earlier files of services that are not loaded yet; then move the link."""
         self._link.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{self._link.name}-", dir=self._link.parent))
         for earlier in self._link.glob("*.json"):
@@ -113,10 +113,10 @@ class Snapshots(threading.Thread):
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def ownerless(buckets: Iterable[str], owned: Iterable[str]) -> list[str]:
-    """CDK's asset buckets that no stack owns any more.
+def list_ownerless(buckets: Iterable[str], owned: Iterable[str]) -> list[str]:
+    """List CDK's asset buckets without a stack.
 
-    A kill between the bootstrap and the next snapshot leaves the bucket, which lies on disk, without its stack; the next
-    bootstrap would find its name taken. It holds nothing but what the next deployment uploads again.
+    A kill between the bootstrap and the next snapshot leaves the bucket on disk without its stack, and the next bootstrap would find
+    its name taken. The next deployment uploads its contents again.
     """
     return sorted(name for name in set(buckets) - set(owned) if name.startswith("cdk-") and "-assets-" in name)

@@ -1,6 +1,6 @@
-"""CloudFormation's AWS::SageMaker::ModelPackageGroup, made by the SageMaker plane: the engine's stacks know no resource of SageMaker.
+"""CloudFormation's AWS::SageMaker::ModelPackageGroup, created by the SageMaker plane: the engine lacks SageMaker resources.
 
-Runs in the engine process, for `local.engine.adapter`. A group belongs to a stack by the tags that CloudFormation gives it.
+Runs in the engine process, for `local.engine.adapter`. CloudFormation's tags on a group identify its stack.
 """
 
 import logging
@@ -17,23 +17,23 @@ Attributes = dict[str, Any]
 
 
 class ModelPackageGroupResource:
-    """What a stack does with a model package group: `create`, `update`, `delete`. Errors are ValueErrors, which roll the stack back."""
+    """The operations of a stack on a model package group. They raise ValueError, which rolls the stack back."""
 
     def __init__(self, client: PlaneClient) -> None:
-        """Make groups through `client`."""
+        """Call the plane through `client`."""
         self._client = client
 
     def create(self, logical_id: str, properties: Mapping[str, Any], stack: str) -> tuple[str, Attributes]:
-        """Make the group; Ref is its ARN."""
+        """Create the group; Ref is its ARN."""
         name = properties.get("ModelPackageGroupName")
         if not name:
-            raise ValueError(f"{logical_id}: ModelPackageGroupName is needed")
+            raise ValueError(f"{logical_id}: ModelPackageGroupName is required")
         given = {field: properties[field] for field in ("ModelPackageGroupName", "ModelPackageGroupDescription") if field in properties}
-        self._call("CreateModelPackageGroup", {**given, "Tags": _tags(properties, stack)})
-        return self._made(str(name))
+        self._call("CreateModelPackageGroup", {**given, "Tags": _list_tags(properties, stack)})
+        return self._describe(str(name))
 
     def update(self, physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], stack: str) -> tuple[str, Attributes]:
-        """Bring the tags up to date; nothing else of a group can change."""
+        """Update the tags; other properties of a group cannot change."""
         name = physical_id.rpartition("/")[2]
         changed = sorted(each for each in ("ModelPackageGroupName", "ModelPackageGroupDescription") if old.get(each) != new.get(each))
         if changed:
@@ -41,16 +41,16 @@ class ModelPackageGroupResource:
                 f"CloudFormation cannot update a stack when a custom-named resource requires replacing. {', '.join(changed)} of {name} "
                 "cannot change: rename the resource, or remove it first"
             )
-        tags = _tags(new, stack)
+        tags = _list_tags(new, stack)
         kept = {tag["Key"] for tag in tags}
-        gone = [tag["Key"] for tag in _tags(old, stack) if tag["Key"] not in kept]
+        gone = [tag["Key"] for tag in _list_tags(old, stack) if tag["Key"] not in kept]
         if gone:
             self._call("DeleteTags", {"ResourceArn": physical_id, "TagKeys": gone})
         self._call("AddTags", {"ResourceArn": physical_id, "Tags": tags})
-        return self._made(name)
+        return self._describe(name)
 
     def delete(self, physical_id: str, _properties: Mapping[str, Any]) -> None:
-        """Delete the group; one that holds versions stays, and the deletion fails, as on AWS. One that is gone is no error."""
+        """Delete the group; fails for a group with versions, as on AWS. A missing group is not an error."""
         try:
             self._call("DeleteModelPackageGroup", {"ModelPackageGroupName": physical_id.rpartition("/")[2]})
         except ValueError as error:
@@ -58,9 +58,9 @@ class ModelPackageGroupResource:
                 raise
 
     def drop_ownerless(self, stacks: Callable[[], set[str]]) -> None:
-        """Delete empty groups of stacks that are no more: an engine killed in the middle of a deployment leaves them behind.
+        """Delete empty groups of missing stacks, which an engine leaves behind when it is killed during a deployment.
 
-        The plane may be long in coming, so `stacks` is asked for their names after a group was seen: its stack was there before it.
+        The plane may start late, so `stacks` returns the stacks' names after a group was read: a stack exists before its group.
         """
         try:
             groups = self._call("ListModelPackageGroups", {"MaxResults": 100})["ModelPackageGroupSummaryList"]
@@ -68,12 +68,12 @@ class ModelPackageGroupResource:
                 tags = self._call("ListTags", {"ResourceArn": arn})["Tags"]
                 owners = {tag["Value"] for tag in tags if tag["Key"] == STACK_TAG}
                 if owners and not owners & stacks():
-                    # What holds versions was kept on purpose; the plane does not delete it.
+                    # Groups with versions were kept on purpose; the plane does not delete them.
                     self._client.call("DeleteModelPackageGroup", {"ModelPackageGroupName": arn.rpartition("/")[2]})
         except (ValueError, PlaneUnreachableError) as error:
-            log.warning("whether a model package group belongs to no stack could not be found out: %s", error)
+            log.warning("model package groups without a stack could not be deleted: %s", error)
 
-    def _made(self, name: str) -> tuple[str, Attributes]:
+    def _describe(self, name: str) -> tuple[str, Attributes]:
         group = self._call("DescribeModelPackageGroup", {"ModelPackageGroupName": name})
         arn = str(group["ModelPackageGroupArn"])
         attributes = {"ModelPackageGroupArn": arn, "ModelPackageGroupStatus": group["ModelPackageGroupStatus"]}
@@ -87,6 +87,6 @@ class ModelPackageGroupResource:
         return document
 
 
-def _tags(properties: Mapping[str, Any], stack: str) -> list[dict[str, str]]:
+def _list_tags(properties: Mapping[str, Any], stack: str) -> list[dict[str, str]]:
     tags = {str(tag["Key"]): str(tag["Value"]) for tag in properties.get("Tags") or ()}
     return [{"Key": key, "Value": value} for key, value in {**tags, STACK_TAG: stack}.items()]

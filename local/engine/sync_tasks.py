@@ -1,7 +1,7 @@
-"""Step Functions' optimised SageMaker integration: call an operation, and with `.sync` wait for its job.
+"""Step Functions' optimised SageMaker integration: calls an operation, and with `.sync` waits for its job.
 
-Runs in the engine process, one call per task state, on the thread of its execution. Errors carry the names and causes
-that AWS documents, so that Retry and Catch written for AWS match here too.
+Runs in the engine process, one call per task state, on the thread of its execution. Errors have the names and causes
+that AWS documents, so that Retry and Catch match as on AWS.
 """
 
 import json
@@ -21,7 +21,7 @@ log = logging.getLogger("sync-tasks")
 
 @dataclass(frozen=True)
 class Job:
-    """How a kind of job is watched: its name's field, its status' field and the operations on it."""
+    """How a kind of job is watched: the fields of its name and status, and the operations on it."""
 
     name_field: str
     status_field: str
@@ -36,7 +36,7 @@ JOBS = {
         "HyperParameterTuningJobName", "HyperParameterTuningJobStatus", "DescribeHyperParameterTuningJob", "StopHyperParameterTuningJob"
     ),
 }
-# The optimised integrations that AWS lists and the plane has; all others are called as aws-sdk:sagemaker:<action>.
+# The optimised integrations of AWS that the plane supports; other operations are called as aws-sdk:sagemaker:<action>.
 OPERATIONS = (*JOBS, "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint")
 
 
@@ -50,15 +50,15 @@ class TaskFailedError(Exception):
         self.cause = cause
 
 
-def error_name(code: str, sdk: bool = False) -> str:
-    """The name Step Functions gives to a SageMaker error code, in the optimised or in the aws-sdk integration."""
+def make_error_name(code: str, sdk: bool = False) -> str:
+    """Return Step Functions' name for a SageMaker error code, in the optimised or in the aws-sdk integration."""
     if code in ("ValidationException", "AccessDeniedException"):  # neither is in the service's model
         return "SageMaker.SageMakerException" if sdk else "SageMaker.AmazonSageMakerException"
     return f"SageMaker.{code.removesuffix('Exception')}Exception"
 
 
 class SyncTasks:
-    """Runs task states against the plane. Jobs being waited for are noted in a folder, so that a killed engine can stop them later."""
+    """Runs task states against the plane. A folder has notes of the jobs that it waits for, so that a killed engine stops them later."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class SyncTasks:
         sleep: Callable[[float], None] = time.sleep,
         denial: Callable[[str, Mapping[str, Any]], str | None] = lambda _operation, _request: None,
     ) -> None:
-        """Call through `client`; note running jobs in `notes`; `denial` says why an operation may not be called, None where it may."""
+        """Call through `client`; note running jobs in `notes`; `denial` returns why a call is not allowed, None if it is."""
         self._client = client
         self._denial = denial
         self._notes = notes
@@ -79,7 +79,7 @@ class SyncTasks:
         operation = name[:1].upper() + name[1:]
         if operation not in OPERATIONS or pattern not in ("", "sync") or (pattern and operation not in JOBS):
             raise TaskFailedError(
-                "States.Runtime", f"sagemaker:{action} is none of {', '.join(OPERATIONS)}, of which {', '.join(JOBS)} have .sync"
+                "States.Runtime", f"sagemaker:{action} is not supported: supported: {', '.join(OPERATIONS)}; with .sync: {', '.join(JOBS)}"
             )
         if reason := wants_to_stop():
             raise TaskFailedError("States.TaskFailed", f"{operation} was not called: {reason}")
@@ -92,12 +92,12 @@ class SyncTasks:
         except TaskFailedError as failure:
             lost = failure.__cause__
             if isinstance(lost, PlaneUnreachableError) and not isinstance(lost, PlaneNotListeningError):
-                self._stop(job, which)  # it may run although the answer was lost, and nobody would watch it
+                self._stop(job, which)  # the job may run although the answer was lost
             raise
         return self._wait(job, which, wants_to_stop)
 
     def stop_left_over(self) -> None:
-        """Stop the jobs that an engine killed in the middle was waiting for: their executions ended with it."""
+        """Stop the jobs that a killed engine was waiting for: their executions ended with it."""
         for note in sorted(self._notes.glob("*.json")):
             try:
                 noted = json.loads(note.read_text())
@@ -105,16 +105,16 @@ class SyncTasks:
             except PlaneUnreachableError:
                 continue
             except (ValueError, KeyError, TypeError):
-                log.warning("%s is no note of a running job; it is dropped", note)
+                log.warning("%s is not a note of a running job and is deleted", note)
             note.unlink(missing_ok=True)
 
     def _wait(self, job: Job, which: dict[str, str], wants_to_stop: Callable[[], str | None]) -> dict[str, Any]:
-        """Wait for a job's end; one that can no longer be watched, or is wanted no more, is stopped."""
+        """Wait for a job's end; stops the job on a stop request or when it cannot be watched."""
         note = self._write_note(job, which)
         try:
             while (document := self._call(job.describe, which))[job.status_field] not in ENDED:
                 if reason := wants_to_stop():
-                    raise TaskFailedError("States.TaskFailed", f"{which[job.name_field]} was told to stop: {reason}")
+                    raise TaskFailedError("States.TaskFailed", f"{which[job.name_field]} was stopped: {reason}")
                 self._sleep(POLL_S)
         except TaskFailedError:
             if self._stop(job, which):
@@ -126,9 +126,9 @@ class SyncTasks:
         return document
 
     def _stop(self, job: Job, which: Mapping[str, str]) -> bool:
-        """Stop a job, unless it has ended; False when the plane does not answer."""
+        """Stop a job, unless it has ended; returns False if the plane does not answer."""
         if denial := self._denial(job.stop, which):
-            log.warning("%s goes on: %s", which[job.name_field], denial)
+            log.warning("%s continues: %s", which[job.name_field], denial)
             return True
         try:
             self._client.call(job.stop, which)
@@ -137,7 +137,7 @@ class SyncTasks:
         return True
 
     def _write_note(self, job: Job, which: Mapping[str, str]) -> Path:
-        """Note a running job; a note is there whole or not at all."""
+        """Write the note of a running job in one step."""
         note = self._notes / f"{job.name_field}-{which[job.name_field]}.json"
         self._notes.mkdir(parents=True, exist_ok=True)
         unfinished = note.with_suffix(".unfinished")
@@ -148,13 +148,15 @@ class SyncTasks:
     def _call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         if denial := self._denial(operation, request):
             code = "AccessDeniedException"
-            raise TaskFailedError(error_name(code), f"{denial} (Service: SageMaker, Status Code: 400, Error Code: {code})")
+            raise TaskFailedError(make_error_name(code), f"{denial} (Service: SageMaker, Status Code: 400, Error Code: {code})")
         try:
             answer = self._client.call(operation, request)
         except PlaneUnreachableError as error:
-            raise TaskFailedError(error_name("ValidationException"), str(error)) from error
+            raise TaskFailedError(make_error_name("ValidationException"), str(error)) from error
         document = answer.document()
         if answer.status >= 400:
             code = str(document.get("__type", "ServiceException"))
-            raise TaskFailedError(error_name(code), f"{document.get('message', '')} (Service: SageMaker, Status Code: {answer.status})")
+            raise TaskFailedError(
+                make_error_name(code), f"{document.get('message', '')} (Service: SageMaker, Status Code: {answer.status})"
+            )
         return document

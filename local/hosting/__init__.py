@@ -1,1 +1,1 @@
-"""Models, endpoint configs and endpoints, each endpoint a real server process; deployments, metrics and scaling."""
+"""Models, endpoint configs and endpoints, each endpoint with a real server process; deployments, metrics and scaling."""

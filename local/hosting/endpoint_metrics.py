@@ -1,7 +1,7 @@
-"""The metrics that SageMaker sends to CloudWatch for each endpoint and variant, sent to the engine's CloudWatch.
+"""Sends SageMaker's metrics for each endpoint and variant to the engine's CloudWatch.
 
-Runs in the SageMaker plane, on a thread of its own: an invocation only notes its numbers. Metrics that the engine does not take are
-lost, with a line in the plane's log. Latencies are rounded to two digits, so that many invocations are few values.
+Runs in the SageMaker plane, on a separate thread: an invocation only records its numbers. Metrics that cannot be sent are dropped
+with a line in the plane's log. Latencies are rounded to two digits, so that many invocations have few different values.
 """
 
 import logging
@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 NAMESPACE = "AWS/SageMaker"
 INTERVAL_S = 5.0
 MOST_VALUES = 150
-"""Values in one datum, by PutMetricData's rule."""
+"""The maximum number of values in one datum of PutMetricData."""
 UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds"}
 log = logging.getLogger("endpoint-metrics")
 
@@ -23,7 +23,7 @@ Series = tuple[str, str, str, str]
 
 
 class EndpointMetrics:
-    """Notes invocations and sends them on every few seconds; `close` sends the rest."""
+    """Records invocations and sends them every few seconds; `close` sends the rest."""
 
     def __init__(self, cloudwatch: Any, interval_s: float = INTERVAL_S) -> None:
         """Send with this boto3 client."""
@@ -36,28 +36,28 @@ class EndpointMetrics:
         self._thread.start()
 
     def note(self, endpoint: str, variant: str, config: str, status: int, model_s: float, overhead_s: float) -> None:
-        """One invocation: the status its model answered (0 for no answer), and the seconds inside and outside the model."""
+        """Record one invocation: the model's status (0 without an answer), and the seconds inside and outside the model."""
         values = {
             "Invocations": 1.0,
             "Invocation4XXErrors": float(400 <= status < 500),
             "Invocation5XXErrors": float(status >= 500 or status == 0),
-            "ModelLatency": _two_digits(model_s * 1e6),
-            "OverheadLatency": _two_digits(overhead_s * 1e6),
+            "ModelLatency": _round(model_s * 1e6),
+            "OverheadLatency": _round(overhead_s * 1e6),
         }
         with self._lock:
             for metric, value in values.items():
                 self._noted.setdefault((endpoint, variant, config, metric), Counter())[value] += 1
 
     def flush(self) -> None:
-        """Send what was noted since the last time."""
+        """Send the invocations since the last call."""
         with self._lock:
             noted, self._noted = self._noted, {}
-        data = [datum for series, values in noted.items() for datum in _data(series, values)]
+        data = [datum for series, values in noted.items() for datum in _make_data(series, values)]
         for start in range(0, len(data), 100):
             try:
                 self._cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data[start : start + 100])
             except (BotoCoreError, ClientError) as error:
-                log.warning("metrics of endpoints are lost: %s", error)
+                log.warning("metrics of endpoints were dropped: %s", error)
 
     def close(self) -> None:
         """Send the rest and end."""
@@ -70,8 +70,8 @@ class EndpointMetrics:
         self.flush()
 
 
-def _data(series: Series, values: Counter[float]) -> Iterator[dict[str, Any]]:
-    """The data of one series: of the variant, and, as AWS does too, of the variant with this endpoint config."""
+def _make_data(series: Series, values: Counter[float]) -> Iterator[dict[str, Any]]:
+    """Make the data of one series for the variant and, as on AWS, for the variant with this endpoint config."""
     endpoint, variant, config, metric = series
     of_variant = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
     items = sorted(values.items())
@@ -87,5 +87,5 @@ def _data(series: Series, values: Counter[float]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _two_digits(value: float) -> float:
+def _round(value: float) -> float:
     return float(f"{max(0.0, value):.1e}")

@@ -1,6 +1,6 @@
-"""Endpoints of the SageMaker plane: each a real server process, watched, replaced without a gap, invoked over HTTP.
+"""Endpoints of the SageMaker plane: each has a real server process that is watched, replaced without downtime, and invoked over HTTP.
 
-Runs in the SageMaker plane, one thread for each create or update and one that watches all servers.
+Runs in the SageMaker plane, on one thread per create or update and one thread that watches all servers.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from local.hosting.deployments import Alarms, Bake, Deployment, RolledBackError,
 from local.hosting.endpoint_metrics import EndpointMetrics
 from local.hosting.model_server import LOG_GROUP, ModelServer, ServerFailedError
 from local.hosting.models import EndpointConfigs, Models
-from local.hosting.production_variant import Fleet
+from local.hosting.production_variant import ProductionVariant
 from local.jobs.container import REASON_LIMIT, JobTools
 from local.storage.listing import Listing, list_documents
 from local.storage.objects import DownloadError
@@ -31,7 +31,7 @@ LISTING = Listing("Endpoints", "EndpointName", "EndpointStatus")
 WATCH_INTERVAL_S = 1.0
 RESTARTS = 3
 RESTART_WINDOW_S = 300.0
-CHOICES = {
+TARGET_HEADERS = {
     "TargetModel": "x-amzn-sagemaker-target-model",
     "TargetVariant": "x-amzn-sagemaker-target-variant",
     "TargetContainerHostname": "x-amzn-sagemaker-target-container-hostname",
@@ -48,10 +48,10 @@ class Endpoints:
     def __init__(
         self, store: Store, configs: EndpointConfigs, models: Models, tools: JobTools, alarms: Alarms, metrics: EndpointMetrics
     ) -> None:
-        """Continue from `store`: endpoints of an earlier plane are started again. Careful updates heed `alarms`."""
+        """Continue from `store`: restarts the endpoints of an earlier plane. Updates with a DeploymentConfig check `alarms`."""
         self._store, self._configs, self._models, self._tools = store, configs, models, tools
         self._alarms, self._metrics = alarms, metrics
-        self._fleets: dict[str, Fleet] = {}
+        self._variants: dict[str, ProductionVariant] = {}
         self._shifting: dict[str, Traffic] = {}
         self._restarts: dict[str, list[float]] = {}
         self._lock = threading.RLock()
@@ -84,13 +84,13 @@ class Endpoints:
         return {"EndpointArn": build_arn(KIND, name)}
 
     def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """UpdateEndpoint: the new server takes over once it is healthy; until then, and if it never is, the old one answers.
+        """UpdateEndpoint: the new server takes over when it is healthy; until then, or if it fails, the old one answers.
 
-        With a DeploymentConfig it takes over step by step, watched, and gives everything back when an alarm rings.
+        With a DeploymentConfig traffic shifts step by step, and returns to the old server when an alarm goes off.
         """
         reject_unsupported("UpdateEndpoint", request)
         name, config = request["EndpointName"], self._configs.describe(request["EndpointConfigName"])
-        deployment = self._deployment(request, config)
+        deployment = self._read_deployment(request, config)
         with self._lock:
             endpoint = self.describe(name)
             if endpoint["EndpointStatus"] == "Failed":
@@ -101,9 +101,9 @@ class Endpoints:
                 raise validation_error(
                     f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}", which is {endpoint["EndpointStatus"]}.'
                 )
-            _refuse_serverless_for_instances(endpoint, config)
+            _reject_serverless_for_instances(endpoint, config)
             if deployment is not None:
-                _refuse_another_variant(endpoint, config)
+                _reject_other_variant(endpoint, config)
             pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": self._tools.clock()}
             self._change(name, "Updating", PendingDeploymentSummary=pending, LastDeploymentConfig=request.get("DeploymentConfig"))
         self._in_background(self._bring_up, name, config["EndpointConfigName"], deployment)
@@ -121,25 +121,25 @@ class Endpoints:
         return list_documents(self._store.list_all(KIND), request, LISTING)
 
     def delete(self, name: str) -> None:
-        """DeleteEndpoint; a server that is still starting is ended as soon as it has started."""
+        """DeleteEndpoint; a server that is still starting ends after its start."""
         with self._lock:
             if self.describe(name)["EndpointStatus"] in ("Creating", "Updating", "RollingBack"):
                 raise validation_error(f'Cannot update in-progress endpoint "{build_arn(KIND, name)}".')
             self._store.delete(KIND, name)
-            fleet = self._fleets.pop(name, None)
+            fleet = self._variants.pop(name, None)
         if fleet is not None:
             fleet.stop()
 
     def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
-        """InvokeEndpoint: the server's own answer, or AWS's error for an endpoint or a server that cannot answer."""
-        came = time.monotonic()
-        fleet = self._fleets.get(name)
+        """InvokeEndpoint: the server's answer, or AWS's error if the endpoint or its server cannot answer."""
+        arrived = time.monotonic()
+        fleet = self._variants.get(name)
         if traffic := self._shifting.get(name):
             fleet = traffic.choose(fleet)
         if fleet is None:
-            raise self._not_in_service(name)
-        _refuse_choices(headers, fleet.variant)
-        asked, status = time.monotonic(), 0
+            raise self._make_unavailable_error(name)
+        _reject_other_targets(headers, fleet.name)
+        sent, status = time.monotonic(), 0
         try:
             status, answered, content = fleet.invoke(body, headers)
         except ServiceError as error:
@@ -147,30 +147,30 @@ class Endpoints:
             raise
         except TimeoutError as error:
             message = "Your invocation timed out while waiting for a response from container primary."
-            raise self._model_error(name, 0, message, "") from error
+            raise self._make_model_error(name, 0, message, "") from error
         except OSError as error:
-            raise self._model_error(name, 503, f"The server of endpoint {name} does not answer: {error}", "") from error
+            raise self._make_model_error(name, 503, f"The server of endpoint {name} does not answer: {error}", "") from error
         finally:
-            answered_in = time.monotonic() - asked
-            self._metrics.note(name, fleet.variant, fleet.config_name, status, answered_in, asked - came)
+            model_s = time.monotonic() - sent
+            self._metrics.note(name, fleet.name, fleet.config_name, status, model_s, sent - arrived)
         if status >= 400:
             text = content.decode(errors="replace")
             kind = "client" if status < 500 else "server"
-            raise self._model_error(name, status, f'Received {kind} error ({status}) from primary with message "{text}".', text)
+            raise self._make_model_error(name, status, f'Received {kind} error ({status}) from primary with message "{text}".', text)
         kept = {name: value for name, value in answered.items() if name in ("content-type", "x-amzn-sagemaker-custom-attributes")}
-        return 200, {**kept, "x-amzn-invoked-production-variant": fleet.variant}, content
+        return 200, {**kept, "x-amzn-invoked-production-variant": fleet.name}, content
 
     def close(self) -> None:
-        """End all servers, for the plane's own end; the endpoints stay in the store and come back with the next plane."""
+        """End all servers when the plane ends; the endpoints stay in the store, and the next plane restarts them."""
         self._closing.set()
         with self._lock:
-            fleets = [*self._fleets.values(), *(traffic.green for traffic in self._shifting.values())]
-            self._fleets.clear()
+            fleets = [*self._variants.values(), *(traffic.green for traffic in self._shifting.values())]
+            self._variants.clear()
         for fleet in fleets:
             fleet.stop()
 
-    def _deployment(self, request: Mapping[str, Any], config: Document) -> Deployment | None:
-        """The careful way to a config that a request asks for, if it asks for one."""
+    def _read_deployment(self, request: Mapping[str, Any], config: Document) -> Deployment | None:
+        """Read a request's DeploymentConfig, None if it has none."""
         if "DeploymentConfig" not in request:
             return None
         deployment = Deployment.parse(request["DeploymentConfig"], config["ProductionVariants"][0].get("InitialInstanceCount", 1))
@@ -178,10 +178,10 @@ class Endpoints:
         return deployment
 
     def _bring_up(self, name: str, config_name: str, deployment: Deployment | None = None) -> None:
-        """Start the server of a config and let it take the endpoint over; whatever goes wrong, the endpoint does not wait for ever."""
-        reason, started = "InternalServerError: the endpoint's thread ended early; the plane's log tells why", time.monotonic()
+        """Start the server of a config and let it take over the endpoint; any error ends the endpoint's transition."""
+        reason, started = "InternalServerError: the endpoint's thread ended early; see the plane's log", time.monotonic()
         try:
-            fleet = self._new_fleet(name, self._configs.describe(config_name))
+            fleet = self._make_variant(name, self._configs.describe(config_name))
             fleet.start()
             if deployment is not None:
                 self._shift(name, fleet, deployment, started)
@@ -195,8 +195,8 @@ class Endpoints:
             if reason:
                 self._keep_or_fail(name, reason)
 
-    def _shift(self, name: str, fleet: Fleet, deployment: Deployment, started: float) -> None:
-        """Give a healthy fleet more and more of the traffic; raises RolledBackError, after which it gets none and does not run."""
+    def _shift(self, name: str, fleet: ProductionVariant, deployment: Deployment, started: float) -> None:
+        """Shift traffic to a healthy fleet step by step; raises RolledBackError after removing and stopping the fleet."""
         traffic = Traffic(fleet)
         with self._lock:
             self._shifting[name] = traffic
@@ -204,7 +204,7 @@ class Endpoints:
         try:
             for step in self._bake.steps(deployment, fleet, started):
                 traffic.shift(step.share)
-                self._tell_step(name, fleet, step)
+                self._report_step(name, fleet, step)
             kept = True
         finally:
             if not kept:
@@ -213,56 +213,56 @@ class Endpoints:
                     self._change(name, "RollingBack")
                 fleet.stop()
 
-    def _tell_step(self, name: str, fleet: Fleet, step: Step) -> None:
+    def _report_step(self, name: str, fleet: ProductionVariant, step: Step) -> None:
         now, document = self._tools.clock(), self.describe(name)
-        pending = {**document["PendingDeploymentSummary"], "ProductionVariants": [fleet.pending("Baking", step.says, now)]}
+        pending = {**document["PendingDeploymentSummary"], "ProductionVariants": [fleet.describe_pending("Baking", step.message, now)]}
         self._change(name, "Updating", PendingDeploymentSummary=pending)
 
-    def _take_over(self, name: str, fleet: Fleet) -> None:
-        """Let a healthy fleet answer for the endpoint, and end the one before it."""
+    def _take_over(self, name: str, fleet: ProductionVariant) -> None:
+        """Let a healthy fleet answer for the endpoint, and end its predecessor."""
         with self._lock:
             self._shifting.pop(name, None)
             if self._closing.is_set() or self._store.get(KIND, name) is None:
-                old: Fleet | None = fleet
+                old: ProductionVariant | None = fleet
             else:
-                old, self._fleets[name] = self._fleets.get(name), fleet
-                changes = {"EndpointConfigName": fleet.config_name, "ProductionVariants": [fleet.summary()]}
+                old, self._variants[name] = self._variants.get(name), fleet
+                changes = {"EndpointConfigName": fleet.config_name, "ProductionVariants": [fleet.describe()]}
                 self._change(name, "InService", FailureReason=None, PendingDeploymentSummary=None, **changes)
         if old is not None:
             old.stop()
 
-    def _new_fleet(self, name: str, config: Document) -> Fleet:
+    def _make_variant(self, name: str, config: Document) -> ProductionVariant:
         variant = config["ProductionVariants"][0]
         model = self._models.describe(variant["ModelName"])
         folder = self._tools.home / "endpoints" / name / f"{int(self._tools.clock())}-{next(_numbers)}"
         isolated = bool(model.get("EnableNetworkIsolation", False))
         tools = self._tools.assume_role(model["ExecutionRoleArn"]) if "ExecutionRoleArn" in model else self._tools
-        return Fleet(ModelServer(tools, name, variant["VariantName"], model["PrimaryContainer"], folder, isolated), config)
+        return ProductionVariant(ModelServer(tools, name, variant["VariantName"], model["PrimaryContainer"], folder, isolated), config)
 
     def _keep_or_fail(self, name: str, reason: str) -> None:
-        """After a failed start: the old server goes on in service, with the reason; without one the endpoint has failed."""
+        """After a failed start, keep the old server in service and record the reason; without an old server the endpoint is Failed."""
         with self._lock:
             if self._store.get(KIND, name) is not None and not self._closing.is_set():
-                status = "InService" if name in self._fleets else "Failed"
+                status = "InService" if name in self._variants else "Failed"
                 self._change(name, status, FailureReason=reason[:REASON_LIMIT], PendingDeploymentSummary=None)
 
     def _watch(self) -> None:
         while not self._closing.wait(WATCH_INTERVAL_S):
-            self.look_after()
+            self.restart_dead_servers()
 
-    def look_after(self) -> None:
-        """Start servers again that have ended by themselves; after a few times in a row an endpoint has failed."""
-        for name, fleet in list(self._fleets.items()):
+    def restart_dead_servers(self) -> None:
+        """Restart servers that have ended by themselves; after a few times in a row the endpoint is Failed."""
+        for name, fleet in list(self._variants.items()):
             if not fleet.is_alive():
                 self._restart(name, fleet)
 
-    def _restart(self, name: str, dead: Fleet) -> None:
+    def _restart(self, name: str, dead: ProductionVariant) -> None:
         with self._lock:
-            # While it is updated, the new server takes over, or the update's end leaves the dead one to the next look.
-            if self._fleets.get(name) is not dead or self._closing.is_set() or self.describe(name)["EndpointStatus"] != "InService":
+            # During an update the new server takes over, or the next check after the update finds the dead one.
+            if self._variants.get(name) is not dead or self._closing.is_set() or self.describe(name)["EndpointStatus"] != "InService":
                 return
-            del self._fleets[name]
-            tail = dead.log_tail()
+            del self._variants[name]
+            tail = dead.read_log_tail()
             now = time.monotonic()
             recent = [at for at in self._restarts.get(name, []) if now - at < RESTART_WINDOW_S]
             self._restarts[name] = [*recent, now]
@@ -282,13 +282,13 @@ class Endpoints:
     def _change(self, name: str, status: str, **members: Any) -> None:
         self._store.update(KIND, name, EndpointStatus=status, LastModifiedTime=self._tools.clock(), **members)
 
-    def _not_in_service(self, name: str) -> ServiceError:
+    def _make_unavailable_error(self, name: str) -> ServiceError:
         with contextlib.suppress(ServiceError):
             status = self.describe(name)["EndpointStatus"]
             return ServiceError("ValidationError", f"Endpoint {name} of account {ACCOUNT} is not InService: it is {status}.")
         return ServiceError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
 
-    def _model_error(self, name: str, status: int, message: str, original: str) -> ServiceError:
+    def _make_model_error(self, name: str, status: int, message: str, original: str) -> ServiceError:
         where = f"See the log group {LOG_GROUP}/{name} in account {ACCOUNT} for more information."
         stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{LOG_GROUP}/{name}"
         members = {"OriginalStatusCode": status, "OriginalMessage": original, "LogStreamArn": stream}
@@ -298,17 +298,17 @@ class Endpoints:
         threading.Thread(target=work, args=arguments, daemon=True, name=f"endpoint-{work.__name__}").start()
 
 
-def _refuse_serverless_for_instances(endpoint: Document, config: Document) -> None:
-    """AWS lets a serverless endpoint become one of instances, but not the other way round."""
+def _reject_serverless_for_instances(endpoint: Document, config: Document) -> None:
+    """Reject a change from instances to serverless, as AWS does; the other direction is allowed."""
     now = endpoint.get("ProductionVariants", [{}])[0]
     if "ServerlessConfig" in config["ProductionVariants"][0] and "CurrentServerlessConfig" not in now:
         raise validation_error(
-            f'Cannot update endpoint "{endpoint["EndpointArn"]}", which is made of instances, to a serverless one: make a new one.'
+            f'Cannot update endpoint "{endpoint["EndpointArn"]}", which has instances, to a serverless one: create a new endpoint.'
         )
 
 
-def _refuse_another_variant(endpoint: Document, config: Document) -> None:
-    """Traffic is shifted between two fleets of one variant: AWS's guardrails ask for the same name."""
+def _reject_other_variant(endpoint: Document, config: Document) -> None:
+    """Reject another variant name: AWS shifts traffic only between two fleets of one variant."""
     old, new = endpoint["ProductionVariants"][0]["VariantName"], config["ProductionVariants"][0]["VariantName"]
     if old != new:
         raise validation_error(
@@ -316,9 +316,9 @@ def _refuse_another_variant(endpoint: Document, config: Document) -> None:
         )
 
 
-def _refuse_choices(headers: Mapping[str, str], variant: str) -> None:
-    """An endpoint here has one model of one variant: a request for another one is refused instead of answered by this one."""
-    for field, header in CHOICES.items():
+def _reject_other_targets(headers: Mapping[str, str], variant: str) -> None:
+    """Reject a request for another variant or model: an endpoint in local mode has one model in one variant."""
+    for field, header in TARGET_HEADERS.items():
         chosen = headers.get(header)
         if chosen and not (field == "TargetVariant" and chosen == variant):
             raise ServiceError(

@@ -1,7 +1,7 @@
 """The model registry of the SageMaker plane: model package groups, and the model packages that are their versions.
 
-Runs in the SageMaker plane. A version is a document and nothing runs from it: it is Completed at once, as on AWS. Its number is never
-given twice, also after it was deleted. Versions take no tags; what is to be known of one lies in its CustomerMetadataProperties.
+Runs in the SageMaker plane. A version is only a document, so it is Completed at once, as on AWS. Version numbers are not reused after
+a deletion. Versions cannot have tags; their metadata is in CustomerMetadataProperties.
 """
 
 import threading
@@ -44,9 +44,9 @@ class ModelPackages:
 
     def describe_group(self, name: str) -> Document:
         """DescribeModelPackageGroup, by name or ARN."""
-        document = self._store.get(GROUP, _last_part(name))
+        document = self._store.get(GROUP, _read_last_part(name))
         if document is None:
-            raise validation_error(f"ModelPackageGroup {build_arn(GROUP, _last_part(name))} does not exist.")
+            raise validation_error(f"ModelPackageGroup {build_arn(GROUP, _read_last_part(name))} does not exist.")
         return document
 
     def list_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,47 +55,47 @@ class ModelPackages:
         return list_documents(groups, request, GROUPS)
 
     def delete_group(self, name: str) -> None:
-        """DeleteModelPackageGroup; a group that holds versions is not deleted."""
+        """DeleteModelPackageGroup; raises ConflictException for a group with versions."""
         with self._lock:
             group = self.describe_group(name)
-            if self._versions_of(group["ModelPackageGroupName"]):
+            if self._list_versions(group["ModelPackageGroupName"]):
                 raise ServiceError("ConflictException", "Model Package Group cannot be deleted because it still contains Model Packages.")
             self._store.delete(GROUP, group["ModelPackageGroupName"])
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """CreateModelPackage: the next version of a group. The same ClientToken again gives the version it has already made."""
+        """CreateModelPackage: the next version of a group; a repeated ClientToken returns its existing version."""
         reject_unsupported("CreateModelPackage", request)
         if request.get("Tags"):
             raise validation_error(NO_TAGS)
         if "ModelPackageGroupName" not in request:
-            raise validation_error("ModelPackageGroupName is needed: local mode keeps model packages as versions of a group")
+            raise validation_error("ModelPackageGroupName is required: local mode stores model packages as versions of a group")
         with self._lock:
             group = self.describe_group(request["ModelPackageGroupName"])
             token = request.get("ClientToken")
-            for version in self._versions_of(group["ModelPackageGroupName"]) if token else ():
+            for version in self._list_versions(group["ModelPackageGroupName"]) if token else ():
                 if version.get("_token") == token:
                     return {"ModelPackageArn": version["ModelPackageArn"]}
             return {"ModelPackageArn": self._add_version(group, request)}
 
     def describe(self, arn: str) -> Document:
-        """DescribeModelPackage: a version has no name of its own, only its ARN."""
-        document = self._store.get(PACKAGE, _last_part(arn, 2).replace("/", "."))
+        """DescribeModelPackage: a version is identified by its ARN."""
+        document = self._store.get(PACKAGE, _read_last_part(arn, 2).replace("/", "."))
         if document is None or document["ModelPackageArn"] != arn:
             raise validation_error(f"ModelPackage {build_arn(PACKAGE, arn)} does not exist.")
         return document
 
     def list_packages(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """ListModelPackages: the versions of one group, or of all; unasked, AWS lists packages outside any group: none."""
+        """ListModelPackages: the versions of one group, or of all; by default AWS lists packages outside groups, which local mode lacks."""
         group, kind = request.get("ModelPackageGroupName"), request.get("ModelPackageType", "Unversioned")
         if group is not None:
-            found = self._versions_of(self.describe_group(group)["ModelPackageGroupName"])
+            found = self._list_versions(self.describe_group(group)["ModelPackageGroupName"])
         else:
             found = self._store.list_all(PACKAGE) if kind in ("Versioned", "Both") else []
         approval = request.get("ModelApprovalStatus")
         return list_documents([each for each in found if approval in (None, each["ModelApprovalStatus"])], request, PACKAGES)
 
     def update(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """UpdateModelPackage: its approval, and what is written beside it."""
+        """UpdateModelPackage: the approval, its description, and the metadata."""
         reject_unsupported("UpdateModelPackage", request)
         arn = request["ModelPackageArn"]
         with self._lock:
@@ -109,14 +109,14 @@ class ModelPackages:
                 )
             changes = {field: request[field] for field in ("ModelApprovalStatus", "ApprovalDescription") if field in request}
             changes |= {"CustomerMetadataProperties": properties or None, "LastModifiedTime": self._clock(), "LastModifiedBy": {}}
-            self._store.update(PACKAGE, _last_part(arn, 2).replace("/", "."), **changes)
+            self._store.update(PACKAGE, _read_last_part(arn, 2).replace("/", "."), **changes)
         return {"ModelPackageArn": arn}
 
     def delete(self, arn: str) -> None:
         """DeleteModelPackage."""
         with self._lock:
             self.describe(arn)
-            self._store.delete(PACKAGE, _last_part(arn, 2).replace("/", "."))
+            self._store.delete(PACKAGE, _read_last_part(arn, 2).replace("/", "."))
 
     def _add_version(self, group: Document, request: Mapping[str, Any]) -> str:
         name, number = group["ModelPackageGroupName"], group["_versions"] + 1
@@ -138,10 +138,10 @@ class ModelPackages:
         self._store.create(PACKAGE, f"{name}.{number}", document)
         return arn
 
-    def _versions_of(self, group: str) -> list[Document]:
+    def _list_versions(self, group: str) -> list[Document]:
         return self._store.list_all(PACKAGE, lambda each: each["ModelPackageGroupName"] == group)
 
 
-def _last_part(name: str, parts: int = 1) -> str:
-    """What follows the kind in an ARN: a group's name, or a version's `group/number`; a plain name is its own."""
+def _read_last_part(name: str, parts: int = 1) -> str:
+    """Return the part of an ARN after the kind: a group's name, or a version's `group/number`; a plain name stays."""
     return "/".join(name.split("/")[-parts:])

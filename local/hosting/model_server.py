@@ -1,6 +1,6 @@
-"""One model server: a model artefact unpacked and its own `code/serve` run as a process of the image environment.
+"""Runs one model server: unpacks a model artefact and starts its `code/serve` as a process of the image environment.
 
-Runs in the SageMaker plane. The server binds 127.0.0.1 on a free port and counts as healthy when GET /ping answers 200.
+Runs in the SageMaker plane. The server listens on a free port of 127.0.0.1 and is healthy when GET /ping answers 200.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ FORWARDED = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
 
 
 class ServerFailedError(Exception):
-    """The server did not become healthy; the message is fit for a FailureReason."""
+    """The server did not become healthy; the message becomes a FailureReason."""
 
 
 class PortTakenError(ServerFailedError):
-    """Somebody else listens on the port that the server was given."""
+    """Another process listens on the server's port."""
 
 
 class ModelServer:
@@ -53,7 +53,7 @@ class ModelServer:
         isolated: bool,
         choose_port: Callable[[], int] = lambda: find_free_port(0, set()),
     ) -> None:
-        """Serve the artefact that `container` (a model's PrimaryContainer) names, from `folder`, on a port of `choose_port`."""
+        """Serve the artefact of `container` (a model's PrimaryContainer) from `folder`, on a port of `choose_port`."""
         self._tools = tools
         self._choose_port = choose_port
         self.endpoint, self.variant = endpoint, variant
@@ -68,10 +68,10 @@ class ModelServer:
         self.log = JobLog(tools.logs, f"{LOG_GROUP}/{endpoint}", stream, tools.home / "endpoints" / f"{endpoint}.log", tools.clock)
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Unpack, run and wait for /ping; raises ServerFailedError or DownloadError, after which nothing of it runs."""
+        """Unpack, run and wait for /ping; raises ServerFailedError or DownloadError after ending the process."""
         self._open.enter_context(self.log)
         try:
-            self._unpack()
+            self._unpack_artefact()
             for attempt in range(PORT_ATTEMPTS):
                 try:
                     self._launch()
@@ -98,12 +98,12 @@ class ModelServer:
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         except http.client.HTTPException as error:
-            raise OSError(f"the server's answer is no HTTP: {error!r}") from error
+            raise OSError(f"the server's answer is not HTTP: {error!r}") from error
         finally:
             connection.close()
 
     def stop(self) -> None:
-        """End the process and all it started, and remove its folder."""
+        """End the process and its children, and remove its folder."""
         self._end_process()
         self._open.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -120,7 +120,7 @@ class ModelServer:
     def _record(self) -> str:
         return f"server-{self.endpoint}-{self.folder.name}"
 
-    def _unpack(self) -> None:
+    def _unpack_artefact(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         for name in ("model", "home", "tmp"):
             (self.folder / name).mkdir(parents=True)
@@ -171,23 +171,23 @@ class ModelServer:
         deadline = time.monotonic() + timeout_s
         while not self._answers_ping():
             if not self.is_alive() and not is_free(self.port):
-                raise self._port_taken()
+                raise self._make_port_error()
             if not self.is_alive() or time.monotonic() > deadline:
                 ended = "ended" if not self.is_alive() else f"did not answer GET /ping with 200 within {timeout_s:.0f} s"
-                time.sleep(0.2)  # its last lines are still on their way through the pipe
+                time.sleep(0.2)  # for its last lines, which may still be in the pipe
                 raise ServerFailedError(
                     f"The primary container for production variant {self.variant} did not pass the ping health check: its server {ended}. "
                     f"Please check CloudWatch logs for this endpoint. Their end: {self.log.tail()[-500:]}"
                 )
             time.sleep(0.1)
         if not self._listens():
-            raise self._port_taken()
+            raise self._make_port_error()
 
-    def _port_taken(self) -> PortTakenError:
+    def _make_port_error(self) -> PortTakenError:
         return PortTakenError(f"another program listens on port {self.port}, which was free before; create the endpoint again")
 
     def _listens(self) -> bool:
-        """Whether the server itself, or a process it started, listens on its port: anybody may answer a ping there."""
+        """Whether the server or one of its children listens on its port: the ping may have reached another program."""
         pid = self._process.pid if self._process is not None else 0
         for process in list_session(pid):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):

@@ -1,4 +1,4 @@
-"""Models and endpoint configs of the SageMaker plane: documents that an endpoint is made from.
+"""Models and endpoint configs of the SageMaker plane, the documents behind an endpoint.
 
 Runs in the SageMaker plane.
 """
@@ -28,21 +28,21 @@ class Models:
         self._clock = clock
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """CreateModel; the artefact is looked at when an endpoint is made from it, as on AWS."""
+        """CreateModel; the artefact is first read by an endpoint, as on AWS."""
         reject_unsupported("CreateModel", request)
         name, arn = request["ModelName"], build_arn(MODEL, request["ModelName"])
         if not request.get("PrimaryContainer", {}).get("ModelDataUrl"):
             raise validation_error(
-                "PrimaryContainer.ModelDataUrl is needed: local mode serves the artefact of a training job, not an image"
+                "PrimaryContainer.ModelDataUrl is required: local mode serves the artefact of a training job, not an image"
             )
-        document = {**_without_tags(request), "ModelArn": arn, "CreationTime": self._clock()}
+        document = {**_drop_tags(request), "ModelArn": arn, "CreationTime": self._clock()}
         if not self._store.create(MODEL, name, document):
             raise validation_error(f'Cannot create already existing model "{arn}".')
         return {"ModelArn": arn}
 
     def describe(self, name: str) -> Document:
         """DescribeModel."""
-        return _found(self._store.get(MODEL, name), f'Could not find model "{build_arn(MODEL, name)}".')
+        return _require(self._store.get(MODEL, name), f'Could not find model "{build_arn(MODEL, name)}".')
 
     def delete(self, name: str) -> None:
         """DeleteModel."""
@@ -58,7 +58,7 @@ class EndpointConfigs:
     """CreateEndpointConfig and its siblings."""
 
     def __init__(self, store: Store, models: Models, clock: Callable[[], float] = time.time) -> None:
-        """Keep endpoint configs in `store`; their models have to be in `models`."""
+        """Keep endpoint configs in `store`; their models must exist in `models`."""
         self._store = store
         self._models = models
         self._clock = clock
@@ -71,17 +71,17 @@ class EndpointConfigs:
             raise validation_error(f"ProductionVariants: {len(variants)} variants are not supported in local mode: supported: 1")
         reject_unsupported("ProductionVariant", variants[0], f"ProductionVariants[{variants[0]['VariantName']}].")
         if "ModelName" not in variants[0]:
-            raise validation_error("ProductionVariants: ModelName is needed")
+            raise validation_error("ProductionVariants: ModelName is required")
         _check_capacity(variants[0], self._models.describe(variants[0]["ModelName"]))
         name, arn = request["EndpointConfigName"], build_arn(ENDPOINT_CONFIG, request["EndpointConfigName"])
-        document = {**_without_tags(request), "EndpointConfigArn": arn, "CreationTime": self._clock()}
+        document = {**_drop_tags(request), "EndpointConfigArn": arn, "CreationTime": self._clock()}
         if not self._store.create(ENDPOINT_CONFIG, name, document):
             raise validation_error(f'Cannot create already existing endpoint configuration "{arn}".')
         return {"EndpointConfigArn": arn}
 
     def describe(self, name: str) -> Document:
         """DescribeEndpointConfig."""
-        return _found(
+        return _require(
             self._store.get(ENDPOINT_CONFIG, name), f'Could not find endpoint configuration "{build_arn(ENDPOINT_CONFIG, name)}".'
         )
 
@@ -96,7 +96,7 @@ class EndpointConfigs:
 
 
 def _check_capacity(variant: Mapping[str, Any], model: Document) -> None:
-    """A variant is made of instances or serverless, and serverless has neither GPUs nor network isolation."""
+    """Reject a variant with both instances and serverless, and a serverless one with a GPU image or network isolation."""
     serverless = variant.get("ServerlessConfig")
     if serverless is None:
         return
@@ -108,16 +108,16 @@ def _check_capacity(variant: Mapping[str, Any], model: Document) -> None:
     if model.get("EnableNetworkIsolation"):
         faults.append(f"Network isolation is not supported for serverless endpoints: the model {model['ModelName']} has it enabled")
     if _GPU_IMAGE.search(image := model["PrimaryContainer"].get("Image", "")):
-        faults.append(f"serverless endpoints have no GPUs, and {image} is an image for GPUs: serve from the CPU image")
+        faults.append(f"{image} is a GPU image, but serverless endpoints run on CPUs: use the CPU image")
     if faults:
         raise validation_error(f"ProductionVariants[{variant['VariantName']}]: " + "; ".join(faults))
 
 
-def _found(document: Document | None, message: str) -> Document:
+def _require(document: Document | None, message: str) -> Document:
     if document is None:
         raise validation_error(message)
     return document
 
 
-def _without_tags(request: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_tags(request: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in request.items() if key != "Tags"}

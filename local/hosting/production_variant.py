@@ -1,6 +1,6 @@
-"""What serves one endpoint config: on AWS its instances, or what runs a serverless variant; here one model server, whatever was asked.
+"""The production variant of an endpoint config: one model server, for any number of instances and for serverless.
 
-Runs in the SageMaker plane. It keeps the limits that AWS keeps before a model hears of an invocation.
+Runs in the SageMaker plane. It enforces AWS's limits before an invocation reaches the model.
 """
 
 import threading
@@ -15,26 +15,26 @@ BODY_LIMIT_BYTES = 6 * 1024 * 1024
 SERVERLESS_BODY_LIMIT_BYTES = 4 * 1024 * 1024
 
 
-class Fleet:
+class ProductionVariant:
     """The server of an endpoint config's only variant: `start`, `invoke`, `is_alive`, `stop`."""
 
     def __init__(self, server: ModelServer, config: Document) -> None:
         """Serve `config` with `server`."""
         self.server = server
         self.config_name: str = config["EndpointConfigName"]
-        self._variant: Document = config["ProductionVariants"][0]
-        serverless = self._variant.get("ServerlessConfig")
+        self._document: Document = config["ProductionVariants"][0]
+        serverless = self._document.get("ServerlessConfig")
         self._free = threading.BoundedSemaphore(serverless["MaxConcurrency"]) if serverless else None
         self._body_limit = SERVERLESS_BODY_LIMIT_BYTES if serverless else BODY_LIMIT_BYTES
 
     @property
-    def variant(self) -> str:
+    def name(self) -> str:
         """The name of the variant."""
-        return str(self._variant["VariantName"])
+        return str(self._document["VariantName"])
 
     def start(self) -> None:
-        """Wait until the server is healthy, as long as the variant allows; raises what ModelServer.start raises."""
-        self.server.start(self._variant.get("ContainerStartupHealthCheckTimeoutInSeconds", START_TIMEOUT_S))
+        """Start the server and wait until it is healthy, up to the variant's timeout; raises the errors of ModelServer.start."""
+        self.server.start(self._document.get("ContainerStartupHealthCheckTimeoutInSeconds", START_TIMEOUT_S))
 
     def is_alive(self) -> bool:
         """Whether the server runs."""
@@ -44,33 +44,33 @@ class Fleet:
         """End the server."""
         self.server.stop()
 
-    def log_tail(self) -> str:
-        """The end of the server's log, short enough for a FailureReason."""
+    def read_log_tail(self) -> str:
+        """Return the end of the server's log, short enough for a FailureReason."""
         return self.server.log.tail()[-500:]
 
     def invoke(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
-        """The server's answer; ServiceError where AWS would not ask it, TimeoutError or OSError when it does not answer."""
+        """Return the server's answer; raises ServiceError at AWS's limits, TimeoutError or OSError without an answer."""
         if len(body) > self._body_limit:
             raise ServiceError("ValidationError", f"The body has {len(body)} bytes; an invocation takes at most {self._body_limit}", 413)
         if self._free is None:
             return self.server.invoke(body, headers)
         if not self._free.acquire(blocking=False):
             raise ServiceError(
-                "ThrottlingException", f"Rate exceeded: {self.variant} already has as many invocations as MaxConcurrency allows"
+                "ThrottlingException", f"Rate exceeded: {self.name} already has as many invocations as MaxConcurrency allows"
             )
         try:
             return self.server.invoke(body, headers)
         finally:
             self._free.release()
 
-    def summary(self) -> dict[str, Any]:
-        """The variant as DescribeEndpoint has it."""
-        weight = {"VariantName": self.variant, "CurrentWeight": 1.0, "DesiredWeight": 1.0}
-        if serverless := self._variant.get("ServerlessConfig"):
+    def describe(self) -> dict[str, Any]:
+        """Describe the variant as DescribeEndpoint does."""
+        weight = {"VariantName": self.name, "CurrentWeight": 1.0, "DesiredWeight": 1.0}
+        if serverless := self._document.get("ServerlessConfig"):
             return {**weight, "CurrentInstanceCount": 0, "CurrentServerlessConfig": serverless}
-        count = self._variant.get("InitialInstanceCount", 1)
+        count = self._document.get("InitialInstanceCount", 1)
         return {**weight, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
 
-    def pending(self, status: str, says: str, since: float) -> dict[str, Any]:
-        """The variant as DescribeEndpoint's PendingDeploymentSummary has it while an update brings it."""
-        return {**self.summary(), "VariantStatus": [{"Status": status, "StatusMessage": says, "StartTime": since}]}
+    def describe_pending(self, status: str, says: str, since: float) -> dict[str, Any]:
+        """Describe the variant as DescribeEndpoint's PendingDeploymentSummary does during an update."""
+        return {**self.describe(), "VariantStatus": [{"Status": status, "StatusMessage": says, "StartTime": since}]}

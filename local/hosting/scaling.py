@@ -1,7 +1,7 @@
-"""Application Auto Scaling for the variants of endpoints: scalable targets and scaling policies are kept and described, nothing scales.
+"""Application Auto Scaling for endpoint variants: stores and describes scalable targets and scaling policies, without scaling.
 
-Runs in the SageMaker plane, which answers for this service too: the engine has none. An endpoint here is one process however many
-instances it has, so there is nothing to add; what counts is that the same calls work, and fail, as they do on AWS.
+Runs in the SageMaker plane, because the engine lacks this service. A variant in local mode is one process for any number of
+instances, so there is nothing to scale; the calls succeed and fail as on AWS.
 """
 
 import hashlib
@@ -35,12 +35,12 @@ class Scaling:
     """RegisterScalableTarget, PutScalingPolicy and their siblings."""
 
     def __init__(self, store: Store, endpoints: Endpoints, clock: Callable[[], float] = time.time) -> None:
-        """Keep targets and policies in `store`; their variants have to be those of `endpoints`."""
+        """Keep targets and policies in `store`; their variants must exist in `endpoints`."""
         self._store, self._endpoints, self._clock = store, endpoints, clock
         self._lock = threading.Lock()
 
     def call(self, operation: str, request: Any) -> dict[str, Any]:
-        """Check a request, do it, and shape the answer; raises ServiceError."""
+        """Validate a request, run it, and shape the answer; raises ServiceError."""
         operations: dict[str, Callable[[dict[str, Any]], Mapping[str, Any] | None]] = {
             "RegisterScalableTarget": self.register,
             "DescribeScalableTargets": self.describe_targets,
@@ -62,11 +62,11 @@ class Scaling:
             return shape_answer(operation, operations[operation](request) or {}, SERVICE)
 
     def register(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """RegisterScalableTarget: a new one, or other limits for one that there is."""
-        known = self._store.get(TARGET, _key(request["ResourceId"]))
+        """RegisterScalableTarget: creates a target or changes its limits."""
+        known = self._store.get(TARGET, _make_key(request["ResourceId"]))
         limits = {field: request.get(field, (known or {}).get(field)) for field in ("MinCapacity", "MaxCapacity")}
         if None in limits.values():
-            raise validation_error("both MinCapacity and MaxCapacity are needed when a scalable target is registered first")
+            raise validation_error("both MinCapacity and MaxCapacity are required for a new scalable target")
         if limits["MinCapacity"] > limits["MaxCapacity"]:
             raise validation_error(f"MinCapacity {limits['MinCapacity']} must be less than or equal to MaxCapacity {limits['MaxCapacity']}")
         self._require_variant(request["ResourceId"])
@@ -80,30 +80,30 @@ class Scaling:
         }
         if "SuspendedState" in request:
             made["SuspendedState"] = request["SuspendedState"]
-        self._put(TARGET, _key(request["ResourceId"]), {**made, **limits})
+        self._put(TARGET, _make_key(request["ResourceId"]), {**made, **limits})
         return {"ScalableTargetARN": made["ScalableTargetARN"]}
 
     def describe_targets(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeScalableTargets."""
         wanted = request.get("ResourceIds")
         found = self._store.list_all(TARGET, lambda each: wanted is None or each["ResourceId"] in wanted)
-        return _page(found, request, Listing("ScalableTargets", "ResourceId", sort_order="Ascending"))
+        return _list_page(found, request, Listing("ScalableTargets", "ResourceId", sort_order="Ascending"))
 
     def deregister(self, request: Mapping[str, Any]) -> None:
-        """DeregisterScalableTarget; its policies go with it."""
-        if not self._store.delete(TARGET, _key(request["ResourceId"])):
-            raise _not_found("scalable target", request)
+        """DeregisterScalableTarget; deletes its policies too."""
+        if not self._store.delete(TARGET, _make_key(request["ResourceId"])):
+            raise _make_not_found("scalable target", request)
         for policy in self._policies(request["ResourceId"]):
-            self._store.delete(POLICY, _key(policy["ResourceId"], policy["PolicyName"]))
+            self._store.delete(POLICY, _make_key(policy["ResourceId"], policy["PolicyName"]))
 
     def put_policy(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """PutScalingPolicy: a new one, or another configuration for one that there is."""
-        if self._store.get(TARGET, _key(request["ResourceId"])) is None:
-            raise _not_found("scalable target", request)
-        key = _key(request["ResourceId"], request["PolicyName"])
+        """PutScalingPolicy: creates a policy or changes its configuration."""
+        if self._store.get(TARGET, _make_key(request["ResourceId"])) is None:
+            raise _make_not_found("scalable target", request)
+        key = _make_key(request["ResourceId"], request["PolicyName"])
         known = self._store.get(POLICY, key)
         if known is None and "PolicyType" not in request:
-            raise validation_error("PolicyType is needed when a scaling policy is put first")
+            raise validation_error("PolicyType is required for a new scaling policy")
         name = f"resource/{NAMESPACE}/{request['ResourceId']}:policyName/{request['PolicyName']}"
         made = known or {
             "PolicyARN": f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:scalingPolicy:{uuid.uuid4()}:{name}",
@@ -117,12 +117,12 @@ class Scaling:
         """DescribeScalingPolicies."""
         names = request.get("PolicyNames")
         found = [each for each in self._policies(request.get("ResourceId")) if names is None or each["PolicyName"] in names]
-        return _page(found, request, Listing("ScalingPolicies", "PolicyName", sort_order="Ascending"))
+        return _list_page(found, request, Listing("ScalingPolicies", "PolicyName", sort_order="Ascending"))
 
     def delete_policy(self, request: Mapping[str, Any]) -> None:
         """DeleteScalingPolicy."""
-        if not self._store.delete(POLICY, _key(request["ResourceId"], request["PolicyName"])):
-            raise _not_found("scaling policy", request)
+        if not self._store.delete(POLICY, _make_key(request["ResourceId"], request["PolicyName"])):
+            raise _make_not_found("scaling policy", request)
 
     def _policies(self, resource: str | None) -> list[Document]:
         return self._store.list_all(POLICY, lambda each: resource in (None, each["ResourceId"]))
@@ -136,29 +136,29 @@ class Scaling:
         except ServiceError:
             variants = ()
         if match["variant"] not in [each["VariantName"] for each in variants]:
-            raise validation_error(f"No SageMaker endpoint variant found for {_where(resource)}")
+            raise validation_error(f"No SageMaker endpoint variant found for {_describe_resource(resource)}")
 
     def _put(self, kind: str, key: str, document: Document) -> None:
         if not self._store.create(kind, key, document):
             self._store.update(kind, key, **document)
 
 
-def _page(found: list[Document], request: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
-    return list_documents(found, {"MaxResults": MOST_RESULTS, **_paging(request)}, listing)
+def _list_page(found: list[Document], request: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
+    return list_documents(found, {"MaxResults": MOST_RESULTS, **_read_paging(request)}, listing)
 
 
-def _paging(request: Mapping[str, Any]) -> dict[str, Any]:
+def _read_paging(request: Mapping[str, Any]) -> dict[str, Any]:
     return {field: request[field] for field in ("MaxResults", "NextToken") if field in request}
 
 
-def _where(resource: str) -> str:
+def _describe_resource(resource: str) -> str:
     return f"service namespace: {NAMESPACE}, resource ID: {resource}, scalable dimension: {DIMENSION}"
 
 
-def _not_found(what: str, request: Mapping[str, Any]) -> ServiceError:
-    return ServiceError("ObjectNotFoundException", f"No {what} found for {_where(request['ResourceId'])}")
+def _make_not_found(what: str, request: Mapping[str, Any]) -> ServiceError:
+    return ServiceError("ObjectNotFoundException", f"No {what} found for {_describe_resource(request['ResourceId'])}")
 
 
-def _key(*parts: str) -> str:
-    """A file name for what a resource ID, which has slashes, and a policy's name, which may have anything, stand for."""
+def _make_key(*parts: str) -> str:
+    """Make a file name from a resource ID, which contains slashes, and a policy's name, which may contain any character."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

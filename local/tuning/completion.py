@@ -1,6 +1,6 @@
-"""When a tuning job has found enough: its completion criteria, and the TuningJobCompletionDetails that it is described with.
+"""The completion criteria of a tuning job, and the TuningJobCompletionDetails of its description.
 
-Runs in the SageMaker plane. An improvement counts when it is more than 1 % of the best objective so far, AWS's own measure.
+Runs in the SageMaker plane. An improvement is a change of more than 1 % of the best objective so far, as on AWS.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,28 +9,28 @@ from typing import Any
 
 SIGNIFICANT = 0.01
 CONVERGED_AFTER = 5
-"""Jobs in a row without an improvement after which local mode calls a search converged; AWS does not publish when it does."""
+"""A search has converged after this many jobs in a row without an improvement; AWS does not publish its number."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one training job of the tuning job has found: its objective, as lower is better, and when it ended."""
+class Result:
+    """The result of one training job: its objective, with lower being better, and its end time."""
 
     value: float
     at: float
 
 
-def completion_details(found: Sequence[Found]) -> dict[str, Any]:
-    """TuningJobCompletionDetails after the jobs `found`, in the order of their ends."""
-    runs = runs_without_improvement([each.value for each in found])
+def describe_completion(found: Sequence[Result]) -> dict[str, Any]:
+    """Make TuningJobCompletionDetails from the results `found`, in the order of the jobs' ends."""
+    runs = count_without_improvement([each.value for each in found])
     details: dict[str, Any] = {"NumberOfTrainingJobsObjectiveNotImproving": runs[-1] if runs else 0}
     converged = [each.at for each, run in zip(found, runs, strict=True) if run >= CONVERGED_AFTER]
     return {**details, "ConvergenceDetectedTime": converged[0]} if converged else details
 
 
-def is_complete(criteria: Mapping[str, Any], found: Sequence[Found], sign: float) -> bool:
+def is_complete(criteria: Mapping[str, Any], found: Sequence[Result], sign: float) -> bool:
     """Whether a criterion of TuningJobCompletionCriteria is met; `sign` is -1 where the objective is maximized."""
-    details = completion_details(found)
+    details = describe_completion(found)
     target = criteria.get("TargetObjectiveMetricValue")
     if target is not None and any(each.value <= sign * target for each in found):
         return True
@@ -41,8 +41,8 @@ def is_complete(criteria: Mapping[str, Any], found: Sequence[Found], sign: float
     return wanted and "ConvergenceDetectedTime" in details
 
 
-def runs_without_improvement(values: Sequence[float]) -> list[int]:
-    """After each job, how many jobs in a row have not improved on the best before them; the first one does."""
+def count_without_improvement(values: Sequence[float]) -> list[int]:
+    """Count, for each job, the jobs in a row that have not improved on the best before them; the first job counts as an improvement."""
     runs: list[int] = []
     best = float("inf")
     for value in values:

@@ -1,8 +1,8 @@
-"""Which training jobs of a tuning job are not worth going on with, by the objective that they print each epoch.
+"""Stops unpromising training jobs of a tuning job early, by the objective that they print each epoch.
 
-Runs in the SageMaker plane. Values are told as lower is better, whichever way the objective is. Two rules: the median rule of
-TrainingJobEarlyStoppingType Auto as AWS documents it, and for the strategy Hyperband asynchronous successive halving, which AWS's
-documentation points to without saying what it does itself.
+Runs in the SageMaker plane. Values have a sign with which lower is better. There are two rules: the median rule of
+TrainingJobEarlyStoppingType Auto, as AWS documents it, and asynchronous successive halving for the strategy Hyperband, which AWS's
+documentation refers to without details.
 """
 
 from collections import defaultdict
@@ -14,20 +14,20 @@ from typing import Any, Protocol
 from local.api.errors import validation_error
 
 REDUCTION = 3
-"""Successive halving lets one job in three go on at each rung, and the next rung is three times as many epochs away."""
+"""Successive halving continues one job in three at each rung; the next rung is at three times as many epochs."""
 MOST_EPOCHS = 20_000
 EPOCH_NAMES = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 
 
 class Stopper(Protocol):
-    """A rule that stops jobs early; `hear` each epoch's value of each job, and be told of each job's `end`."""
+    """A rule that stops jobs early. Call `hear` with each epoch's value of each job, and `end` at each job's end."""
 
     def hear(self, job: str, value: float) -> bool:
-        """Whether the job is to be stopped now that its next epoch brought `value`."""
+        """Whether to stop the job after the `value` of its next epoch."""
         ...
 
     def end(self, job: str, completed: bool, /) -> None:
-        """The job has ended: `completed`, or else stopped or failed."""
+        """Record that the job has ended: `completed`, or stopped or failed."""
         ...
 
 
@@ -35,7 +35,7 @@ class MedianRule:
     """Stops a job whose value is worse than the median of the averages that the completed jobs had up to the same epoch."""
 
     def __init__(self) -> None:
-        """Know no job yet: until one has completed, nothing is stopped."""
+        """Start without jobs; nothing is stopped until one job has completed."""
         self._running: dict[str, list[float]] = defaultdict(list)
         self._completed: list[list[float]] = []
 
@@ -47,7 +47,7 @@ class MedianRule:
         return bool(averages) and value > median(averages)
 
     def end(self, job: str, completed: bool, /) -> None:
-        """Only a job that went its whole way is a measure for others."""
+        """Keep the values of a completed job as a measure for other jobs."""
         values = self._running.pop(job, [])
         if completed and values:
             self._completed.append(values)
@@ -55,20 +55,20 @@ class MedianRule:
 
 @dataclass(frozen=True)
 class Resources:
-    """What Hyperband may spend on a job, in epochs."""
+    """The epochs that Hyperband may spend on a job."""
 
     least: int
-    """MinResource: no job is stopped before."""
+    """MinResource: a job is not stopped earlier."""
 
     most: int
-    """MaxResource: no job is needed for longer."""
+    """MaxResource: a job does not run longer."""
 
     ends_by_itself: bool = False
-    """Whether jobs end there of their own accord, because that is how many epochs they were told to train."""
+    """Whether jobs end there by themselves, because their hyperparameters set this number of epochs."""
 
     @property
     def rungs(self) -> list[int]:
-        """The epochs after which some go on and others do not."""
+        """The epochs after which only the best third of the jobs continues."""
         epochs = []
         epoch = self.least
         while epoch < self.most:
@@ -78,10 +78,10 @@ class Resources:
 
 
 class SuccessiveHalving:
-    """Asynchronous successive halving: at each rung a job goes on only among the best third of those that have come so far."""
+    """Asynchronous successive halving: at each rung a job continues only if it is among the best third of the jobs so far."""
 
     def __init__(self, resources: Resources) -> None:
-        """Know no job yet: the first two to reach a rung go on."""
+        """Start without jobs; the first two jobs at a rung continue."""
         self._resources = resources
         self._epochs: dict[str, int] = defaultdict(int)
         self._rungs: dict[int, list[float]] = {epoch: [] for epoch in resources.rungs}
@@ -100,12 +100,12 @@ class SuccessiveHalving:
         return places > 0 and sum(other < value for other in rung) >= places
 
     def end(self, job: str, _completed: bool, /) -> None:
-        """A rung keeps what it has seen, however the jobs go on."""
+        """Forget the job's epochs; its values stay in the rungs."""
         self._epochs.pop(job, None)
 
 
 def make_stopper(config: Mapping[str, Any], static: Mapping[str, str]) -> Stopper | None:
-    """The rule that a HyperParameterTuningJobConfig asks for, None where jobs run to their ends.
+    """Make the rule of a HyperParameterTuningJobConfig, None if jobs run to their ends.
 
     Raises a ValidationException for a configuration that AWS's documentation excludes.
     """
@@ -120,20 +120,20 @@ def make_stopper(config: Mapping[str, Any], static: Mapping[str, str]) -> Stoppe
         return SuccessiveHalving(read_resources(given or {}, static))
     if given is not None:
         raise validation_error(
-            f"HyperParameterTuningJobConfig.StrategyConfig.HyperbandStrategyConfig is for the Strategy Hyperband alone, got {strategy!r}: "
-            "leave it out"
+            f"HyperParameterTuningJobConfig.StrategyConfig.HyperbandStrategyConfig is only for the Strategy Hyperband, got {strategy!r}: "
+            "remove it"
         )
     return MedianRule() if early == "Auto" else None
 
 
 def read_resources(given: Mapping[str, Any], static: Mapping[str, str]) -> Resources:
-    """MinResource and MaxResource of a HyperbandStrategyConfig; without the latter, the epochs that the static hyperparameters name."""
-    told = _epochs(static)
-    most = given.get("MaxResource", told)
+    """Read MinResource and MaxResource of a HyperbandStrategyConfig; the default of the latter is the static hyperparameters' epochs."""
+    epochs = _read_epochs(static)
+    most = given.get("MaxResource", epochs)
     if most is None:
         raise validation_error(
-            "HyperbandStrategyConfig.MaxResource is left out, and none of StaticHyperParameters tells it: "
-            f"give it, or one of {', '.join(EPOCH_NAMES)}"
+            "HyperbandStrategyConfig.MaxResource is missing, and StaticHyperParameters do not set the epochs: "
+            f"set it, or one of {', '.join(EPOCH_NAMES)}"
         )
     least = given.get("MinResource", 1)
     if not 1 <= least <= most <= MOST_EPOCHS:
@@ -141,10 +141,10 @@ def read_resources(given: Mapping[str, Any], static: Mapping[str, str]) -> Resou
             f"HyperbandStrategyConfig goes from MinResource {least} to MaxResource {most}; "
             f"both must be from 1 to {MOST_EPOCHS}, MinResource not above MaxResource"
         )
-    return Resources(int(least), int(most), ends_by_itself=told is not None and told <= most)
+    return Resources(int(least), int(most), ends_by_itself=epochs is not None and epochs <= most)
 
 
-def _epochs(static: Mapping[str, str]) -> int | None:
-    """How many epochs a job trains by its static hyperparameters, by the first of the names that AWS looks for."""
+def _read_epochs(static: Mapping[str, str]) -> int | None:
+    """Read a job's epochs from its static hyperparameters, by the first of AWS's names that is present."""
     values: Sequence[str] = [static[name].strip('"') for name in EPOCH_NAMES if name in static]
     return int(values[0]) if values and values[0].isascii() and values[0].isdigit() else None

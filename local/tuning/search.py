@@ -1,7 +1,7 @@
-"""Which hyperparameters a tuning job tries next: Bayesian, Random, Grid or Hyperband over SageMaker's parameter ranges.
+"""Suggests the next hyperparameters of a tuning job: Bayesian, Random, Grid or Hyperband over SageMaker's parameter ranges.
 
-Runs in the SageMaker plane. Suggestions and results are SageMaker's: names to strings, and one objective value for each job.
-Hyperband tries what Random would: its strength is which jobs it stops, and that is `local.tuning.early_stopping`'s.
+Runs in the SageMaker plane. Suggestions map names to strings, as SageMaker's do; a result is one objective value per job.
+Hyperband samples like Random; `local.tuning.early_stopping` decides which of its jobs stop.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from local.api.errors import validation_error
 from training.contract.choices import STRATEGIES
 
-# Automatic scaling takes the logarithm where a range spans this many times its minimum.
+# Automatic scaling is logarithmic if a range's maximum is this many times its minimum.
 LOGARITHMIC_SPAN = 100.0
 
 
@@ -38,14 +38,14 @@ class CategoricalRange:
 
 Range = NumericRange | CategoricalRange
 Known = Sequence[tuple[Mapping[str, str], float]]
-"""What earlier jobs have found: hyperparameters, and the objective that came of them."""
+"""The results of earlier jobs: hyperparameters and objective."""
 
 
 def read_ranges(parameter_ranges: Mapping[str, Any]) -> list[Range]:
-    """The ranges of a ParameterRanges structure; raises a ValidationException that names what is wrong with one."""
+    """Read the ranges of a ParameterRanges structure; raises a ValidationException for an invalid range."""
     ranges: list[Range] = []
     for kind, whole in (("ContinuousParameterRanges", False), ("IntegerParameterRanges", True)):
-        ranges += [_numeric(given, whole) for given in parameter_ranges.get(kind, ())]
+        ranges += [_read_numeric(given, whole) for given in parameter_ranges.get(kind, ())]
     for given in parameter_ranges.get("CategoricalParameterRanges", ()):
         values = tuple(given["Values"])
         if not values or len(set(values)) != len(values):
@@ -57,13 +57,13 @@ def read_ranges(parameter_ranges: Mapping[str, Any]) -> list[Range]:
     return ranges
 
 
-def _numeric(given: Mapping[str, Any], whole: bool) -> NumericRange:
+def _read_numeric(given: Mapping[str, Any], whole: bool) -> NumericRange:
     name, scaling = given["Name"], given.get("ScalingType", "Auto")
     try:
         least, most = float(given["MinValue"]), float(given["MaxValue"])
     except ValueError as error:
         raise validation_error(
-            f"ParameterRanges: {name!r} goes from {given['MinValue']!r} to {given['MaxValue']!r}; both have to be numbers"
+            f"ParameterRanges: {name!r} goes from {given['MinValue']!r} to {given['MaxValue']!r}; both must be numbers"
         ) from error
     if not (math.isfinite(least) and math.isfinite(most) and least < most):
         raise validation_error(
@@ -85,26 +85,26 @@ def _numeric(given: Mapping[str, Any], whole: bool) -> NumericRange:
 
 
 class Search(Protocol):
-    """A search: `ask` for the next hyperparameters (None when there are no more), `tell` the objective (None for a failure)."""
+    """A search: `ask` returns the next hyperparameters (None at the end), `tell` takes the objective (None for a failure)."""
 
     size: int | None
-    """How many suggestions there are in all; None where there is always another."""
+    """The number of suggestions; None if it is unlimited."""
 
     def ask(self) -> tuple[int, dict[str, str]] | None:
-        """A number to tell the result by, and the hyperparameters as strings."""
+        """Return the suggestion's number, for `tell`, and its hyperparameters as strings."""
         ...
 
     def tell(self, number: int, objective: float | None) -> None:
-        """The objective value that came of the suggestion `number`."""
+        """Record the objective value of the suggestion `number`."""
         ...
 
     def learn(self, known: Known) -> None:
-        """Take over what earlier jobs have found, before the first suggestion."""
+        """Take over the results of earlier jobs, before the first suggestion."""
         ...
 
 
 def make_search(strategy: str, ranges: Sequence[Range], minimize: bool, seed: int | None = None) -> Search:
-    """The search for a SageMaker strategy; raises a ValidationException for one that local mode does not do."""
+    """Make the search for a SageMaker strategy; raises a ValidationException for an unsupported one."""
     if strategy not in STRATEGIES:
         raise validation_error(
             f"HyperParameterTuningJobConfig.Strategy {strategy!r} is not supported in local mode: supported: {', '.join(STRATEGIES)}"
@@ -118,25 +118,25 @@ class GridSearch:
     """Every combination of categorical values, in order."""
 
     def __init__(self, ranges: Sequence[Range]) -> None:
-        """Refuses numeric ranges, as SageMaker does."""
+        """Reject numeric ranges, as SageMaker does."""
         if numeric := [each.name for each in ranges if isinstance(each, NumericRange)]:
             raise validation_error(f"Strategy Grid takes categorical ranges only; {', '.join(numeric)} is numeric")
         categorical = [each for each in ranges if isinstance(each, CategoricalRange)]
         self._names = [each.name for each in categorical]
-        self._left = itertools.product(*(each.values for each in categorical))
-        self._asked = itertools.count()
+        self._combinations = itertools.product(*(each.values for each in categorical))
+        self._numbers = itertools.count()
         self.size: int | None = math.prod(len(each.values) for each in categorical)
 
     def ask(self) -> tuple[int, dict[str, str]] | None:
-        """The next combination."""
-        values = next(self._left, None)
-        return None if values is None else (next(self._asked), dict(zip(self._names, values, strict=True)))
+        """Return the next combination."""
+        values = next(self._combinations, None)
+        return None if values is None else (next(self._numbers), dict(zip(self._names, values, strict=True)))
 
     def tell(self, number: int, objective: float | None) -> None:
-        """A grid does not learn."""
+        """Ignore the result: a grid does not learn."""
 
     def learn(self, known: Known) -> None:
-        """A grid tries every combination, whatever is known of it."""
+        """Ignore earlier results: a grid tries every combination."""
 
 
 class OptunaSearch:
@@ -145,13 +145,13 @@ class OptunaSearch:
     size: int | None = None
 
     def __init__(self, strategy: str, ranges: Sequence[Range], minimize: bool, seed: int | None) -> None:
-        """Search `ranges`; with the same seed and the same results told in the same order, the suggestions are the same."""
+        """Search `ranges`; the suggestions depend only on the seed and on the results in their order."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler: optuna.samplers.BaseSampler
         if strategy == "Bayesian":
-            # SageMaker's tuning jobs are short, so it starts to learn after a few jobs and not after ten.
+            # SageMaker's tuning jobs are short, so the sampler learns after three jobs instead of ten.
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=3)
         else:
             sampler = optuna.samplers.RandomSampler(seed=seed)
@@ -160,27 +160,27 @@ class OptunaSearch:
         self._failed = optuna.trial.TrialState.FAIL
 
     def ask(self) -> tuple[int, dict[str, str]] | None:
-        """The sampler's next suggestion."""
+        """Return the sampler's next suggestion."""
         trial = self._study.ask()
         return trial.number, {each.name: _suggest(trial, each) for each in self._ranges}
 
     def tell(self, number: int, objective: float | None) -> None:
-        """A missing or non-finite objective is told as a failure, from which the sampler learns nothing."""
+        """Record the objective; a missing or non-finite one counts as a failure, from which the sampler does not learn."""
         if objective is None or not math.isfinite(objective):
             self._study.tell(number, state=self._failed)
         else:
             self._study.tell(number, objective)
 
     def learn(self, known: Known) -> None:
-        """Takes over those jobs whose hyperparameters lie inside the ranges: of others the sampler would have nothing to say."""
+        """Take over the jobs whose hyperparameters lie inside the ranges: the sampler cannot use others."""
         for hyperparameters, objective in known:
-            if math.isfinite(objective) and all(_holds(each, hyperparameters.get(each.name)) for each in self._ranges):
-                self._study.enqueue_trial({each.name: _position(each, hyperparameters[each.name]) for each in self._ranges})
-                if (asked := self.ask()) is not None:
-                    self.tell(asked[0], objective)
+            if math.isfinite(objective) and all(_contains(each, hyperparameters.get(each.name)) for each in self._ranges):
+                self._study.enqueue_trial({each.name: _to_position(each, hyperparameters[each.name]) for each in self._ranges})
+                if (suggestion := self.ask()) is not None:
+                    self.tell(suggestion[0], objective)
 
 
-def _holds(each: Range, value: str | None) -> bool:
+def _contains(each: Range, value: str | None) -> bool:
     """Whether `value` lies in the range."""
     if value is None:
         return False
@@ -193,8 +193,8 @@ def _holds(each: Range, value: str | None) -> bool:
     return each.least <= number <= each.most and (not each.whole or number.is_integer())
 
 
-def _position(each: Range, value: str) -> str | int | float:
-    """`value` as the sampler counts in this range."""
+def _to_position(each: Range, value: str) -> str | int | float:
+    """Convert `value` to the sampler's scale for this range."""
     if isinstance(each, CategoricalRange):
         return value
     if each.whole:

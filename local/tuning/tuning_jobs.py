@@ -16,11 +16,11 @@ from local.jobs.training_jobs import TrainingJobs
 from local.storage.listing import Listing, list_documents
 from local.storage.store import Document, Store
 from local.storage.tags import Tags
-from local.tuning.completion import completion_details
+from local.tuning.completion import describe_completion
 from local.tuning.tuning_requests import Plan, plan_tuning
 from local.tuning.tuning_run import TuningRun
-from local.tuning.tuning_summaries import best_of, found_by, objective_counters, sign_of, status_counters, summarize
-from local.tuning.warm_starts import check_warm_start, knowledge, overall_best, parent_names
+from local.tuning.tuning_summaries import count_objectives, count_statuses, find_best, list_results, read_sign, summarize
+from local.tuning.warm_starts import check_warm_start, collect_results, find_overall_best, list_parents
 
 KIND = "tuning-job"
 LISTING = Listing("HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", "HyperParameterTuningJobStatus", "Name", "Ascending")
@@ -52,7 +52,7 @@ class TuningJobs:
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateHyperParameterTuningJob."""
-        plan = self._plan(request)
+        plan = self._make_plan(request)
         name = request["HyperParameterTuningJobName"]
         now = self._clock()
         arn = build_arn("hyper-parameter-tuning-job", name)
@@ -62,8 +62,8 @@ class TuningJobs:
             "HyperParameterTuningJobStatus": "InProgress",
             "CreationTime": now,
             "LastModifiedTime": now,
-            "TrainingJobStatusCounters": status_counters([]),
-            "ObjectiveStatusCounters": objective_counters([]),
+            "TrainingJobStatusCounters": count_statuses([]),
+            "ObjectiveStatusCounters": count_objectives([]),
         }
         with self._lock:
             if not self._store.create(KIND, name, document):
@@ -71,7 +71,7 @@ class TuningJobs:
                     "ResourceInUse", f"Hyperparameter tuning job names must be unique within an AWS account and region ({arn} exists)"
                 )
             self._runs[name] = TuningRun(
-                document, plan, self._training_jobs, lambda: self._jobs_of(name),
+                document, plan, self._training_jobs, lambda: self._list_jobs(name),
                 lambda job: self._tags.keep_from_request(request, {"TrainingJobArn": job}), lambda: self._refresh(name), self._monotonic,
             )  # fmt: skip
             self._threads[name] = threading.Thread(target=self._run, args=(name,), daemon=True, name=f"tuning-{name}")
@@ -79,7 +79,7 @@ class TuningJobs:
         return {"HyperParameterTuningJobArn": arn}
 
     def describe(self, name: str) -> Document:
-        """The tuning job's document, counters and best job as they are now."""
+        """Return the tuning job's document with the present counters and best job."""
         document = self._store.get(KIND, name)
         if document is None:
             raise ServiceError("ResourceNotFound", f"Amazon SageMaker can't find a tuning job with name {name}")
@@ -100,7 +100,7 @@ class TuningJobs:
     def list_training_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListTrainingJobsForHyperParameterTuningJob."""
         self.describe(request["HyperParameterTuningJobName"])
-        return list_documents([job["_summary"] for job in self._jobs_of(request["HyperParameterTuningJobName"])], request, JOBS_LISTING)
+        return list_documents([job["_summary"] for job in self._list_jobs(request["HyperParameterTuningJobName"])], request, JOBS_LISTING)
 
     def stop(self, name: str) -> None:
         """StopHyperParameterTuningJob: stops its training jobs too."""
@@ -115,7 +115,7 @@ class TuningJobs:
             run.stop()
 
     def stop_all(self, timeout_s: float) -> None:
-        """End every running tuning job, for the plane's own end."""
+        """End every running tuning job when the plane ends."""
         with self._lock:
             runs, threads = list(self._runs.values()), list(self._threads.values())
         for run in runs:
@@ -124,21 +124,21 @@ class TuningJobs:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _plan(self, request: Mapping[str, Any]) -> Plan:
-        """The plan for a request, which knows what the parents of a warm start have found."""
-        names = parent_names(request)
+    def _make_plan(self, request: Mapping[str, Any]) -> Plan:
+        """Make the plan for a request; the search learns the results of a warm start's parents."""
+        names = list_parents(request)
         documents = {name: self._store.get(KIND, name) for name in names}
-        jobs = {name: self._jobs_of(name) for name, document in documents.items() if document is not None}
+        jobs = {name: self._list_jobs(name) for name, document in documents.items() if document is not None}
         plan = plan_tuning(request, sum(len(each) for each in jobs.values()))
         if "WarmStartConfig" in request:
             check_warm_start(request, documents)
             for each in jobs.values():
-                plan.search.learn(knowledge(each, [job["_summary"] for job in each]))
+                plan.search.learn(collect_results(each, [job["_summary"] for job in each]))
         self._training_jobs.check_quota(request["TrainingJobDefinition"], plan.parallel)
         return plan
 
     def _run(self, name: str) -> None:
-        status, reason = "Failed", "InternalServerError: the tuning job's thread ended early; the plane's log tells why"
+        status, reason = "Failed", "InternalServerError: the tuning job's thread ended early; see the plane's log"
         try:
             status, reason = self._runs[name].run()
         finally:
@@ -149,31 +149,31 @@ class TuningJobs:
     def _end(self, name: str, status: str, reason: str) -> None:
         now = self._clock()
         self._store.update(
-            KIND, name, **self._progress(name), HyperParameterTuningJobStatus=status, FailureReason=reason or None,
+            KIND, name, **self._describe_progress(name), HyperParameterTuningJobStatus=status, FailureReason=reason or None,
             HyperParameterTuningEndTime=now, LastModifiedTime=now,
         )  # fmt: skip
 
     def _refresh(self, name: str) -> None:
-        """Bring the tuning job's document up to date."""
-        self._store.update(KIND, name, **self._progress(name), LastModifiedTime=self._clock())
+        """Update the tuning job's document."""
+        self._store.update(KIND, name, **self._describe_progress(name), LastModifiedTime=self._clock())
 
-    def _progress(self, name: str) -> dict[str, Any]:
-        """Counters, best jobs, completion details and consumed time as they are now."""
-        jobs, tuning = self._jobs_of(name), self.describe(name)
+    def _describe_progress(self, name: str) -> dict[str, Any]:
+        """Return the present counters, best jobs, completion details and consumed time."""
+        jobs, tuning = self._list_jobs(name), self.describe(name)
         summaries = [job["_summary"] for job in jobs]
-        best = best_of(summaries, sign_of(tuning))
-        parents = [parent for each in parent_names(tuning) if (parent := self._store.get(KIND, each)) is not None]
+        best = find_best(summaries, read_sign(tuning))
+        parents = [parent for each in list_parents(tuning) if (parent := self._store.get(KIND, each)) is not None]
         return {
-            "TrainingJobStatusCounters": status_counters(jobs),
-            "ObjectiveStatusCounters": objective_counters(summaries),
+            "TrainingJobStatusCounters": count_statuses(jobs),
+            "ObjectiveStatusCounters": count_objectives(summaries),
             "BestTrainingJob": best,
-            "OverallBestTrainingJob": overall_best(tuning, best, parents),
-            "TuningJobCompletionDetails": completion_details(found_by(jobs, tuning)),
+            "OverallBestTrainingJob": find_overall_best(tuning, best, parents),
+            "TuningJobCompletionDetails": describe_completion(list_results(jobs, tuning)),
             "ConsumedResources": {"RuntimeInSeconds": int(self._clock() - tuning["CreationTime"])},
         }
 
-    def _jobs_of(self, name: str) -> list[Document]:
-        """The tuning job's training jobs, each with its summary."""
+    def _list_jobs(self, name: str) -> list[Document]:
+        """List the tuning job's training jobs, each with its summary."""
         tuning = self.describe(name)
         jobs = self._training_jobs.select(lambda job: job.get("_tuning_job") == name)
         return [{**job, "_summary": summarize(job, tuning)} for job in sorted(jobs, key=lambda job: job["TrainingJobName"])]

@@ -1,4 +1,4 @@
-"""What a CreateHyperParameterTuningJob request asks for, checked: the search, who stops jobs early, and how many jobs there may be.
+"""Validates a CreateHyperParameterTuningJob request and plans its search, its early stopping and its number of jobs.
 
 Runs in the SageMaker plane.
 """
@@ -22,41 +22,38 @@ MOST_PARALLEL = 100
 
 @dataclass(frozen=True)
 class Plan:
-    """How a tuning job goes about its search."""
+    """How a tuning job searches."""
 
     search: Search
-    """What is tried next."""
+    """The search that suggests hyperparameters."""
 
     stopper: Stopper | None
-    """What stops training jobs early; None where nothing does."""
+    """The rule that stops training jobs early; None without early stopping."""
 
     jobs: int
-    """The most training jobs in all."""
+    """The maximum number of training jobs."""
 
     parallel: int
-    """The most training jobs at a time."""
+    """The maximum number of training jobs at a time."""
 
     seconds: float
-    """The longest that it may take."""
+    """The time limit of the tuning job."""
 
 
 def plan_tuning(request: Mapping[str, Any], earlier_jobs: int = 0) -> Plan:
-    """The plan for a request whose parents launched `earlier_jobs`.
-
-    Raises a ValidationException for what local mode does not do and for what contradicts itself.
-    """
+    """Plan a request whose parents launched `earlier_jobs`; raises a ValidationException for unsupported or contradictory fields."""
     reject_unsupported("CreateHyperParameterTuningJob", request)
     config, definition = request["HyperParameterTuningJobConfig"], request.get("TrainingJobDefinition")
     if definition is None or "HyperParameterTuningJobObjective" not in config or "ParameterRanges" not in config:
         raise validation_error(
-            "TrainingJobDefinition, HyperParameterTuningJobConfig.HyperParameterTuningJobObjective and .ParameterRanges are all needed"
+            "TrainingJobDefinition, HyperParameterTuningJobConfig.HyperParameterTuningJobObjective and .ParameterRanges are all required"
         )
     check_training_request(definition, "TrainingJobDefinition.", "CreateHyperParameterTuningJob")
     _check_objective(config, definition)
-    search = _search(config, definition, earlier_jobs)
+    search = _make_search(config, definition, earlier_jobs)
     stopper = make_stopper(config, definition.get("StaticHyperParameters", {}))
     limits = config["ResourceLimits"]
-    jobs = _jobs(limits, search.size, earlier_jobs)
+    jobs = _count_jobs(limits, search.size, earlier_jobs)
     return Plan(search, stopper, jobs, min(limits["MaxParallelTrainingJobs"], jobs), limits.get("MaxRuntimeInSeconds", math.inf))
 
 
@@ -64,11 +61,11 @@ def _check_objective(config: Mapping[str, Any], definition: Mapping[str, Any]) -
     name = config["HyperParameterTuningJobObjective"]["MetricName"]
     metrics = [each["Name"] for each in definition["AlgorithmSpecification"].get("MetricDefinitions", ())]
     if name not in metrics:
-        raise validation_error(f"The objective metric {name!r} is none of the defined metrics {metrics}")
+        raise validation_error(f"The objective metric {name!r} is not one of the defined metrics {metrics}")
 
 
-def _search(config: Mapping[str, Any], definition: Mapping[str, Any], earlier_jobs: int) -> Search:
-    """The search over the ranges; where parents were searched with the same seed, a warm start does not try the same again."""
+def _make_search(config: Mapping[str, Any], definition: Mapping[str, Any], earlier_jobs: int) -> Search:
+    """Make the search over the ranges; a warm start shifts the seed, so that it does not repeat its parents' suggestions."""
     ranges = read_ranges(config["ParameterRanges"])
     if both := sorted({each.name for each in ranges} & set(definition.get("StaticHyperParameters", {}))):
         raise validation_error(f"{both[0]!r} is both in StaticHyperParameters and in ParameterRanges; give it in one of them")
@@ -77,8 +74,8 @@ def _search(config: Mapping[str, Any], definition: Mapping[str, Any], earlier_jo
     return make_search(config["Strategy"], ranges, minimize, None if seed is None else seed + earlier_jobs)
 
 
-def _jobs(limits: Mapping[str, Any], size: int | None, earlier_jobs: int) -> int:
-    """MaxNumberOfTrainingJobs: as given, else as many as a grid has combinations, else DEFAULT_JOBS; parents count against the quota."""
+def _count_jobs(limits: Mapping[str, Any], size: int | None, earlier_jobs: int) -> int:
+    """Return MaxNumberOfTrainingJobs: as given, else a grid's combinations, else DEFAULT_JOBS; parents count against the quota."""
     given, parallel = limits.get("MaxNumberOfTrainingJobs"), limits["MaxParallelTrainingJobs"]
     if size is not None and given is not None and given != size:
         raise validation_error(

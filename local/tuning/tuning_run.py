@@ -1,6 +1,6 @@
-"""Runs one tuning job: launches its training jobs, listens to what they print, stops the hopeless, and knows when it is enough.
+"""Runs one tuning job: launches its training jobs, reads their objectives, stops jobs early, and ends at a limit or a criterion.
 
-Runs in the SageMaker plane, on one thread for each running tuning job, which sleeps until a training job prints its objective or ends.
+Runs in the SageMaker plane, on one thread per running tuning job, which sleeps until a training job prints its objective or ends.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from local.jobs.training_jobs import Listener, TrainingJobs
 from local.storage.store import Document
 from local.tuning.completion import is_complete
 from local.tuning.tuning_requests import Plan
-from local.tuning.tuning_summaries import FINAL, found_by, objective_of, sign_of
+from local.tuning.tuning_summaries import FINAL, list_results, read_objective, read_sign
 
 PATIENCE_S = 60.0
 MOST_ATTEMPTS = 5
@@ -32,7 +32,7 @@ NO_OBJECTIVE = (
     "objective metric as defined by the regular expression provided."
 )
 _OVER = ("", "")
-"""The end of a tuning job whose training jobs decide how it ended."""
+"""The end of a tuning job whose status follows from its training jobs."""
 log = logging.getLogger("tuning-jobs")
 
 
@@ -45,13 +45,13 @@ class TuningRun:
         plan: Plan,
         training_jobs: TrainingJobs,
         jobs: Callable[[], list[Document]],
-        launched: Callable[[str], None],
-        changed: Callable[[], None],
+        on_launch: Callable[[str], None],
+        on_change: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Run `tuning`, its Describe document, by `plan`; `jobs` are its training jobs' documents, each with its `_summary`.
 
-        `launched` is told of the ARN of each new training job, `changed` when there is something new to describe.
+        Callbacks: `on_launch` with the ARN of each new training job, `on_change` when the description changes.
         """
         self._tuning = tuning
         self._name = tuning["HyperParameterTuningJobName"]
@@ -60,47 +60,47 @@ class TuningRun:
         self._plan = plan
         self._training_jobs = training_jobs
         self._jobs = jobs
-        self._launched = launched
-        self._changed = changed
+        self._on_launch = on_launch
+        self._on_change = on_change
         self._monotonic = monotonic
         self._running: dict[str, int] = {}
         self._stopped_early: set[str] = set()
         self._most = plan.jobs
         self._count = 0
-        self._has_news = True
-        self._heard: queue.SimpleQueue[tuple[str, float | None]] = queue.SimpleQueue()
+        self._has_new_results = True
+        self._events: queue.SimpleQueue[tuple[str, float | None]] = queue.SimpleQueue()
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Ask the tuning job to end: the tuning job is Stopped, and its training jobs with it."""
+        """Stop the tuning job and its training jobs."""
         self._is_stopped = True
-        self._heard.put(("", None))
+        self._events.put(("", None))
 
     def run(self) -> tuple[str, str]:
-        """Search until the limits, the criteria, too many failures or a stop end it; returns status and reason. No job runs on after it."""
+        """Search until a limit, a criterion, too many failures or a stop; returns status and reason after all training jobs have ended."""
         deadline = self._monotonic() + self._plan.seconds
         try:
-            while (ending := self._ending(deadline)) is None:
+            while (ending := self._find_ending(deadline)) is None:
                 self._launch_more()
                 self._listen(min(PATIENCE_S, max(0.0, deadline - self._monotonic())))
         except ServiceError as error:
             ending = ("Failed", f"ClientError: a training job could not be launched: {error.message}"[:REASON_LIMIT])
         finally:
             self._stop_running()
-        return self._verdict() if ending == _OVER else ending
+        return self._judge_results() if ending == _OVER else ending
 
-    def _ending(self, deadline: float) -> tuple[str, str] | None:
-        """Status and reason where the tuning job is over; None while it goes on."""
+    def _find_ending(self, deadline: float) -> tuple[str, str] | None:
+        """Return status and reason when the tuning job is over; None while it continues."""
         if self._is_stopped:
             return "Stopped", ""
-        # That there was no more time is a limit reached, like the number of jobs: AWS calls Stopped what somebody has stopped.
+        # A time limit ends a tuning job like the number of jobs does: on AWS, Stopped means a StopHyperParameterTuningJob call.
         if self._monotonic() >= deadline or (self._count >= self._most and not self._running):
             return _OVER
-        return self._ending_by_results() if self._has_news else None
+        return self._find_ending_by_results() if self._has_new_results else None
 
-    def _ending_by_results(self) -> tuple[str, str] | None:
-        """Whether so many jobs have failed, or so much has been found, that no other is needed."""
-        self._has_news = False
+    def _find_ending_by_results(self) -> tuple[str, str] | None:
+        """Return status and reason after too many failed jobs or a met criterion; None while the tuning job continues."""
+        self._has_new_results = False
         jobs = self._jobs()
         failed = sum(job["TrainingJobStatus"] == "Failed" for job in jobs)
         if failed >= MOST_ATTEMPTS and not any(job["TrainingJobStatus"] == "Completed" or FINAL in job["_summary"] for job in jobs):
@@ -109,9 +109,9 @@ class TuningRun:
 
     def _is_satisfied(self, jobs: list[Document]) -> bool:
         criteria = self._config.get("TuningJobCompletionCriteria", {})
-        return bool(criteria) and is_complete(criteria, found_by(jobs, self._tuning), sign_of(self._tuning))
+        return bool(criteria) and is_complete(criteria, list_results(jobs, self._tuning), read_sign(self._tuning))
 
-    def _verdict(self) -> tuple[str, str]:
+    def _judge_results(self) -> tuple[str, str]:
         jobs = self._jobs()
         if jobs and all(job["TrainingJobStatus"] == "Failed" for job in jobs):
             return "Failed", ALL_FAILED
@@ -120,40 +120,40 @@ class TuningRun:
         return "Completed", ""
 
     def _launch_more(self) -> None:
-        """Fill the free places, while there is something to try."""
+        """Launch training jobs up to the parallel limit, while the search has suggestions."""
         while len(self._running) < self._plan.parallel and self._count < self._most:
-            asked = self._plan.search.ask()
-            if asked is None:
+            suggestion = self._plan.search.ask()
+            if suggestion is None:
                 self._most = self._count
                 return
             self._count += 1
-            self._launch(*asked)
-            self._changed()
+            self._launch(*suggestion)
+            self._on_change()
 
     def _launch(self, number: int, tuned: dict[str, str]) -> None:
-        """Start one training job with the tuned values on top of the static ones, on its share of the cores."""
+        """Start one training job with the static and the tuned hyperparameters, on its share of the cores."""
         definition: Mapping[str, Any] = self._tuning["TrainingJobDefinition"]
         job = f"{self._name}-{self._count:03d}-{uuid.uuid4().hex[:8]}"
         fields = {key: value for key, value in definition.items() if key not in ("StaticHyperParameters", "DefinitionName")}
         fields["HyperParameters"] = {**definition.get("StaticHyperParameters", {}), **tuned, "_tuning_objective_metric": self._objective}
-        listener = Listener(lambda metric, value: self._hear(job, metric, value), lambda: self._heard.put((job, None)))
+        listener = Listener(lambda metric, value: self._on_metric(job, metric, value), lambda: self._events.put((job, None)))
         threads = max(1, count_cores() // self._plan.parallel)
         members = {"TuningJobArn": self._tuning["HyperParameterTuningJobArn"], "_tuning_job": self._name, "_tuned": tuned}
         answer = self._training_jobs.create({"TrainingJobName": job, **fields}, threads, listener=listener, **members)
         self._running[job] = number
-        self._launched(answer["TrainingJobArn"])
+        self._on_launch(answer["TrainingJobArn"])
 
-    def _hear(self, job: str, metric: str, value: float) -> None:
-        """Called by the training job's own thread. What is no number is no measurement, as for CloudWatch."""
+    def _on_metric(self, job: str, metric: str, value: float) -> None:
+        """Queue an objective, on the training job's thread. NaN and infinity do not count, as for CloudWatch."""
         if metric == self._objective and math.isfinite(value):
-            self._heard.put((job, value))
+            self._events.put((job, value))
 
     def _listen(self, timeout_s: float) -> None:
-        """Wait until a job says something, then take note of all that has been said."""
+        """Wait for an event of a job, then handle all queued events."""
         with contextlib.suppress(queue.Empty):
-            self._note(*self._heard.get(timeout=timeout_s))
+            self._note(*self._events.get(timeout=timeout_s))
             while True:
-                self._note(*self._heard.get_nowait())
+                self._note(*self._events.get_nowait())
 
     def _note(self, job: str, value: float | None) -> None:
         if job not in self._running:
@@ -164,9 +164,9 @@ class TuningRun:
             self._judge(job, value)
 
     def _judge(self, job: str, value: float) -> None:
-        """Stop a job that is not worth going on with."""
+        """Stop an unpromising job."""
         stopper = self._plan.stopper
-        if stopper is None or job in self._stopped_early or not stopper.hear(job, sign_of(self._tuning) * value):
+        if stopper is None or job in self._stopped_early or not stopper.hear(job, read_sign(self._tuning) * value):
             return
         self._stopped_early.add(job)
         log.info("the training job %s is stopped early, at %s %s", job, self._objective, value)
@@ -174,13 +174,13 @@ class TuningRun:
             self._training_jobs.stop(job)
 
     def _collect(self, job: str) -> None:
-        """Tell the search about a job that has ended."""
+        """Report the result of a job that has ended to the search."""
         document = self._training_jobs.describe(job)
-        self._plan.search.tell(self._running.pop(job), objective_of(document, self._tuning))
+        self._plan.search.tell(self._running.pop(job), read_objective(document, self._tuning))
         if self._plan.stopper is not None:
             self._plan.stopper.end(job, document["TrainingJobStatus"] == "Completed")
-        self._has_news = True
-        self._changed()
+        self._has_new_results = True
+        self._on_change()
 
     def _stop_running(self) -> None:
         for job in self._running:

@@ -1,7 +1,7 @@
-"""How a tuning job's training jobs are told: their summaries, counters by status, the best of them.
+"""Summaries of a tuning job's training jobs: their descriptions, counters by status, the best job.
 
-Runs in the SageMaker plane. A job that was stopped counts by the last objective that it printed: SageMaker's documentation calls
-"best" the job that returned the best objective, and leaves none out that was stopped.
+Runs in the SageMaker plane. A stopped job counts with its last objective: SageMaker's documentation defines the best job as the one
+with the best objective, and does not exclude stopped jobs.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from local.storage.store import Document
-from local.tuning.completion import Found
+from local.tuning.completion import Result
 
 ENDED = ("Completed", "Failed", "Stopped")
 FINAL = "FinalHyperParameterTuningJobObjectiveMetric"
@@ -19,21 +19,21 @@ _KEPT = (
 )  # fmt: skip
 
 
-def sign_of(tuning: Mapping[str, Any]) -> float:
-    """What an objective is multiplied with so that lower is better: 1 where it is minimized, else -1."""
+def read_sign(tuning: Mapping[str, Any]) -> float:
+    """Return the factor that makes lower objectives better: 1 to minimize, -1 to maximize."""
     return 1.0 if tuning["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] == "Minimize" else -1.0
 
 
-def objective_of(job: Mapping[str, Any], tuning: Mapping[str, Any]) -> float | None:
-    """The last value of the objective metric of a job that completed or was stopped, None where there is none."""
+def read_objective(job: Mapping[str, Any], tuning: Mapping[str, Any]) -> float | None:
+    """Return the last objective value of a completed or stopped job, None if it has none."""
     wanted = tuning["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
     values = [metric["Value"] for metric in job.get("FinalMetricDataList", ()) if metric["MetricName"] == wanted]
     return float(values[0]) if values and job["TrainingJobStatus"] in ("Completed", "Stopped") else None
 
 
 def summarize(job: Mapping[str, Any], tuning: Mapping[str, Any]) -> dict[str, Any]:
-    """The HyperParameterTrainingJobSummary of a training job."""
-    value = objective_of(job, tuning)
+    """Make the HyperParameterTrainingJobSummary of a training job."""
+    value = read_objective(job, tuning)
     summary = {key: job[key] for key in _KEPT if key in job}
     summary["TunedHyperParameters"] = job["_tuned"]
     if "DefinitionName" in tuning.get("TrainingJobDefinition", {}):
@@ -45,20 +45,20 @@ def summarize(job: Mapping[str, Any], tuning: Mapping[str, Any]) -> dict[str, An
     return summary
 
 
-def best_of(summaries: Iterable[Mapping[str, Any]], sign: float) -> dict[str, Any] | None:
-    """The summary with the best final objective; None where no job has one."""
+def find_best(summaries: Iterable[Mapping[str, Any]], sign: float) -> dict[str, Any] | None:
+    """Return the summary with the best final objective; None if there is none."""
     return min((dict(each) for each in summaries if FINAL in each), key=lambda each: sign * each[FINAL]["Value"], default=None)
 
 
-def found_by(jobs: Iterable[Document], tuning: Mapping[str, Any]) -> list[Found]:
-    """What the ended ones among the jobs have found, in the order of their ends."""
-    told = [(objective_of(job, tuning), job.get("TrainingEndTime", math.inf)) for job in jobs]
-    found = [Found(sign_of(tuning) * value, at) for value, at in told if value is not None]
+def list_results(jobs: Iterable[Document], tuning: Mapping[str, Any]) -> list[Result]:
+    """List the results of the jobs that have ended, in the order of their ends."""
+    objectives = [(read_objective(job, tuning), job.get("TrainingEndTime", math.inf)) for job in jobs]
+    found = [Result(read_sign(tuning) * value, at) for value, at in objectives if value is not None]
     return sorted(found, key=lambda each: each.at)
 
 
-def status_counters(jobs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """TrainingJobStatusCounters; a failure is retryable where the service itself is to blame."""
+def count_statuses(jobs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Count TrainingJobStatusCounters; a failure is retryable when the service caused it."""
     statuses = Counter(job["TrainingJobStatus"] for job in jobs)
     retryable = sum(job["TrainingJobStatus"] == "Failed" and job.get("FailureReason", "").startswith("InternalServerError") for job in jobs)
     return {
@@ -70,7 +70,7 @@ def status_counters(jobs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     }
 
 
-def objective_counters(summaries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """ObjectiveStatusCounters."""
+def count_objectives(summaries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Count ObjectiveStatusCounters."""
     statuses = Counter(summary["ObjectiveStatus"] for summary in summaries)
     return {status: statuses[status] for status in ("Succeeded", "Pending", "Failed")}

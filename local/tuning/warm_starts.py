@@ -1,7 +1,7 @@
-"""Tuning jobs that start from what earlier ones, their parents, have found: what SageMaker asks of parents, and what is taken over.
+"""Warm starts: validates the parents of a tuning job, and collects the results that it starts from.
 
-Runs in the SageMaker plane. The conditions are those of AWS's page on warm start tuning jobs, and two messages of the service that
-users have reported; where AWS's wording is not public, the sentence is ours.
+Runs in the SageMaker plane. The conditions come from AWS's page on warm start tuning jobs and from two messages of the service that
+users have published; where AWS's wording is not public, the messages are our own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import Any
 from local.api.errors import validation_error
 from local.storage.store import Document
 from local.tuning.search import Known
-from local.tuning.tuning_summaries import ENDED, FINAL, best_of, sign_of
+from local.tuning.tuning_summaries import ENDED, FINAL, find_best, read_sign
 from training.contract.choices import WARM_STRATEGIES
 
 IDENTICAL = "IdenticalDataAndAlgorithm"
 MOST_CHANGES = 10
-# What the service lets a child's TrainingJobDefinition change, and whatever is not in it must be as it was.
+# The fields of a child's TrainingJobDefinition that may differ from the parent's; all others must be equal.
 _CHANGEABLE = (
     "DefinitionName", "AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "StaticHyperParameters", "RoleArn", "ResourceConfig",
     "StoppingCondition", "VpcConfig", "EnableManagedSpotTraining", "CheckpointConfig",
@@ -24,15 +24,15 @@ _SUBMITTED = "sagemaker_submit_directory"
 _KINDS = {"ContinuousParameterRanges": "continuous", "IntegerParameterRanges": "integer", "CategoricalParameterRanges": "categorical"}
 
 
-def parent_names(request: Mapping[str, Any]) -> list[str]:
-    """The parents that a request names."""
+def list_parents(request: Mapping[str, Any]) -> list[str]:
+    """List the names of a request's parents."""
     parents = request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ())
     return [str(parent.get("HyperParameterTuningJobName", "")) for parent in parents]
 
 
 def check_warm_start(request: Mapping[str, Any], parents: Mapping[str, Document | None]) -> None:
-    """Raise a ValidationException where `parents`, by name and None where there is none, are not what `request` may start from."""
-    names = parent_names(request)
+    """Raise a ValidationException if `request` may not start from `parents`, by name, None for a parent that does not exist."""
+    names = list_parents(request)
     strategy = request["HyperParameterTuningJobConfig"]["Strategy"]
     if strategy not in WARM_STRATEGIES:
         raise validation_error(f"WarmStartConfig is only for the strategies {' and '.join(WARM_STRATEGIES)}, got {strategy!r}: remove it")
@@ -41,7 +41,7 @@ def check_warm_start(request: Mapping[str, Any], parents: Mapping[str, Document 
     for name in names:
         parent = parents.get(name)
         if parent is None:
-            raise validation_error(f"WarmStartConfig: there is no parent tuning job with the name {name!r}")
+            raise validation_error(f"WarmStartConfig: the parent tuning job {name!r} does not exist")
         if parent["HyperParameterTuningJobStatus"] not in ENDED:
             raise validation_error(
                 f"WarmStartConfig: the parent tuning job {name} is {parent['HyperParameterTuningJobStatus']}; "
@@ -53,14 +53,14 @@ def check_warm_start(request: Mapping[str, Any], parents: Mapping[str, Document 
             _check_identical(request, parent)
 
 
-def knowledge(jobs: Sequence[Document], summaries: Sequence[Mapping[str, Any]]) -> Known:
-    """What a parent's training jobs have found: the whole of their hyperparameters, for what was tuned may be static now and vice versa."""
+def collect_results(jobs: Sequence[Document], summaries: Sequence[Mapping[str, Any]]) -> Known:
+    """Collect a parent's results with all hyperparameters: a tuned one may be static now and vice versa."""
     hyperparameters = {job["TrainingJobName"]: job["HyperParameters"] for job in jobs}
     return [(hyperparameters[each["TrainingJobName"]], float(each[FINAL]["Value"])) for each in summaries if FINAL in each]
 
 
-def overall_best(tuning: Mapping[str, Any], best: Mapping[str, Any] | None, parents: Sequence[Document]) -> dict[str, Any] | None:
-    """OverallBestTrainingJob: the best of the tuning job's and its parents' best jobs, told only where data and algorithm are identical."""
+def find_overall_best(tuning: Mapping[str, Any], best: Mapping[str, Any] | None, parents: Sequence[Document]) -> dict[str, Any] | None:
+    """Return OverallBestTrainingJob, the best job of the tuning job and its parents; None unless data and algorithm are identical."""
     if tuning.get("WarmStartConfig", {}).get("WarmStartType") != IDENTICAL:
         return None
     mine = {"HyperParameterTuningJobName": tuning["HyperParameterTuningJobName"], "BestTrainingJob": best}
@@ -69,11 +69,11 @@ def overall_best(tuning: Mapping[str, Any], best: Mapping[str, Any] | None, pare
         for each in (mine, *parents)
         if each.get("BestTrainingJob")
     ]
-    return best_of(named, sign_of(tuning))
+    return find_best(named, read_sign(tuning))
 
 
 def _check_same_search(request: Mapping[str, Any], parent: Document) -> None:
-    """The objective, the names of all hyperparameters and the kinds of those that are tuned have to be the parent's."""
+    """Require the parent's objective, hyperparameter names, and kinds of tuned hyperparameters."""
     name = parent["HyperParameterTuningJobName"]
     here, there = request["HyperParameterTuningJobConfig"], parent["HyperParameterTuningJobConfig"]
     if (mine := here["HyperParameterTuningJobObjective"]) != (its := there["HyperParameterTuningJobObjective"]):
@@ -81,8 +81,8 @@ def _check_same_search(request: Mapping[str, Any], parent: Document) -> None:
             f"WarmStartConfig: the objective must be the same as in the parent tuning job {name}: {mine['Type']} {mine['MetricName']} "
             f"is not {its['Type']} {its['MetricName']}"
         )
-    tuned, tuned_there = _kinds(here), _kinds(there)
-    static, static_there = _static(request), _static(parent)
+    tuned, tuned_there = _list_kinds(here), _list_kinds(there)
+    static, static_there = _read_static(request), _read_static(parent)
     if differing := sorted({*tuned, *static} ^ {*tuned_there, *static_there}):
         raise validation_error(
             "The set of tunable plus static HyperParameter names is not the same across current and parent tuning jobs. Please ensure this "
@@ -94,14 +94,14 @@ def _check_same_search(request: Mapping[str, Any], parent: Document) -> None:
             raise validation_error(
                 f"WarmStartConfig: {each!r} is {tuned[each]}, but {tuned_there[each]} in the parent tuning job {name}; keep its kind"
             )
-    if (changes := _changes(there, static, static_there)) > MOST_CHANGES:
+    if (changes := _count_changes(there, static, static_there)) > MOST_CHANGES:
         raise validation_error(
             f"WarmStartConfig: {changes} changes against the static hyperparameters of the parent tuning job {name}, but {MOST_CHANGES} "
             "are allowed: a changed value counts twice, a tuned hyperparameter that is static now once for each of its categorical values"
         )
 
 
-def _changes(there: Mapping[str, Any], static: Mapping[str, str], static_there: Mapping[str, str]) -> int:
+def _count_changes(there: Mapping[str, Any], static: Mapping[str, str], static_there: Mapping[str, str]) -> int:
     categories = {each["Name"]: len(each["Values"]) for each in there["ParameterRanges"].get("CategoricalParameterRanges", ())}
     changed = [name for name, value in static.items() if name in static_there and value != static_there[name]]
     fixed = [name for name in static if name not in static_there]
@@ -120,7 +120,7 @@ def _check_same_definition(request: Mapping[str, Any], parent: Document) -> None
 
 
 def _check_identical(request: Mapping[str, Any], parent: Document) -> None:
-    """IdenticalDataAndAlgorithm: the image and the data of the parent; the program may be a newer one, as AWS allows of small changes."""
+    """Require the parent's image and data, for IdenticalDataAndAlgorithm; the program may differ, since AWS allows small changes."""
     name = parent["HyperParameterTuningJobName"]
     images = [each["TrainingJobDefinition"]["AlgorithmSpecification"]["TrainingImage"] for each in (request, parent)]
     if images[0] != images[1]:
@@ -128,7 +128,7 @@ def _check_identical(request: Mapping[str, Any], parent: Document) -> None:
             f"WarmStartType {IDENTICAL}: the training image {images[0]} is not that of the parent tuning job {name}, {images[1]}; "
             "use TransferLearning where the algorithm has changed"
         )
-    data, data_there = _data(request), _data(parent)
+    data, data_there = _list_data(request), _list_data(parent)
     if differing := sorted(channel for channel in {*data, *data_there} if data.get(channel) != data_there.get(channel)):
         raise validation_error(
             f"WarmStartType {IDENTICAL}: the channel {differing[0]!r} is {data.get(differing[0])}, but {data_there.get(differing[0])} in "
@@ -136,18 +136,18 @@ def _check_identical(request: Mapping[str, Any], parent: Document) -> None:
         )
 
 
-def _data(tuning: Mapping[str, Any]) -> dict[str, str]:
-    """Where each channel's data lies, without the channel that brings the program."""
-    program = _static(tuning).get(_SUBMITTED, "")
+def _list_data(tuning: Mapping[str, Any]) -> dict[str, str]:
+    """Return the URI of each channel, without the channel that contains the program."""
+    program = _read_static(tuning).get(_SUBMITTED, "")
     channels = tuning["TrainingJobDefinition"].get("InputDataConfig", ())
     places = {channel["ChannelName"]: str(channel["DataSource"]["S3DataSource"]["S3Uri"]) for channel in channels}
     return {name: uri for name, uri in places.items() if f"/input/data/{name}/" not in program}
 
 
-def _static(tuning: Mapping[str, Any]) -> dict[str, str]:
+def _read_static(tuning: Mapping[str, Any]) -> dict[str, str]:
     return dict(tuning["TrainingJobDefinition"].get("StaticHyperParameters", {}))
 
 
-def _kinds(config: Mapping[str, Any]) -> dict[str, str]:
-    """The kind of each tuned hyperparameter."""
+def _list_kinds(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the kind of each tuned hyperparameter."""
     return {each["Name"]: kind for field, kind in _KINDS.items() for each in config["ParameterRanges"].get(field, ())}

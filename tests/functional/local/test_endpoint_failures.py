@@ -129,10 +129,10 @@ def test_a_server_that_dies_while_its_endpoint_is_updated_is_not_started_beside_
         endpoints.update({"EndpointName": "e", "EndpointConfigName": "new"})
         with pytest.raises(ServiceError, match="does not answer"):
             endpoints.invoke("e", b"die", {})
-        old = endpoints._fleets["e"]
+        old = endpoints._variants["e"]
         wait_until(old.is_alive, lambda alive: not alive, 10)
-        endpoints.look_after()
-        assert endpoints._fleets["e"] is old
+        endpoints.restart_dead_servers()
+        assert endpoints._variants["e"] is old
         (tmp_path / "go").touch()
         endpoint = wait_until(lambda: endpoints.describe("e"), lambda seen: seen["EndpointStatus"] != "Updating", 30)
         assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", "new")

@@ -265,7 +265,7 @@ def test_a_serverless_endpoint_keeps_the_limits_of_aws(local: Local) -> None:
         ("gpu", {}, "serverless endpoints have no GPUs"),
         ("serverless", {"InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}, "a variant has one of the two"),
         ("serverless", {"ServerlessConfig": {"MemorySizeInMB": 1500}}, "it must be 1024, 2048"),
-        ("serverless", {"ServerlessConfig": {"ProvisionedConcurrency": 1}}, "ServerlessConfig.ProvisionedConcurrency is not done"),
+        ("serverless", {"ServerlessConfig": {"ProvisionedConcurrency": 1}}, "ServerlessConfig.ProvisionedConcurrency is not supported"),
     ):
         with pytest.raises(ClientError, match=told):
             make("refused", model, **fields)
@@ -289,7 +289,7 @@ def test_a_serverless_endpoint_keeps_the_limits_of_aws(local: Local) -> None:
     instances = make_config(local, "of-instances", {"code/serve": SERVE, "word.txt": "two"})
     sagemaker.update_endpoint(EndpointName="serverless", EndpointConfigName=instances)
     wait_for_endpoint(local, "serverless", "InService")
-    with pytest.raises(ClientError, match="which is made of instances, to a serverless one"):
+    with pytest.raises(ClientError, match="which has instances, to a serverless one"):
         sagemaker.update_endpoint(EndpointName="serverless", EndpointConfigName="serverless")
     sagemaker.delete_endpoint(EndpointName="serverless")
 

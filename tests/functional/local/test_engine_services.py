@@ -184,7 +184,7 @@ def test_the_engine_keeps_no_list_of_the_events_that_it_has_passed_on(monkeypatc
     """Nobody reads it, and it holds the whole description of a job for each step that one takes."""
     monkeypatch.setattr(app, "SERVICE_HANDLERS", {})
     monkeypatch.setattr(router, "SERVICE_PATTERNS", {})
-    adapter_services._take_service_events()
+    adapter_services._accept_service_events()
     (handle,) = app.SERVICE_HANDLERS.values()
     entry = {"Source": "aws.sagemaker", "DetailType": "SageMaker Endpoint State Change", "Detail": "{}"}
     status, _headers, body = asyncio.run(handle("POST", "/", {}, json.dumps({"Entries": [entry]}).encode(), {}))

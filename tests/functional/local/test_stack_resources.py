@@ -72,5 +72,5 @@ def test_a_new_name_or_description_is_refused_as_by_cloudformation() -> None:
     old = {"ModelPackageGroupName": "x", "ModelPackageGroupDescription": "a"}
     with pytest.raises(ValueError, match=r"custom-named resource requires replacing\. ModelPackageGroupDescription of x cannot change"):
         groups.update(f"{ARN}x", old, {**old, "ModelPackageGroupDescription": "b"}, "whippet")
-    with pytest.raises(ValueError, match="Registry: ModelPackageGroupName is needed"):
+    with pytest.raises(ValueError, match="Registry: ModelPackageGroupName is required"):
         groups.create("Registry", {}, "whippet")

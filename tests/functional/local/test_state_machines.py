@@ -7,14 +7,14 @@ import urllib.request
 
 import pytest
 
-from local.engine.adapter import missing_seams, parse_traceback
-from local.engine.sync_tasks import error_name
+from local.engine.adapter import list_missing_seams, parse_traceback
+from local.engine.sync_tasks import make_error_name
 from tests.fixtures.local.running import Local, wait_until
 from tests.fixtures.local.state_machines import ended, job_named, make_function, run_machine, training_task
 
 
 def test_every_private_name_that_the_adapter_hooks_into_exists_in_the_pinned_version() -> None:
-    assert missing_seams() == []
+    assert list_missing_seams() == []
 
 
 def test_sync_returns_the_description_of_the_finished_job(local: Local) -> None:
@@ -168,7 +168,7 @@ def test_the_class_of_an_error_is_read_from_its_traceback(log: str, name: str | 
 
 
 def test_error_names_follow_the_integration() -> None:
-    assert error_name("ValidationException") == "SageMaker.AmazonSageMakerException"
-    assert error_name("ValidationException", sdk=True) == "SageMaker.SageMakerException"
-    assert error_name("ResourceLimitExceeded") == "SageMaker.ResourceLimitExceededException"
-    assert error_name("ResourceInUse", sdk=True) == "SageMaker.ResourceInUseException"
+    assert make_error_name("ValidationException") == "SageMaker.AmazonSageMakerException"
+    assert make_error_name("ValidationException", sdk=True) == "SageMaker.SageMakerException"
+    assert make_error_name("ResourceLimitExceeded") == "SageMaker.ResourceLimitExceededException"
+    assert make_error_name("ResourceInUse", sdk=True) == "SageMaker.ResourceInUseException"

@@ -75,7 +75,7 @@ def test_a_processing_job_is_watched_and_stopped_as_the_others_are(tmp_path: Pat
         tasks.run("createProcessingJob.sync", {"ProcessingJobName": "job"}, lambda: None)
     assert caught.value.error == "States.TaskFailed" and "StopProcessingJob" not in plane.called
     wishes = iter([None, "the execution is ABORTED"])
-    with pytest.raises(TaskFailedError, match="job was told to stop: the execution is ABORTED"):
+    with pytest.raises(TaskFailedError, match="job was stopped: the execution is ABORTED"):
         tasks.run("createProcessingJob.sync", {"ProcessingJobName": "job"}, lambda: next(wishes))
     assert plane.called[-1] == "StopProcessingJob" and list(tmp_path.iterdir()) == []
 

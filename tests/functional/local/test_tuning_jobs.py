@@ -162,7 +162,7 @@ def test_stopping_a_tuning_job_stops_its_training_jobs(local: Local) -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"Strategy": "Hyperband"}, "HyperbandStrategyConfig.MaxResource is left out"),
+        ({"Strategy": "Hyperband"}, "HyperbandStrategyConfig.MaxResource is missing"),
         ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, "TrainingJobEarlyStoppingType must be Off"),
         ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, "is for the Strategy Hyperband alone"),
         ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "other"}}, "none of the defined metrics"),

@@ -77,9 +77,9 @@ def test_hyperband_stops_a_job_at_its_most_epochs_and_it_may_be_the_best(tmp_pat
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"Strategy": "Hyperband"}, "MaxResource is left out"),
+        ({"Strategy": "Hyperband"}, "MaxResource is missing"),
         ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, "must be Off with the Strategy Hyperband"),
-        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, "for the Strategy Hyperband alone"),
+        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, "only for the Strategy Hyperband"),
         ({"ResourceLimits": {"MaxNumberOfTrainingJobs": 7, "MaxParallelTrainingJobs": 1}}, "must be 8, the number of combinations"),
         ({"ResourceLimits": {"MaxParallelTrainingJobs": 101}}, "AWS's quota is 100 at a time"),
         (

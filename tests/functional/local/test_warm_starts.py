@@ -100,7 +100,7 @@ IDENTICAL, TRANSFER = warm("parent"), warm("parent", kind="TransferLearning")
 @pytest.mark.parametrize(
     ("more", "config", "definition", "told"),
     [
-        (warm("nobody"), {}, {}, "there is no parent tuning job with the name 'nobody'"),
+        (warm("nobody"), {}, {}, "the parent tuning job 'nobody' does not exist"),
         (warm("parent", "parent"), {}, {}, "names the parent tuning job 'parent' twice"),
         (IDENTICAL, {"Strategy": "Hyperband"}, {}, "for the strategies Bayesian and Random, got 'Hyperband'"),
         (

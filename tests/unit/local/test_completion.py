@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from local.tuning.completion import CONVERGED_AFTER, Found, completion_details, is_complete, runs_without_improvement
+from local.tuning.completion import CONVERGED_AFTER, Result, count_without_improvement, describe_completion, is_complete
 
 
-def found(*values: float) -> list[Found]:
-    return [Found(value, 100.0 + number) for number, value in enumerate(values)]
+def found(*values: float) -> list[Result]:
+    return [Result(value, 100.0 + number) for number, value in enumerate(values)]
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,13 @@ def found(*values: float) -> list[Found]:
     ],
 )
 def test_an_improvement_is_more_than_one_percent_of_the_best_so_far(values: list[float], runs: list[int]) -> None:
-    assert runs_without_improvement(values) == runs
+    assert count_without_improvement(values) == runs
 
 
 def test_details_count_and_tell_when_the_search_converged() -> None:
-    assert completion_details([]) == {"NumberOfTrainingJobsObjectiveNotImproving": 0}
-    assert completion_details(found(1.0, 1.0)) == {"NumberOfTrainingJobsObjectiveNotImproving": 1}
-    converged = completion_details(found(1.0, *[1.0] * CONVERGED_AFTER, 0.5))
+    assert describe_completion([]) == {"NumberOfTrainingJobsObjectiveNotImproving": 0}
+    assert describe_completion(found(1.0, 1.0)) == {"NumberOfTrainingJobsObjectiveNotImproving": 1}
+    converged = describe_completion(found(1.0, *[1.0] * CONVERGED_AFTER, 0.5))
     assert converged == {"NumberOfTrainingJobsObjectiveNotImproving": 0, "ConvergenceDetectedTime": 100.0 + CONVERGED_AFTER}
 
 

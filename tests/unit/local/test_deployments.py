@@ -45,9 +45,9 @@ def test_the_steps_are_those_asked_for(asked: dict[str, Any], instances: int, st
     [
         (config("CANARY", CanarySize=percent(51)), "CanarySize is 51% of the 1 instances; it must be at most 50%"),
         (config("CANARY", CanarySize={"Type": "INSTANCE_COUNT", "Value": 1}), "CanarySize is 100%"),
-        (config("CANARY"), "CanarySize is needed with the traffic routing type CANARY"),
+        (config("CANARY"), "CanarySize is required with the traffic routing type CANARY"),
         (config("LINEAR", LinearStepSize=percent(9)), "it must be from 10% to 50%"),
-        (config("CANARY", wait=3000, last=601, CanarySize=percent(10)), "is shorter than the waits"),
+        (config("CANARY", wait=3000, last=601, CanarySize=percent(10)), "is shorter than the sum of the waits"),
         (config("ALL_AT_ONCE", CanarySize=percent(10)), "CanarySize is only for the traffic routing type CANARY, got ALL_AT_ONCE"),
         (
             config("CANARY", CanarySize=percent(10), LinearStepSize=percent(10)),
@@ -87,7 +87,7 @@ class FakeFleet:
         self.looks -= 1
         return self.looks >= 0
 
-    def log_tail(self) -> str:
+    def read_log_tail(self) -> str:
         return "out of memory"
 
 

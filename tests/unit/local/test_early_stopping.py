@@ -98,10 +98,10 @@ def test_the_most_is_read_from_the_static_hyperparameters(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "static", "told"),
     [
-        ({"Strategy": "Hyperband"}, {}, "MaxResource is left out, and none of StaticHyperParameters tells it"),
-        ({"Strategy": "Hyperband"}, {"epochs": "many"}, "MaxResource is left out"),
+        ({"Strategy": "Hyperband"}, {}, "MaxResource is missing, and StaticHyperParameters do not set the epochs"),
+        ({"Strategy": "Hyperband"}, {"epochs": "many"}, "MaxResource is missing"),
         ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, {"epochs": "9"}, "must be Off with the Strategy Hyperband"),
-        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, {}, "is for the Strategy Hyperband alone, got 'Bayesian'"),
+        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, {}, "is only for the Strategy Hyperband, got 'Bayesian'"),
         (
             {"Strategy": "Hyperband", "StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": 9, "MaxResource": 3}}},
             {},

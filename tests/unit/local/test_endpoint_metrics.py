@@ -47,7 +47,7 @@ def test_a_cloudwatch_that_is_away_loses_metrics_and_nothing_else(caplog: pytest
     cloudwatch.away = False
     metrics.note("e", "v", "c", 200, 0.1, 0.1)
     metrics.close()
-    assert "metrics of endpoints are lost" in caplog.text
+    assert "metrics of endpoints were dropped" in caplog.text
     assert [datum["Counts"] for datum in cloudwatch.sent if datum["MetricName"] == "Invocations"] == [[1.0], [1.0]]
 
 

@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 
 from local.engine.adapter_permissions import allows
-from local.engine.decisions import Decision, DecisionBook, read_decisions
-from local.engine.required_permissions import denied_task_error, invocation_needs, sagemaker_needs, scaling_needs, task_needs
+from local.engine.decisions import Decision, DecisionLog, read_decisions
+from local.engine.required_permissions import (
+    list_invocation_needs,
+    list_sagemaker_needs,
+    list_scaling_needs,
+    list_task_needs,
+    name_denied_task_error,
+)
 from tests.end_to_end.grants import Documents, Grant, grants, verdict, without
 
 ROLE = "arn:aws:iam::000000000000:role/job"
@@ -39,13 +45,13 @@ GROUP = {"ModelPackageGroupName": "whippet"}
     ],
 )
 def test_an_operation_is_asked_for_what_it_is_done_to(operation: str, request_: dict[str, Any], asked: list[str]) -> None:
-    needs = sagemaker_needs(operation, request_)
+    needs = list_sagemaker_needs(operation, request_)
     assert [f"{need.action.removeprefix('sagemaker:')} {need.resource.removeprefix(ARN)}" for need in needs] == asked
 
 
 def test_who_tags_and_passes_a_role_needs_permission_for_both() -> None:
     tags = [{"Key": "project", "Value": "whippet"}]
-    create, tag, passed = sagemaker_needs("CreateTrainingJob", {"TrainingJobName": "a", "RoleArn": ROLE, "Tags": tags})
+    create, tag, passed = list_sagemaker_needs("CreateTrainingJob", {"TrainingJobName": "a", "RoleArn": ROLE, "Tags": tags})
     assert (create.action, tag.action, passed.action) == ("sagemaker:CreateTrainingJob", "sagemaker:AddTags", "iam:PassRole")
     assert create.context == tag.context == {"aws:RequestTag/project": "whippet", "aws:TagKeys": ["project"]}
     assert (passed.resource, passed.context["iam:PassedToService"]) == (ROLE, "sagemaker.amazonaws.com")
@@ -53,21 +59,21 @@ def test_who_tags_and_passes_a_role_needs_permission_for_both() -> None:
 
 def test_who_lets_alarms_take_an_update_back_may_look_at_them() -> None:
     rollback = {"DeploymentConfig": {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}}
-    *_, look = sagemaker_needs("UpdateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c", **rollback})
+    *_, look = list_sagemaker_needs("UpdateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c", **rollback})
     assert (look.action, look.resource) == ("cloudwatch:DescribeAlarms", "arn:aws:cloudwatch:us-east-1:000000000000:alarm:a")
 
 
 def test_the_role_of_a_tuning_jobs_training_jobs_is_passed_too() -> None:
     request = {"HyperParameterTuningJobName": "a", "TrainingJobDefinition": {"RoleArn": ROLE}}
-    assert [need.resource for need in sagemaker_needs("CreateHyperParameterTuningJob", request)][1:] == [ROLE]
+    assert [need.resource for need in list_sagemaker_needs("CreateHyperParameterTuningJob", request)][1:] == [ROLE]
 
 
 def test_the_runtime_and_scaling() -> None:
-    assert [need.resource for need in invocation_needs("/endpoints/whippet/invocations")] == [f"{ARN}endpoint/whippet"]
-    assert invocation_needs("/somewhere") == []
-    (register,) = scaling_needs("RegisterScalableTarget", {"ServiceNamespace": "sagemaker"})
+    assert [need.resource for need in list_invocation_needs("/endpoints/whippet/invocations")] == [f"{ARN}endpoint/whippet"]
+    assert list_invocation_needs("/somewhere") == []
+    (register,) = list_scaling_needs("RegisterScalableTarget", {"ServiceNamespace": "sagemaker"})
     assert register.context == {"application-autoscaling:service-namespace": "sagemaker"}
-    assert [need.resource for need in scaling_needs("DescribeScalableTargets", {})] == ["*"]
+    assert [need.resource for need in list_scaling_needs("DescribeScalableTargets", {})] == ["*"]
 
 
 @pytest.mark.parametrize(
@@ -82,26 +88,26 @@ def test_the_runtime_and_scaling() -> None:
 )  # fmt: skip
 def test_a_task_state_needs_what_it_calls(resource: str, request_: dict[str, Any], asked: str, error: str) -> None:
     resource = f"arn:aws:states:::{resource}"
-    assert [f"{need.action} {need.resource}" for need in task_needs(resource, request_) or ()] == [asked]
-    assert denied_task_error(resource) == error
+    assert [f"{need.action} {need.resource}" for need in list_task_needs(resource, request_) or ()] == [asked]
+    assert name_denied_task_error(resource) == error
 
 
 def test_an_integration_that_is_not_known_is_not_allowed_in_silence() -> None:
-    assert task_needs("arn:aws:states:::dynamodb:putItem", {}) is None
+    assert list_task_needs("arn:aws:states:::dynamodb:putItem", {}) is None
 
 
 def test_a_decision_is_written_once_and_a_new_book_is_empty(tmp_path: Path) -> None:
     file, decision = tmp_path / "run" / "decisions.jsonl", Decision("r", "s3:GetObject", "arn:o", True, "p[0]", {"s3:prefix": "x"})
-    book = DecisionBook(file)
+    book = DecisionLog(file)
     for each in (decision, decision, Decision("r", "s3:GetObject", "arn:other", False)):
         book.note(each)
     assert read_decisions(file) == [decision, Decision("r", "s3:GetObject", "arn:other", False)]
-    DecisionBook(file)
+    DecisionLog(file)
     assert read_decisions(file) == []
 
 
 def test_a_book_of_decisions_is_full_some_time(tmp_path: Path) -> None:
-    book = DecisionBook(tmp_path / "decisions.jsonl", most=2)
+    book = DecisionLog(tmp_path / "decisions.jsonl", most=2)
     for number in range(4):
         book.note(Decision("r", "s3:GetObject", f"arn:{number}", True))
     assert [each.resource for each in read_decisions(tmp_path / "decisions.jsonl")] == ["arn:0", "arn:1"]

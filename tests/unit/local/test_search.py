@@ -99,7 +99,7 @@ def test_automatic_scaling(least: str, most: str, scaling: str) -> None:
         ({}, "at least one range"),
         ({"ContinuousParameterRanges": [{**LR, "MinValue": "0.1", "MaxValue": "0.001"}]}, "MinValue must be smaller"),
         ({"ContinuousParameterRanges": [{**LR, "MinValue": "0.1", "MaxValue": "0.1"}]}, "MinValue must be smaller"),
-        ({"ContinuousParameterRanges": [{**LR, "MinValue": "low"}]}, "both have to be numbers"),
+        ({"ContinuousParameterRanges": [{**LR, "MinValue": "low"}]}, "both must be numbers"),
         ({"ContinuousParameterRanges": [{**LR, "MaxValue": "nan"}]}, "MinValue must be smaller"),
         ({"ContinuousParameterRanges": [{**LR, "MinValue": "0"}]}, "MinValue must be above 0"),
         ({"IntegerParameterRanges": [{"Name": "n", "MinValue": "1", "MaxValue": "2.5"}]}, "is an integer range"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.engine.snapshots import Snapshots, ownerless
+from local.engine.snapshots import Snapshots, list_ownerless
 from tests.fixtures.local.running import wait_until
 
 
@@ -86,7 +86,7 @@ def test_a_save_that_fails_is_told_once_and_tried_again(tmp_path: Path, caplog: 
     async def served(_scope: Any, _receive: Any, _send: Any) -> None: ...
 
     snapshots.start()
-    asyncio.run(snapshots.watching(served)({"type": "http", "method": "PUT"}, None, None))  # type: ignore[arg-type]
+    asyncio.run(snapshots.watch(served)({"type": "http", "method": "PUT"}, None, None))  # type: ignore[arg-type]
     wait_until(lambda: saved(tmp_path), bool, 10)
     assert saved(tmp_path) == {"s3": {"n": 1}}
     assert [record.message.startswith("the engine's state could not be saved") for record in caplog.records] == [True]
@@ -94,4 +94,4 @@ def test_a_save_that_fails_is_told_once_and_tried_again(tmp_path: Path, caplog: 
 
 def test_only_asset_buckets_without_a_stack_are_ownerless() -> None:
     buckets = ["cdk-abc-assets-000000000000-us-east-1", "cdk-def-assets-000000000000-us-east-1", "whippet-photos"]
-    assert ownerless(buckets, ["cdk-def-assets-000000000000-us-east-1"]) == ["cdk-abc-assets-000000000000-us-east-1"]
+    assert list_ownerless(buckets, ["cdk-def-assets-000000000000-us-east-1"]) == ["cdk-abc-assets-000000000000-us-east-1"]
