@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 from cli.account.target import home
-from cli.demo.photos import chess_photos, own_photos
-from cli.demo.weights import SOURCE, STRIDE, converted_weights
+from cli.demo.photos import fetch_chess_photos, open_own_photos
+from cli.demo.weights import SOURCE, STRIDE, ensure_weights
 from training import prepare
 from training.contract import WEIGHTS_DESCRIPTION
 from training.data.dataset import Dataset, digest_of, open_dataset
@@ -30,7 +30,7 @@ def say(line: str) -> None:
 
 def photos_of(name: str) -> Path:
     """The folder of a data set's photos."""
-    found = chess_photos(home() / "cache", say) if name == "chess" else own_photos(Path(name), home() / "cache")
+    found = fetch_chess_photos(home() / "cache", say) if name == "chess" else open_own_photos(Path(name), home() / "cache")
     return found.folder.root
 
 
@@ -43,7 +43,7 @@ def weights_channel() -> Path:
     """The demo's weights, described as the weights channel of a job."""
     folder = home() / "benchmarks" / "weights"
     folder.mkdir(parents=True, exist_ok=True)
-    file, link = converted_weights(home() / "cache", say), folder / "resnet50.pth"
+    file, link = ensure_weights(home() / "cache", say), folder / "resnet50.pth"
     link.unlink(missing_ok=True)
     link.symlink_to(file)
     description = {"file": link.name, "sha256": digest_of(file), "stride": STRIDE, "source": SOURCE}

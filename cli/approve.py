@@ -1,7 +1,7 @@
-"""`whippet approve` and `whippet reject`: decides whether a model that waits for a person goes to the endpoint.
+"""`whippet approve` and `whippet reject`: approve or reject a model that waits for approval.
 
-Runs on the user's machine: `whippet approve [NUMBER] [--reason TEXT] [--local]`; without a number it lists what waits. An execution that
-was started with `"approval": "manual"` registers its model, waits for at most seven days, and looks every now and then what was decided.
+Runs on the user's machine: `whippet approve [NUMBER] [--reason TEXT] [--local]`; without a number it lists the waiting models. An
+execution with `"approval": "manual"` registers its model, waits for at most seven days, and checks the decision periodically.
 """
 
 from typing import Annotated
@@ -11,69 +11,69 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.account.model_versions import APPROVED, REJECTED, WAITING, WORDS, ModelVersion, model_versions
+from cli.account.model_versions import APPROVED, REJECTED, WAITING, WORDS, ModelVersion, list_model_versions
 from cli.account.target import Target, open_target
-from cli.executions.execution import run_name
+from cli.executions.execution import build_run_name
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 
 MOST_REASON = 1024
-"""Characters that SageMaker takes."""
+"""SageMaker's maximum number of characters."""
 
-Number = Annotated[int | None, typer.Argument(help="Version of the model; default: list those that wait.", show_default=False)]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the version.", show_default=False)]
+Number = Annotated[int | None, typer.Argument(help="Model version; default: list the waiting ones.", show_default=False)]
+Reason = Annotated[str, typer.Option("--reason", help="Reason, stored with the version.", show_default=False)]
 
 
 def approve(number: Number = None, reason: Reason = "", local: Local = False, project: Project = None) -> None:
-    """Let a model that waits go to the endpoint."""
-    decide(screen(), open_target(local, project), number, APPROVED, reason)
+    """Approve a waiting model for deployment."""
+    decide(open_console(), open_target(local, project), number, APPROVED, reason)
 
 
 def reject(number: Number = None, reason: Reason = "", local: Local = False, project: Project = None) -> None:
-    """Keep a model that waits from the endpoint."""
-    decide(screen(), open_target(local, project), number, REJECTED, reason)
+    """Reject a waiting model."""
+    decide(open_console(), open_target(local, project), number, REJECTED, reason)
 
 
 def decide(console: Console, target: Target, number: int | None, status: str, reason: str) -> None:
-    """Sets the status of one version that waits, and says what follows; without a number only lists."""
+    """Set the status of a waiting version and print the consequence; without a number list the waiting versions."""
     if len(reason) > MOST_REASON:
-        raise RefusedError(f"--reason has {len(reason)} characters; SageMaker keeps at most {MOST_REASON}.")
-    waiting = model_versions(target, WAITING)
+        raise RefusedError(f"--reason has {len(reason)} characters; SageMaker stores at most {MOST_REASON}: shorten it.")
+    waiting = list_model_versions(target, WAITING)
     if number is None:
         print_waiting(console, target, waiting)
         return
-    version = _the_one(target, waiting, number)
-    said = {"ApprovalDescription": reason} if reason else {}
-    target.client("sagemaker").update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus=status, **said)
-    console.print(Text(f"✓ Version {number} is {WORDS[status]}. {consequence(target, version, status)}"), soft_wrap=True)
+    version = _find_version(target, waiting, number)
+    description = {"ApprovalDescription": reason} if reason else {}
+    target.client("sagemaker").update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus=status, **description)
+    console.print(Text(f"✓ Version {number} is {WORDS[status]}. {describe_consequence(target, version, status)}"), soft_wrap=True)
 
 
-def consequence(target: Target, version: ModelVersion, status: str) -> str:
-    """What happens now: the execution that made the version acts on it, if it is still there."""
+def describe_consequence(target: Target, version: ModelVersion, status: str) -> str:
+    """Describe what happens next: a running execution of this version continues, otherwise nothing is deployed."""
     if status == REJECTED:
-        return "The endpoint stays as it is."
-    if not version.run or version.run not in running_runs(target):
+        return "The endpoint is unchanged."
+    if not version.run or version.run not in list_running_runs(target):
         again = f"whippet run{target.option}"
-        return f"But the execution that made it waits no longer, so nothing is deployed by this; a new one is started with {again}"
-    return f"Its execution sees that within half an hour, and deploys it: whippet watch{target.option}"
+        return f"But its execution does not wait any more, so the model is not deployed. Start a new execution: {again}"
+    return f"Its execution deploys it within half an hour: whippet watch{target.option}"
 
 
-def running_runs(target: Target) -> set[str]:
-    """The names that running executions have in the bucket and in the registry."""
+def list_running_runs(target: Target) -> set[str]:
+    """List the names of running executions in the bucket and in the registry."""
     machine = target.outputs().state_machine
     pages = target.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=machine, statusFilter="RUNNING")
     found = (execution for page in pages for execution in page["executions"])
-    return {run_name(target.project, execution["executionArn"], execution["startDate"]) for execution in found}
+    return {build_run_name(target.project, execution["executionArn"], execution["startDate"]) for execution in found}
 
 
 def print_waiting(console: Console, target: Target, waiting: list[ModelVersion]) -> None:
-    """What there is to decide on, the newest first, and how."""
+    """Print the waiting versions, the newest first, and the commands to decide."""
     if not waiting:
         console.print(f"No model of [bold]{target.project}[/] waits for approval.")
         return
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
-    for heading in ("version", "made (UTC)", "what is known of it"):
+    for heading in ("version", "created (UTC)", "description"):
         table.add_column(heading, overflow="fold")
     for version in waiting:
         table.add_row(str(version.number), f"{version.created:%Y-%m-%d %H:%M}", Text(version.description or version.run))
@@ -81,11 +81,11 @@ def print_waiting(console: Console, target: Target, waiting: list[ModelVersion])
     console.print(f"\nDecide with [bold]whippet approve NUMBER{target.option}[/] or [bold]whippet reject NUMBER{target.option}[/]")
 
 
-def _the_one(target: Target, waiting: list[ModelVersion], number: int) -> ModelVersion:
+def _find_version(target: Target, waiting: list[ModelVersion], number: int) -> ModelVersion:
     found = next((version for version in waiting if version.number == number), None)
     if found:
         return found
     others = ", ".join(str(version.number) for version in waiting) or "none"
-    decided = next((version for version in model_versions(target) if version.number == number), None)
-    what = f"is {decided.words}" if decided else "is not there"
-    raise RefusedError(f"Version {number} of {target.project!r} {what}; versions that wait for approval: {others}.")
+    decided = next((version for version in list_model_versions(target) if version.number == number), None)
+    what = f"is {decided.label}" if decided else "does not exist"
+    raise RefusedError(f"Version {number} of {target.project!r} {what}; versions waiting for approval: {others}.")

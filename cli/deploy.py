@@ -1,7 +1,7 @@
-"""`whippet deploy`: synthesise once, then the ordinary `cdk bootstrap` and `cdk deploy` of the result.
+"""`whippet deploy`: synthesises once, then runs `cdk bootstrap` and `cdk deploy` on the result.
 
 Runs on the user's machine: `whippet deploy [--local] [-c NAME=VALUE] [further arguments of cdk deploy]`. Against local mode the CDK
-command line writes to a log file behind one live line; against AWS it has the terminal, because it may ask for approval.
+command line writes to a log file, with its last line on the screen; against AWS it uses the terminal, because it may ask for approval.
 """
 
 import re
@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from cli.account.target import REPOSITORY, Target, home, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
 CONTEXT_OPTIONS = ("-c", "--context")
@@ -38,8 +38,8 @@ class CdkCommandLine:
     environment: Mapping[str, str]
     log: Path
 
-    def logged(self, arguments: Sequence[str], progress: Progress) -> None:
-        """Runs to the end, each line into the log and to `progress`; a failure shows the log's tail."""
+    def run_logged(self, arguments: Sequence[str], progress: Progress) -> None:
+        """Run to the end, pass each line to the log and to `progress`; an error includes the log's tail."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         tail: deque[str] = deque(maxlen=TAIL)
         with self.log.open("a", encoding="utf-8") as log, self._process(arguments) as process:
@@ -52,16 +52,16 @@ class CdkCommandLine:
                     progress(tail[-1].strip())
         if process.returncode != 0:
             raise RefusedError(
-                f"`cdk {arguments[0]}` failed (exit status {process.returncode}). Its last lines:\n"
+                f"`cdk {arguments[0]}` failed (exit status {process.returncode}). Last lines:\n"
                 + "\n".join(tail)
-                + f"\nAll of it: {self.log}"
+                + f"\nComplete log: {self.log}"
             )
 
-    def in_terminal(self, arguments: Sequence[str]) -> None:
-        """Runs to the end with the user's own terminal, so that CDK can ask."""
+    def run_in_terminal(self, arguments: Sequence[str]) -> None:
+        """Run to the end in the user's terminal, so that CDK can ask questions."""
         status = subprocess.run([str(self.program), *arguments], cwd=REPOSITORY, env=dict(self.environment), check=False).returncode
         if status != 0:
-            raise RefusedError(f"`cdk {arguments[0]}` failed (exit status {status}); what it printed says why.")
+            raise RefusedError(f"`cdk {arguments[0]}` failed (exit status {status}); see its output above.")
 
     def _process(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -81,38 +81,38 @@ def deploy(
     context: typer.Context,
     local: Local = False,
     project: Project = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Print what the CDK command line says (on AWS it always does).")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the output of the CDK command line (always printed on AWS).")] = False,
 ) -> None:
-    """Provision everything with CDK. Further arguments go to `cdk deploy`, `-c NAME=VALUE` to `cdk synth`."""
-    console = screen()
+    """Deploy the stack with CDK. Further arguments go to `cdk deploy`, `-c NAME=VALUE` to `cdk synth`."""
+    console = open_console()
     target = open_target(local, project)
     if target.local is None:
         deploy_stack(target, lambda _: None, context.args)
     else:
         with console.status("Deploying") as status:
             deploy_stack(
-                target, console.print if verbose else lambda line: status.update(f"Deploying  [dim]{_short(line)}[/]"), context.args
+                target, console.print if verbose else lambda line: status.update(f"Deploying  [dim]{_shorten(line)}[/]"), context.args
             )
     console.print(f"[green]✓[/] [bold]{target.project}[/] is deployed on {target.place}. Next: [bold]whippet upload PATH{target.option}[/]")
 
 
 def deploy_stack(target: Target, progress: Progress, further: Sequence[str] = ()) -> None:
-    """Synthesises, bootstraps and deploys; without a change in the files this takes seconds."""
-    cdk = cdk_command_line(target)
-    for arguments in cdk_commands(target, further):
+    """Synthesise, bootstrap and deploy; without changes this takes seconds."""
+    cdk = find_cdk(target)
+    for arguments in build_cdk_commands(target, further):
         if target.local is None:
-            cdk.in_terminal(arguments)
+            cdk.run_in_terminal(arguments)
         else:
-            cdk.logged(arguments, progress)
+            cdk.run_logged(arguments, progress)
 
 
-def cdk_commands(target: Target, further: Sequence[str]) -> list[list[str]]:
-    """The three command lines. The assembly of local mode lies under its home, so that a deployment to AWS never finds it."""
+def build_cdk_commands(target: Target, further: Sequence[str]) -> list[list[str]]:
+    """Build the three command lines. Local mode's assembly is under its home, separate from that for AWS."""
     assembly = str(home() / "cdk.out" if target.local else REPOSITORY / "cdk.out")
     account = target.client("sts").get_caller_identity()["Account"]
     context, further = split_context(further)
-    asked = any(argument.startswith("--require-approval") for argument in further)
-    approval = [] if asked else ["--require-approval", "never" if target.local else "broadening"]
+    is_given = any(argument.startswith("--require-approval") for argument in further)
+    approval = [] if is_given else ["--require-approval", "never" if target.local else "broadening"]
     named = ["--context", f"project={target.project}", *(["--context", "model_package_group=existing"] if is_group_left(target) else [])]
     return [
         ["synth", "--quiet", "--output", assembly, *named, *context],
@@ -122,14 +122,14 @@ def cdk_commands(target: Target, further: Sequence[str]) -> list[list[str]]:
 
 
 def is_group_left(target: Target) -> bool:
-    """Whether the project's model package group is there and no resource of its stack: it outlives `cdk destroy`, and cannot be made twice.
+    """Whether the project's model package group exists outside its stack: it survives `cdk destroy`, and cannot be created twice.
 
-    CloudFormation's own `--import-existing-resources` takes over only what is identified by its name, and a group is by its ARN.
+    CloudFormation's `--import-existing-resources` imports only resources identified by name; a group is identified by its ARN.
     """
     try:
         target.client("sagemaker").describe_model_package_group(ModelPackageGroupName=target.project)
     except ClientError:
-        return False  # it is not there; one that we may not see, the deployment itself finds
+        return False  # missing, or without permission to read it, which the deployment then reports
     if target.stack() is None:
         return True
     pages = target.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=target.project)
@@ -137,7 +137,7 @@ def is_group_left(target: Target) -> bool:
 
 
 def split_context(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The context values, each after a `--context`, and the other arguments: a finished assembly no longer takes any context."""
+    """Split arguments into context values, each after a `--context`, and others: a finished assembly does not accept context."""
     context: list[str] = []
     others: list[str] = []
     waiting = iter(arguments)
@@ -153,8 +153,8 @@ def split_context(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return context, others
 
 
-def cdk_command_line(target: Target, program: Path = CDK) -> CdkCommandLine:
-    """The pinned CDK command line with this virtual environment's Python and Node first on the path."""
+def find_cdk(target: Target, program: Path = CDK) -> CdkCommandLine:
+    """Return the pinned CDK command line, with this virtual environment's Python and Node first on the path."""
     if not program.is_file():
         raise RefusedError(f"The CDK command line is not installed at {program}. Run `make node_modules/installed` (or `npm ci`).")
     path = f"{Path(sys.executable).parent}:{target.environment.get('PATH', '')}"
@@ -162,6 +162,6 @@ def cdk_command_line(target: Target, program: Path = CDK) -> CdkCommandLine:
     return CdkCommandLine(program, environment, home() / "logs" / "cdk.log")
 
 
-def _short(line: str) -> str:
-    """The part of a CDK line that names the resource, without markup."""
+def _shorten(line: str) -> str:
+    """Return the resource in a CDK line, without markup."""
     return line.rsplit("| ", 1)[-1][:80].replace("[", "(")

@@ -1,7 +1,7 @@
-"""`whippet doctor`: looks at everything that an execution will need and that is not there in every account, before it costs anything.
+"""`whippet doctor`: checks the requirements of an execution that an account may lack, before they cost anything.
 
-Runs on the user's machine: `whippet doctor [--input FILE-OR-JSON] [--local]`. Reads only. Exit status 1 where something would fail.
-The machines that are looked up are those of the execution input, or of its defaults.
+Runs on the user's machine: `whippet doctor [--input FILE-OR-JSON] [--local]`. Reads only. Exit status 1 if a check fails.
+It checks the quotas for the instance types of the execution input, or of its defaults.
 """
 
 import shutil
@@ -15,32 +15,32 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.text import Text
 
-from cli.account.quotas import Need, find_quotas, needs
+from cli.account.quotas import Need, find_quotas, list_needs
 from cli.account.target import Target, home, open_target
 from cli.deploy import CDK
 from cli.run import read_input
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 
 MARKS = {"fine": ("✓", "green"), "warning": ("!", "yellow"), "wrong": ("✗", "bold red")}
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 LEAST_BOOTSTRAP = 6
-"""Version of the bootstrap stack that a deployment needs: from it on the roles may read the assets' bucket."""
+"""The oldest sufficient version of the bootstrap stack: from it on the roles may read the assets' bucket."""
 LEAST_FREE_GB = 5
-"""What local mode wants on the disk: the image environment, the photos several times, models."""
+"""The disk space that local mode needs: the image environment, several copies of the photos, models."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look found."""
+    """The result of one check."""
 
     name: str
     status: str
     """fine, warning or wrong"""
     said: str
     advice: str = ""
-    """What to do; empty where nothing is to be done."""
+    """What to do; empty if nothing."""
 
 
 Check = Callable[[Target], Iterator[Finding]]
@@ -51,15 +51,15 @@ def doctor(
     project: Project = None,
     given: Annotated[str, typer.Option("--input", help="Execution input that is to be run: a JSON file, or JSON.")] = "{}",
 ) -> None:
-    """Look for what would keep an execution from succeeding: permissions, bootstrap, photos, quotas."""
-    console, target = screen(), open_target(local, project)
-    wanted = needs(read_input(given))
+    """Check what an execution needs: permissions, bootstrap, photos, quotas."""
+    console, target = open_console(), open_target(local, project)
+    wanted = list_needs(read_input(given))
     if not report(console, examine(target, wanted)):
         raise typer.Exit(1)
 
 
 def examine(target: Target, wanted: tuple[Need, ...]) -> Iterator[Finding]:
-    """One finding after the other, as they are made; the later ones are left out where an earlier one makes them pointless."""
+    """Yield the findings one by one; skips later checks if an earlier failure makes them pointless."""
     yield check_cdk(CDK)
     if target.local:
         yield check_disk(home())
@@ -72,11 +72,11 @@ def examine(target: Target, wanted: tuple[Need, ...]) -> Iterator[Finding]:
         try:
             yield from check(target)
         except ClientError as error:
-            yield refused(error)
+            yield explain_refusal(error)
 
 
 def report(console: Console, findings: Iterator[Finding]) -> bool:
-    """Print each as it comes; whether nothing is wrong."""
+    """Print each finding; returns whether all checks passed."""
     wrong = 0
     for finding in findings:
         mark, style = MARKS[finding.status]
@@ -84,7 +84,7 @@ def report(console: Console, findings: Iterator[Finding]) -> bool:
         if finding.advice:
             console.print(Text(f"    {'':<13} {finding.advice}", style="dim"), soft_wrap=True)
         wrong += finding.status == "wrong"
-    console.print("[green]Nothing stands in the way.[/]" if not wrong else f"[bold red]{wrong} of these would make it fail.[/]")
+    console.print("[green]All checks passed.[/]" if not wrong else f"[bold red]{wrong} of these checks failed.[/]")
     return not wrong
 
 
@@ -96,17 +96,17 @@ def check_cdk(program: Path) -> Finding:
 
 
 def check_disk(folder: Path) -> Finding:
-    """Whether local mode has room."""
+    """Whether local mode has enough disk space."""
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     free = shutil.disk_usage(existing).free / 1e9
-    said = f"{free:.0f} GB are free at {existing}"
+    space = f"{free:.0f} GB are free at {existing}"
     if free >= LEAST_FREE_GB:
-        return Finding("disk", "fine", said)
-    return Finding("disk", "wrong", f"{said}, and local mode wants {LEAST_FREE_GB}", "Make room, or set WHIPPET_HOME to another disk.")
+        return Finding("disk", "fine", space)
+    return Finding("disk", "wrong", f"{space}, but local mode needs {LEAST_FREE_GB}", "Free space, or set WHIPPET_HOME to another disk.")
 
 
 def check_identity(target: Target) -> Finding:
-    """Whose credentials these are, and where."""
+    """Whether the credentials are valid, and for which account."""
     try:
         caller = target.client("sts").get_caller_identity()
     except ClientError as error:
@@ -132,14 +132,14 @@ def check_bootstrap(target: Target) -> Iterator[Finding]:
 
 
 def check_stack(target: Target) -> Iterator[Finding]:
-    """Whether the stack stands, and whether there are photos to start with."""
+    """Whether the stack is deployed, and whether its bucket has photos."""
     stack = target.stack()
     if stack is None:
         yield Finding("stack", "warning", f"{target.project} is not deployed yet", f"Run `whippet deploy{target.option}`.")
         return
     status = stack["StackStatus"]
     if not status.endswith("_COMPLETE") or status.startswith(("ROLLBACK", "DELETE")):
-        advice = "CloudFormation's events of the stack say why. A stack in ROLLBACK_COMPLETE has to be deleted before it is deployed again."
+        advice = "CloudFormation's stack events have the reason. Delete a stack in ROLLBACK_COMPLETE before deploying it again."
         yield Finding("stack", "wrong", f"{target.project} is {status}", advice)
         return
     yield Finding("stack", "fine", f"{target.project} is {status}")
@@ -147,7 +147,7 @@ def check_stack(target: Target) -> Iterator[Finding]:
 
 
 def check_photos(target: Target) -> Finding:
-    """Whether anything lies where photos are looked for by default; the first state counts and checks them."""
+    """Whether the default prefix has objects; the first state counts and checks the photos."""
     bucket = target.outputs().bucket
     if target.client("s3").list_objects_v2(Bucket=bucket, Prefix="data/", MaxKeys=1).get("KeyCount", 0):
         return Finding("photos", "fine", f"there are some under s3://{bucket}/data/")
@@ -177,7 +177,7 @@ def more(need: Need) -> str:
     return f"Ask for more in the Service Quotas console (SageMaker, {need.quota!r}), or use {need.instead}."
 
 
-def refused(error: ClientError) -> Finding:
+def explain_refusal(error: ClientError) -> Finding:
     """A look that these credentials may not take, which need not keep an execution from anything: it has roles of its own."""
     details: Any = error.response["Error"]
     if details["Code"] not in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):

@@ -1,6 +1,6 @@
-"""The command `whippet`: one verb for each step from photos to answers, against AWS or with --local against this machine.
+"""The command `whippet`: one verb per step from photos to predictions, on AWS or, with --local, on this machine.
 
-Runs on the user's machine: `whippet --help`. An error that the user can mend is one sentence on stderr and exit status 1.
+Runs on the user's machine: `whippet --help`. An error that the user can fix is printed as one sentence on stderr, with exit status 1.
 """
 
 from typing import Any
@@ -19,36 +19,36 @@ from cli.report import report
 from cli.run import run
 from cli.status import status
 from cli.terminal.errors import RefusedError
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 from cli.up import down, up
 from cli.upload import upload
 from cli.watch import watch
 from local.image_environment import ImageEnvironmentError
 from local.mode import LocalModeError
 
-MENDABLE = (RefusedError, LocalModeError, ImageEnvironmentError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+USER_ERRORS = (RefusedError, LocalModeError, ImageEnvironmentError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
 CREDENTIALS = "Run `aws configure` or `aws sso login`, or add --local to work on this machine."
 
 
 class Verbs(TyperGroup):
-    """Shows an error that the user can mend as its sentence; any other error keeps its traceback."""
+    """Prints an error that the user can fix as one sentence; other errors keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the verb."""
+        """Run the verb."""
         try:
             return super().invoke(ctx)
-        except MENDABLE as error:
-            screen(stderr=True).print("[bold red]✗[/]", Text(sentence(error)), soft_wrap=True)
+        except USER_ERRORS as error:
+            open_console(stderr=True).print("[bold red]✗[/]", Text(explain(error)), soft_wrap=True)
             raise typer.Exit(1) from error
 
 
-def sentence(error: Exception) -> str:
-    """What went wrong and what to do about it."""
+def explain(error: Exception) -> str:
+    """Explain an error and what to do about it."""
     text = str(error)
     if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
         return f"No usable AWS credentials: {text}. {CREDENTIALS}"
     if isinstance(error, botocore.exceptions.ClientError):
-        return _refused_call(error)
+        return _explain_client_error(error)
     if isinstance(error, botocore.exceptions.NoRegionError):
         return "No AWS region is set. Set AWS_REGION (or `aws configure`), or add --local to work on this machine."
     if isinstance(error, botocore.exceptions.EndpointConnectionError | botocore.exceptions.ConnectTimeoutError):
@@ -56,14 +56,14 @@ def sentence(error: Exception) -> str:
     return text
 
 
-def _refused_call(error: botocore.exceptions.ClientError) -> str:
+def _explain_client_error(error: botocore.exceptions.ClientError) -> str:
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    said = f"{error.operation_name}: {message} ({code})."
+    text = f"{error.operation_name}: {message} ({code})."
     if code in {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"}:
-        return f"{said} The AWS credentials are expired or wrong. {CREDENTIALS}"
+        return f"{text} The AWS credentials are expired or wrong. {CREDENTIALS}"
     if code in {"AccessDenied", "AccessDeniedException"}:
-        return f"{said} These credentials lack that permission; use others or ask for it."
-    return said
+        return f"{text} These credentials lack that permission: request it or use other credentials."
+    return text
 
 
 app = typer.Typer(

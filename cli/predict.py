@@ -1,4 +1,4 @@
-"""`whippet predict`: posts photo files to the API, signed as IAM asks, and prints the classes.
+"""`whippet predict`: posts photo files to the API, signed for IAM, and prints the classes.
 
 Runs on the user's machine: `whippet predict PHOTO... [--local] [--json]`.
 """
@@ -20,12 +20,12 @@ from rich.text import Text
 from cli.account.target import Target, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 from training.contract.photos import TITLES, find_format
 
 TIMEOUT_S = 60
 BAR = 30
-"""Characters of a bar that stands for certainty."""
+"""Characters of a bar for a probability of 1."""
 
 
 def predict(
@@ -35,7 +35,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's answers.")] = False,
 ) -> None:
     """Classify photos through the API."""
-    console, target = screen(), open_target(local, project)
+    console, target = open_console(), open_target(local, project)
     for photo in photos:
         answer = classify(target, photo)
         if as_json:
@@ -45,45 +45,45 @@ def predict(
 
 
 def classify(target: Target, photo: Path) -> dict[str, Any]:
-    """The API's answer for one photo; an error becomes the sentence that the API gives."""
+    """Return the API's answer for one photo; raises RefusedError with the API's message."""
     if not photo.is_file():
         raise RefusedError(f"{photo} is not a file. Name a photo: {TITLES}.")
     body = photo.read_bytes()
     url = target.predict_url()
-    request = AWSRequest("POST", url, data=body, headers={"Content-Type": media_type(photo, body)})
+    request = AWSRequest("POST", url, data=body, headers={"Content-Type": detect_media_type(photo, body)})
     SigV4Auth(target.credentials(), "execute-api", target.region).add_auth(request)
-    answer = _session(target, url).send(request.prepare())
+    answer = _open_session(target, url).send(request.prepare())
     return read_answer(target, answer.status_code, dict(answer.headers), answer.content)
 
 
-def _session(target: Target, url: str) -> URLLib3Session:
-    """Connects as boto3's own clients do: on AWS through the environment's proxies and with its certificates, locally without either."""
+def _open_session(target: Target, url: str) -> URLLib3Session:
+    """Open a session like boto3's clients: on AWS with the environment's proxies and certificates, locally without them."""
     if target.local:
         return URLLib3Session(verify=target.ca_bundle or True, timeout=TIMEOUT_S)
     verify = target.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
     return URLLib3Session(verify=verify, timeout=TIMEOUT_S, proxies=get_environ_proxies(url))
 
 
-def media_type(photo: Path, body: bytes) -> str:
-    """What the bytes are, not what the name says; for what is no photo the name's type, so that the API can say why it refuses."""
+def detect_media_type(photo: Path, body: bytes) -> str:
+    """Detect the media type from the bytes; for unknown formats use the name's type, so that the API can explain its refusal."""
     found = find_format(body[:16])
     return found.content_type if found else mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
 
 
 def read_answer(target: Target, status: int, headers: dict[str, str], content: bytes) -> dict[str, Any]:
-    """The answer, or RefusedError with what the API said and what helps."""
+    """Parse the answer; raises RefusedError with the API's message and advice."""
     try:
         answer = json.loads(content)
     except ValueError:
         answer = {"error": content[:200].decode("utf-8", "replace") or "an empty answer"}
     if status == 200 and "predictions" in answer:
         return dict(answer)
-    said = str(answer.get("error") or answer.get("message") or answer)
-    raise RefusedError(f"The API answered {status}: {said}{_advice(target, status, headers)}")
+    message = str(answer.get("error") or answer.get("message") or answer)
+    raise RefusedError(f"The API answered {status}: {message}{_advise(target, status, headers)}")
 
 
 def print_answer(console: Console, photo: Path, answer: dict[str, Any]) -> None:
-    """The classes with bars, the most likely one first."""
+    """Print the classes with bars, the most likely one first."""
     console.print(Text(f"  {photo.name}", style="dim"))
     width = max(len(prediction["class"]) for prediction in answer["predictions"])
     for rank, prediction in enumerate(answer["predictions"]):
@@ -95,10 +95,10 @@ def print_answer(console: Console, photo: Path, answer: dict[str, Any]) -> None:
         )
 
 
-def _advice(target: Target, status: int, headers: dict[str, str]) -> str:
+def _advise(target: Target, status: int, headers: dict[str, str]) -> str:
     if status == 503:
         wait = next((f" Try again in {value} s." for name, value in headers.items() if name.lower() == "retry-after"), "")
-        return f"{wait} `whippet status{target.option}` says how far the endpoint is."
+        return f"{wait} `whippet status{target.option}` shows the endpoint's status."
     if status == 403:
         return " The credentials need the permission execute-api:Invoke on this API."
     return ""

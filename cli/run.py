@@ -1,7 +1,7 @@
 """`whippet run`: starts an execution with ordinary boto3 and follows it.
 
 Runs on the user's machine: `whippet run [--jobs 12] [--epochs 20] [--trainable head] [--spot] [--input FILE-OR-JSON] [--detach] [--local]`.
-What the input may hold is checked by the execution's first state; docs/execution-input.md lists it.
+The execution's first state validates the input; docs/execution-input.md lists its fields.
 """
 
 import json
@@ -14,7 +14,7 @@ from cli.account.quotas import DEFAULT
 from cli.account.target import Target, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 from cli.watch import follow_or_leave
 
 
@@ -23,16 +23,18 @@ def run(
     project: Project = None,
     given: Annotated[str, typer.Option("--input", help="Execution input: a JSON file, or JSON.")] = "{}",
     jobs: Annotated[int | None, typer.Option(help="Training jobs of the tuning job.")] = None,
-    parallel: Annotated[int | None, typer.Option(help="How many of them at once.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of every training job.")] = None,
+    parallel: Annotated[int | None, typer.Option(help="Maximum number of parallel training jobs.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs per training job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, search and training.")] = None,
     trainable: Annotated[str | None, typer.Option(help="What is trained: head, last_stage or all.")] = None,
-    spot: Annotated[bool | None, typer.Option("--spot/--no-spot", help="Training jobs on spare machines.", show_default=False)] = None,
+    spot: Annotated[bool | None, typer.Option("--spot/--no-spot", help="Use spot instances for training jobs.", show_default=False)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the execution.")] = False,
 ) -> None:
     """Tune, train and deploy: start an execution and follow it."""
-    console, target = screen(), open_target(local, project)
-    arn = start_execution(target, execution_input(read_input(given), jobs, parallel, epochs, seed=seed, trainable=trainable, spot=spot))
+    console, target = open_console(), open_target(local, project)
+    arn = start_execution(
+        target, build_execution_input(read_input(given), jobs, parallel, epochs, seed=seed, trainable=trainable, spot=spot)
+    )
     console.print(f"Started [bold]{arn}[/]", soft_wrap=True)
     if detach:
         console.print(f"Follow it with [bold]whippet watch{target.option}[/]")
@@ -41,33 +43,30 @@ def run(
 
 
 def start_execution(target: Target, value: dict[str, Any]) -> str:
-    """Starts the state machine; the execution's ARN."""
+    """Start the state machine; returns the execution's ARN."""
     machine = target.outputs().state_machine
     started = target.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(value))
     return str(started["executionArn"])
 
 
 def read_input(given: str) -> dict[str, Any]:
-    """The execution input from a file or from the text itself."""
+    """Read the execution input from a file or from the text itself."""
     file = Path(given) if not given.lstrip().startswith("{") else None
     if file is not None and not file.is_file():
-        raise RefusedError(
-            f"--input takes a JSON file or a JSON object; {given!r} is neither an existing file nor does it begin with '{{'."
-        )
+        raise RefusedError(f"--input takes a JSON file or a JSON object; {given!r} is neither an existing file nor starts with '{{'.")
     try:
         value = json.loads(file.read_text(encoding="utf-8") if file else given)
     except ValueError as error:
-        raise RefusedError(f"--input is not valid JSON: {error}. Keys and texts need double quotes.") from error
+        raise RefusedError(f"--input is not valid JSON: {error}. Write keys and strings in double quotes.") from error
     if not isinstance(value, dict):
         raise RefusedError(f"--input must be a JSON object such as {{}}; got {given!r}.")
     return value
 
 
-def execution_input(
+def build_execution_input(
     given: dict[str, Any], jobs: int | None = None, parallel: int | None = None, epochs: int | None = None, **others: int | str | None
 ) -> dict[str, Any]:
-    """The given input with the options over it, `others` by their names in it; only what was asked for is named, the first state fills in
-    the rest."""
+    """Combine the input with the command's options, `others` by their names in it; the first state fills in the defaults."""
     tuning = dict(given.get("tuning", {}))
     if parallel is None and jobs is not None and "max_parallel_jobs" not in tuning:
         parallel = min(jobs, DEFAULT.tuning.max_parallel_jobs)

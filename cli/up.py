@@ -1,4 +1,4 @@
-"""`whippet up` starts local mode; `whippet down` ends what runs and costs: local mode's processes, or on AWS jobs, endpoint and models.
+"""`whippet up` starts local mode; `whippet down` stops local mode, or deletes billable resources on AWS: jobs, endpoint and models.
 
 Runs on the user's machine: `whippet up --local [--strict]`, `whippet down [--local] [--yes]`.
 """
@@ -15,20 +15,18 @@ from cli.account.billable import Billable, delete_all, find_billable
 from cli.account.target import LocalMachine, Target, default_project, local_mode, open_target
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Local, Project, Strict
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 
 MOST_PASSES = 20
 PASS_PAUSE_S = 15.0
-"""Between two looks; five minutes in all, longer than a job that was told to stop is given."""
+"""The pause between two passes; five minutes in all, longer than a job takes to stop."""
 
 
 def up(local: Local = False, strict: Strict = False) -> None:
     """Start local mode on this machine: the AWS engine and the SageMaker plane."""
     if not local:
-        raise RefusedError(
-            "`whippet up` starts local mode: `whippet up --local`. On AWS there is nothing to start; go on with `whippet deploy`."
-        )
-    console = screen()
+        raise RefusedError("`whippet up` starts local mode: `whippet up --local`. On AWS nothing needs to start: run `whippet deploy`.")
+    console = open_console()
     with console.status("Starting local mode") as status:
         local_mode(strict).start(lambda line: status.update(line))
     console.print("[green]✓[/] Local mode runs. Next: [bold]whippet deploy --local[/]. Stop it with [bold]whippet down --local[/]")
@@ -40,7 +38,7 @@ def down(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
     """Stop local mode; on AWS stop executions and jobs, and delete the endpoint, its configurations and models."""
-    console = screen()
+    console = open_console()
     if local:
         stop_local_mode(local_mode(), console)
     else:
@@ -49,7 +47,7 @@ def down(
 
 
 def stop_local_mode(machine: LocalMachine, console: Console) -> None:
-    """Ends every process that local mode started; what lies in its S3 stays for the next start."""
+    """End every process of local mode; its S3 objects stay for the next start."""
     with console.status("Stopping local mode") as status:
         stopped = machine.stop(lambda line: status.update(line))
     if stopped:
@@ -59,9 +57,9 @@ def stop_local_mode(machine: LocalMachine, console: Console) -> None:
 
 
 def delete_billable(target: Target, console: Console, confirm: Callable[[str], bool], sleep: Callable[[float], None] = time.sleep) -> None:
-    """Ends what the project's executions left on SageMaker, after `confirm`; the stack itself is CDK's to destroy."""
+    """Delete the project's billable resources on SageMaker, after `confirm`; CDK destroys the stack."""
     found = find_billable(target)
-    destroy = "The stack stays, and costs next to nothing. Delete it with `cdk destroy`; its bucket is retained with all photos."
+    destroy = "The stack stays, and costs almost nothing. Delete it with `cdk destroy`, which retains the bucket with all photos."
     if not found:
         console.print(f"Nothing of {target.project!r} runs on {target.place}. {destroy}")
         return
@@ -72,23 +70,23 @@ def delete_billable(target: Target, console: Console, confirm: Callable[[str], b
         left = delete_until_nothing_is_left(target, lambda line: status.update(Text(line)), sleep)
     if left:
         print_billable(console, left)
-        raise RefusedError("These are still there, or there again, after all was deleted. They cost money: run `whippet down` again later.")
-    console.print(f"[green]✓[/] Deleted, and looked again: nothing of {target.project!r} runs or stands any more. {destroy}")
+        raise RefusedError("These resources still exist or were created again. They cost money: run `whippet down` again later.")
+    console.print(f"[green]✓[/] Deleted and checked: {target.project!r} has no billable resources. {destroy}")
 
 
 def delete_until_nothing_is_left(target: Target, say: Callable[[str], None], sleep: Callable[[float], None]) -> Billable:
-    """Deletes, and looks again: a request that came in between may have brought the endpoint back, and jobs take time to stop."""
+    """Delete and check repeatedly: a request may recreate the endpoint meanwhile, and jobs take time to stop."""
     for _ in range(MOST_PASSES):
         delete_all(target, say, sleep)
         if not (left := find_billable(target)):
             break
-        say("Looking again for what is still stopping")
+        say("Waiting for resources that are still stopping")
         sleep(PASS_PAUSE_S)
     return left
 
 
 def print_billable(console: Console, found: Billable) -> None:
-    """What runs by its name, what is merely registered by its number."""
+    """Print running resources by name, and the number of registered ones."""
     kinds = {
         "running execution": found.executions,
         "running tuning job": found.tuning_jobs,

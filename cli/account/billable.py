@@ -1,4 +1,4 @@
-"""What the executions of a project left running or registered on SageMaker: found by name and ended. Used by `whippet down`."""
+"""Finds and deletes a project's billable resources on SageMaker, by name. Used by `whippet down`."""
 
 import re
 import time
@@ -12,24 +12,24 @@ from cli.account.target import Target
 from cli.terminal.errors import RefusedError
 
 RUN_NAME = r"-\d{12}-[a-z0-9-]+"
-"""What follows the project in the names that the state machine makes, so that another project with a longer name is never touched."""
+"""The state machine's suffix after the project in names, so that a project with a longer name is not touched."""
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 """Statuses in which SageMaker refuses to delete an endpoint."""
 PAUSE_S = 15.0
 MOST_LOOKS = 360
-"""Looks at an endpoint that changes: an hour and a half, longer than SageMaker itself lets a creation go on."""
+"""The number of checks of a changing endpoint: an hour and a half, longer than SageMaker's limit for a creation."""
 
 
 @dataclass(frozen=True)
 class Billable:
-    """What the executions of one project left running or registered."""
+    """The running and registered resources of a project's executions."""
 
     executions: tuple[str, ...]
-    """ARNs of running executions, which would make an endpoint again."""
+    """ARNs of running executions, which would create an endpoint again."""
     tuning_jobs: tuple[str, ...]
     processing_jobs: tuple[str, ...]
     training_jobs: tuple[str, ...]
-    """Those that run and that no tuning job launched; a tuning job takes its own with it."""
+    """Running training jobs outside a tuning job; a tuning job stops its own."""
     endpoints: tuple[str, ...]
     endpoint_configs: tuple[str, ...]
     models: tuple[str, ...]
@@ -41,7 +41,7 @@ class Billable:
 
 @dataclass(frozen=True)
 class Listing:
-    """A List operation of SageMaker, and where in its answer the names are; other operations call the name the same."""
+    """A List operation of SageMaker and the fields of its answer; other operations use the same field for the name."""
 
     operation: str
     members: str
@@ -57,21 +57,21 @@ MODELS = Listing("list_models", "Models", "ModelName")
 
 
 def find_billable(target: Target) -> Billable:
-    """What the project's executions made, by the names that the state machine gives."""
+    """Find the resources of the project's executions, by the state machine's names."""
     return Billable(
-        executions=tuple(_running_executions(target)),
-        tuning_jobs=_running(target, TUNING_JOBS),
-        processing_jobs=_running(target, PROCESSING_JOBS),
-        training_jobs=tuple(name for name in _running(target, TRAINING_JOBS) if "-train-" in name),
-        endpoints=tuple(_names(target, ENDPOINTS)),
-        endpoint_configs=tuple(_names(target, ENDPOINT_CONFIGS)),
-        models=tuple(_names(target, MODELS)),
+        executions=tuple(_list_running_executions(target)),
+        tuning_jobs=_list_running(target, TUNING_JOBS),
+        processing_jobs=_list_running(target, PROCESSING_JOBS),
+        training_jobs=tuple(name for name in _list_running(target, TRAINING_JOBS) if "-train-" in name),
+        endpoints=tuple(_list_names(target, ENDPOINTS)),
+        endpoint_configs=tuple(_list_names(target, ENDPOINT_CONFIGS)),
+        models=tuple(_list_names(target, MODELS)),
     )
 
 
 def delete_all(target: Target, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> None:
-    """Stops the executions, then ends what there is once none can make anything any more."""
-    for arn in tuple(_running_executions(target)):
+    """Stop the executions first, because they create resources, then delete the resources."""
+    for arn in tuple(_list_running_executions(target)):
         say(f"Stopping execution {arn}")
         target.client("stepfunctions").stop_execution(executionArn=arn, cause="whippet down")
     found, sagemaker = find_billable(target), target.client("sagemaker")
@@ -84,13 +84,13 @@ def delete_all(target: Target, say: Callable[[str], None], sleep: Callable[[floa
     for name in found.endpoints:
         _delete_endpoint(target, name, say, sleep)
     for name in found.endpoint_configs:
-        _unless_gone(sagemaker.delete_endpoint_config, EndpointConfigName=name)
+        _delete_if_present(sagemaker.delete_endpoint_config, EndpointConfigName=name)
     for name in found.models:
-        _unless_gone(sagemaker.delete_model, ModelName=name)
+        _delete_if_present(sagemaker.delete_model, ModelName=name)
 
 
-def _running_executions(target: Target) -> Iterator[str]:
-    """None where the stack is absent, or so half made that it has no state machine."""
+def _list_running_executions(target: Target) -> Iterator[str]:
+    """List the running executions; none if the stack or its state machine does not exist."""
     stack = target.stack() or {}
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     if "StateMachineArn" not in outputs:
@@ -100,16 +100,16 @@ def _running_executions(target: Target) -> Iterator[str]:
         for page in executions.paginate(stateMachineArn=outputs["StateMachineArn"], statusFilter="RUNNING"):
             yield from (execution["executionArn"] for execution in page["executions"])
     except ClientError as error:
-        # A stack whose deletion stopped half way still names the state machine that it deleted.
+        # A partly deleted stack still has the output of its deleted state machine.
         if error.response["Error"]["Code"] != "StateMachineDoesNotExist":
             raise
 
 
-def _running(target: Target, listing: Listing) -> tuple[str, ...]:
-    return tuple(_names(target, listing, StatusEquals="InProgress"))
+def _list_running(target: Target, listing: Listing) -> tuple[str, ...]:
+    return tuple(_list_names(target, listing, StatusEquals="InProgress"))
 
 
-def _names(target: Target, listing: Listing, **which: str) -> Iterator[str]:
+def _list_names(target: Target, listing: Listing, **which: str) -> Iterator[str]:
     ours = re.compile(f"{re.escape(target.project)}({RUN_NAME})?")
     pages = target.client("sagemaker").get_paginator(listing.operation)
     for page in pages.paginate(NameContains=target.project, **which, PaginationConfig={"PageSize": 100}):
@@ -117,33 +117,33 @@ def _names(target: Target, listing: Listing, **which: str) -> Iterator[str]:
 
 
 def _stop(target: Target, listing: Listing, call: Callable[..., Any], name: str) -> None:
-    """A job that ended meanwhile cannot be stopped and need not be."""
+    """Stop a job; ignores the error for a job that has ended meanwhile."""
     try:
         call(**{listing.member: name})
     except ClientError:
-        if name in _running(target, listing):
+        if name in _list_running(target, listing):
             raise
 
 
 def _delete_endpoint(target: Target, name: str, say: Callable[[str], None], sleep: Callable[[float], None]) -> None:
-    """Deletes it as soon as SageMaker would have it deleted."""
+    """Delete an endpoint as soon as SageMaker allows it."""
     for _ in range(MOST_LOOKS):
         status = target.endpoint_status(name)
         if status not in CHANGING:
             break
-        say(f"Waiting for endpoint {name}, which is {status}: SageMaker deletes no endpoint before that is over")
+        say(f"Waiting for endpoint {name}, which is {status}: SageMaker cannot delete it yet")
         sleep(PAUSE_S)
     else:
         raise RefusedError(
-            f"The endpoint {name!r} is still {status} after {MOST_LOOKS * PAUSE_S / 60:.0f} minutes, and SageMaker deletes none that is. "
+            f"The endpoint {name!r} is still {status} after {MOST_LOOKS * PAUSE_S / 60:.0f} minutes, which SageMaker cannot delete. "
             "It costs money; run `whippet down` again later."
         )
     if status != "Deleting":
-        _unless_gone(target.client("sagemaker").delete_endpoint, EndpointName=name)
+        _delete_if_present(target.client("sagemaker").delete_endpoint, EndpointName=name)
 
 
-def _unless_gone(call: Callable[..., Any], **arguments: str) -> None:
-    """A thing that somebody else deleted meanwhile is as good as deleted; SageMaker says so with "Could not find"."""
+def _delete_if_present(call: Callable[..., Any], **arguments: str) -> None:
+    """Delete a resource; ignores SageMaker's error "Could not find" for one that is already deleted."""
     try:
         call(**arguments)
     except ClientError as error:

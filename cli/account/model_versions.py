@@ -1,4 +1,4 @@
-"""The versions of the project's models in SageMaker's model registry: what became of each, and how accurate it is.
+"""The versions of the project's models in SageMaker's model registry, with their status and accuracy.
 
 Used by `whippet status`, `whippet approve` and `whippet reject`. Reads only.
 """
@@ -16,7 +16,7 @@ from cli.account.target import Target
 WAITING, APPROVED, REJECTED = "PendingManualApproval", "Approved", "Rejected"
 WORDS = {WAITING: "waits for approval", APPROVED: "approved", REJECTED: "rejected"}
 DEPLOYED = "endpoint_config"
-"""Key of a version's metadata that the state machine adds once its model has answered on the endpoint."""
+"""The metadata key that the state machine adds after the model has answered on the endpoint."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class ModelVersion:
     """WAITING, APPROVED or REJECTED."""
     created: datetime
     description: str
-    """How accurate it is, also beside the champion, in a sentence."""
+    """The accuracy, compared with the deployed model, in one sentence."""
     reason: str
-    """What whoever decided said; may be empty."""
+    """The reviewer's reason; may be empty."""
     metadata: Mapping[str, str]
 
     @property
     def accuracy(self) -> float | None:
-        """On the test photos; None where the training job's report did not tell."""
+        """The accuracy on the test photos; None if it was not recorded."""
         try:
             return float(self.metadata["test_accuracy"])
         except (KeyError, ValueError):
@@ -44,36 +44,36 @@ class ModelVersion:
 
     @property
     def run(self) -> str:
-        """The execution that made it; empty where that is not recorded."""
+        """The execution of this version; empty if it was not recorded."""
         return self.metadata.get("run", "")
 
     @property
-    def words(self) -> str:
-        """What became of it."""
+    def label(self) -> str:
+        """The status in words."""
         deployed = ", was deployed" if self.metadata.get(DEPLOYED) else ""
-        said = f": {self.reason}" if self.reason else ""
-        return f"{WORDS.get(self.status, self.status)}{deployed}{said}"
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{WORDS.get(self.status, self.status)}{deployed}{reason}"
 
 
-def model_versions(target: Target, status: str | None = None, most: int | None = None) -> list[ModelVersion]:
-    """The newest first, those of one status or all; none where the stack is from before there was a registry."""
+def list_model_versions(target: Target, status: str | None = None, most: int | None = None) -> list[ModelVersion]:
+    """List versions, the newest first, with one status or all; none for an older stack without a registry."""
     try:
-        return [_version(target, summary) for summary in islice(_summaries(target, status), most)]
+        return [_read_version(target, summary) for summary in islice(_list_summaries(target, status), most)]
     except ClientError as error:
         if "does not exist" in error.response["Error"].get("Message", ""):
             return []
         raise
 
 
-def _summaries(target: Target, status: str | None) -> Iterator[Mapping[str, Any]]:
+def _list_summaries(target: Target, status: str | None) -> Iterator[Mapping[str, Any]]:
     wanted = {"ModelApprovalStatus": status} if status else {}
     pages = target.client("sagemaker").get_paginator("list_model_packages")
     for page in pages.paginate(ModelPackageGroupName=target.project, SortBy="CreationTime", SortOrder="Descending", **wanted):
         yield from page["ModelPackageSummaryList"]
 
 
-def _version(target: Target, summary: Mapping[str, Any]) -> ModelVersion:
-    """A listing knows no metadata, so each costs a call of its own."""
+def _read_version(target: Target, summary: Mapping[str, Any]) -> ModelVersion:
+    """Read one version: the listing lacks metadata, so each needs its own call."""
     package = target.client("sagemaker").describe_model_package(ModelPackageName=summary["ModelPackageArn"])
     return ModelVersion(
         number=package["ModelPackageVersion"],

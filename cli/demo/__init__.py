@@ -1,1 +1,1 @@
-"""The demo, `make demo`: photos and weights from package registries, one execution in local mode, one answer from the API."""
+"""The demo, `make demo`: photos and weights from package registries, one execution in local mode, one prediction from the API."""

@@ -1,15 +1,15 @@
-"""Keras' ImageNet ResNet50, as TensorFlow.js stores it, turned into torchvision's names, layouts and preprocessing.
+"""Converts Keras' ImageNet ResNet50, stored for TensorFlow.js, to torchvision's names, layouts and preprocessing.
 
-Runs on the user's machine, for the demo; numpy alone until `save`. Called by `cli.demo.weights`.
+Runs on the user's machine, for the demo; needs only numpy until `save`. Called by `cli.demo.weights`.
 
-Keras and torchvision compute the same network in different words. What differs, and is folded into the numbers here:
+Keras and torchvision compute the same network in different forms. The conversion folds these differences into the weights:
 
     kernels      height, width, in, out                ->  out, in, height, width
     photos       BGR, 0..255, minus Caffe's mean       ->  RGB, 0..1, minus torchvision's mean, over its deviation (into conv1 and bn1)
     conv biases  Keras adds one before each BatchNorm  ->  none (into the running mean)
     epsilon      1e-3                                  ->  1e-5 (into the running variance)
 
-One difference stays and must be told to whoever loads the file: the stride of each stage sits in conv1 ("v1"), not in conv2 ("v1.5").
+One difference remains, and the caller that loads the file must know it: the stride of each stage is in conv1 ("v1"), not conv2 ("v1.5").
 """
 
 import json
@@ -27,7 +27,7 @@ Array = npt.NDArray[np.float32]
 
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
 CAFFE_MEAN_RGB = np.array([123.68, 116.779, 103.939])
-"""What Keras takes off each channel of a 0..255 photo, here in RGB order."""
+"""Keras subtracts these means from the channels of a 0..255 photo, here in RGB order."""
 TORCH_MEAN = np.array([0.485, 0.456, 0.406])
 TORCH_DEVIATION = np.array([0.229, 0.224, 0.225])
 
@@ -42,7 +42,7 @@ BRANCHES = {
 
 
 def read_tfjs(tarball: Path, folder: str) -> dict[str, Array]:
-    """Every weight under `folder` of a package tarball, by its Keras name: one manifest, and shards that are one long row of float32."""
+    """Read the weights under `folder` of a package tarball by Keras name: one manifest, and shards that form one row of float32."""
     with tarfile.open(tarball) as tar:
         model = json.loads(_member(tar, f"{folder}/model.json"))
         weights: dict[str, Array] = {}
@@ -53,7 +53,7 @@ def read_tfjs(tarball: Path, folder: str) -> dict[str, Array]:
 
 
 def convert(keras: Mapping[str, Array]) -> dict[str, Array]:
-    """torchvision's state_dict of ResNet50 (without `num_batches_tracked`) from Keras' weights."""
+    """Convert Keras' weights to torchvision's state_dict of ResNet50 (without `num_batches_tracked`)."""
     state = _conv_and_norm(keras, "conv1", "bn_conv1", "conv1", "bn1")
     state = _fold_photos(state)
     for stage, blocks in enumerate(BLOCKS, start=2):
@@ -69,8 +69,8 @@ def convert(keras: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def save(state: Mapping[str, Array], file: Path) -> None:
-    """The weights as a plain state_dict: the same bytes each time, written beside and then moved, so that a half file never counts."""
-    import torch  # here, because it takes two seconds that no other verb should pay
+    """Save the weights as a plain state_dict, with the same bytes each time, in one step."""
+    import torch  # here, because the import takes two seconds that other verbs do not need
 
     tensors: dict[str, Any] = {}
     for name, array in state.items():
@@ -84,7 +84,7 @@ def save(state: Mapping[str, Array], file: Path) -> None:
 
 
 def fold_norm(keras: Mapping[str, Array], norm: str, bias: Array) -> dict[str, Array]:
-    """BatchNorm in torch's words: the bias before it and the difference of the two epsilons taken into mean and variance."""
+    """Convert a BatchNorm to torch: fold the preceding bias into the mean and the difference of the epsilons into the variance."""
     variance = keras[f"{norm}/moving_variance"].astype(np.float64) + (KERAS_EPSILON - TORCH_EPSILON)
     return {
         "weight": keras[f"{norm}/gamma"],
@@ -101,7 +101,7 @@ def _conv_and_norm(keras: Mapping[str, Array], conv: str, norm: str, torch_conv:
 
 
 def _fold_photos(state: dict[str, Array]) -> dict[str, Array]:
-    """conv1 and bn1 for photos as torchvision prepares them: 255 * (deviation * x + mean) - Caffe's mean is what Keras would have seen."""
+    """Adapt conv1 and bn1 to torchvision's preprocessing: Keras' input is 255 * (deviation * x + mean) - Caffe's mean."""
     kernel = state["conv1.weight"][:, ::-1].astype(np.float64)
     offset = np.einsum("oihw,i->o", kernel, 255 * TORCH_MEAN - CAFFE_MEAN_RGB)
     scaled = kernel * (255 * TORCH_DEVIATION)[None, :, None, None]
@@ -113,7 +113,7 @@ def _cut(row: bytes, manifest: list[dict[str, Any]]) -> dict[str, Array]:
     numbers = np.frombuffer(row, dtype="<f4")
     if numbers.size != (expected := sum(int(np.prod(weight["shape"])) for weight in manifest)):
         raise RefusedError(
-            f"The shards hold {numbers.size} numbers, and their manifest names {expected}: the download is damaged. Delete it."
+            f"The shards have {numbers.size} numbers, but their manifest lists {expected}: the download is damaged. Delete it."
         )
     weights, start = {}, 0
     for weight in manifest:
@@ -126,5 +126,5 @@ def _cut(row: bytes, manifest: list[dict[str, Any]]) -> dict[str, Array]:
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     stream = tar.extractfile(name)
     if stream is None:
-        raise RefusedError(f"{name} is not a file in {tar.name!r}: this is not the package that was expected. Delete it and start again.")
+        raise RefusedError(f"{name} is not a file in {tar.name!r}: this is not the expected package. Delete it and run again.")
     return stream.read()

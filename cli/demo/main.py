@@ -1,7 +1,7 @@
-"""The main job, end to end, on this machine: photos and weights, local mode, deployment, execution, and one photo asked about.
+"""The main job, end to end, on this machine: photos and weights, local mode, deployment, execution, and one prediction.
 
-Runs on the user's machine: `make demo`, or `python -m cli.demo.main [--data PATH] [--jobs 4] [--strict]`. It is the verbs of `whippet`
-in their order, and leaves a record for programs in `.local/demo.json`. A second run uses what the first one made.
+Runs on the user's machine: `make demo`, or `python -m cli.demo.main [--data PATH] [--jobs 4] [--strict]`. It runs the verbs of `whippet`
+in order, and writes a record for programs to `.local/demo.json`. A second run reuses the results of the first one.
 """
 
 import json
@@ -19,25 +19,25 @@ from rich.text import Text
 
 from cli.account.target import LocalMachine, Target, default_project, home, local_mode, local_target
 from cli.demo.packages import Say
-from cli.demo.photos import DemoPhotos, chess_photos, own_photos, photo_to_ask
+from cli.demo.photos import DemoPhotos, choose_photo, fetch_chess_photos, open_own_photos
 from cli.demo.record import DemoRecord
 from cli.demo.steps import Steps
-from cli.demo.weights import SOURCE, STRIDE, converted_weights
+from cli.demo.weights import SOURCE, STRIDE, ensure_weights
 from cli.deploy import deploy_stack
-from cli.executions.assessment import say_kept_back
-from cli.executions.execution import Execution, reason
-from cli.executions.rule_results import insights_of, print_insights, print_verdicts, statuses_of
+from cli.executions.assessment import print_rejection
+from cli.executions.execution import Execution, explain_failure
+from cli.executions.rule_results import print_insights, print_rule_statuses, read_statuses, select_insights
 from cli.executions.watch_view import format_duration
-from cli.main import MENDABLE, sentence
+from cli.main import USER_ERRORS, explain
 from cli.predict import classify, print_answer
-from cli.report import FetchedReport, fetch_report, no_report, report_folder
-from cli.run import execution_input, start_execution
-from cli.status import page_note
+from cli.report import FetchedReport, fetch_report, locate_report, make_missing_report_error
+from cli.run import build_execution_input, start_execution
+from cli.status import explain_page_access
 from cli.terminal.errors import RefusedError
 from cli.terminal.options import Strict
-from cli.terminal.screen import screen
+from cli.terminal.screen import open_console
 from cli.upload import upload_photos, upload_weights
-from cli.watch import follow, say_log_tail
+from cli.watch import follow, print_log_tail
 
 STOP = "make down"
 
@@ -51,21 +51,26 @@ def demo(
     strict: Strict = False,
 ) -> None:
     """Run the main job on this machine."""
-    console = screen()
+    console = open_console()
     record = DemoRecord(home() / "demo.json")
     record.start()
     try:
         play(
-            console, record, local_mode(strict), project or default_project(), data, execution_input({}, jobs, min(parallel, jobs), epochs)
+            console,
+            record,
+            local_mode(strict),
+            project or default_project(),
+            data,
+            build_execution_input({}, jobs, min(parallel, jobs), epochs),
         )
         record.succeed()
     except KeyboardInterrupt:
         record.fail("interrupted")
-        console.print(f"\nInterrupted. Local mode, and an execution that was started, go on: `whippet watch --local`, `{STOP}`")
+        console.print(f"\nInterrupted. Local mode and a started execution continue: `whippet watch --local`, `{STOP}`")
         raise typer.Exit(130) from None
-    except MENDABLE as error:
-        record.fail(sentence(error))
-        console.print("\n[bold red]✗[/]", Text(sentence(error)), soft_wrap=True)
+    except USER_ERRORS as error:
+        record.fail(explain(error))
+        console.print("\n[bold red]✗[/]", Text(explain(error)), soft_wrap=True)
         console.print(f"  Logs: {home() / 'logs'}   Again: make demo   Stop: {STOP}")
         raise typer.Exit(1) from error
     except BaseException as error:
@@ -74,7 +79,7 @@ def demo(
 
 
 def play(console: Console, record: DemoRecord, machine: LocalMachine, project: str, data: Path | None, value: dict[str, Any]) -> None:
-    """The verbs in their order."""
+    """Run the verbs in order."""
     console.print(
         Text.assemble("\n  ", ("Whippet", "bold"), ("  photos in class folders become a deployed classifier, on this machine\n", "dim"))
     )
@@ -83,71 +88,73 @@ def play(console: Console, record: DemoRecord, machine: LocalMachine, project: s
 
 
 def carry_out(console: Console, record: DemoRecord, target: Target, photos: DemoPhotos, value: dict[str, Any]) -> None:
-    """The execution, the question and the answer, on a target where everything is prepared."""
-    asked_at = time.monotonic()
+    """Run the execution and one prediction on a prepared target."""
+    started_at = time.monotonic()
     arn = start_execution(target, value)
     record.note(execution_arn=arn, api_url=target.predict_url())
     console.print()
     execution = follow(console, target, arn)
     record.note_execution(execution)
     if execution.status != "SUCCEEDED":
-        say_log_tail(console, target, execution)
-        raise RefusedError(f"The execution ended as {execution.status}: {reason(execution) or 'no cause was given'}")
+        print_log_tail(console, target, execution)
+        raise RefusedError(f"The execution ended as {execution.status}: {explain_failure(execution) or 'without a cause'}")
     if execution.deployed:
-        photo = photo_to_ask(photos, lambda: photos_kept_for_the_test(target, execution))
+        photo = choose_photo(photos, lambda: list_test_photos(target, execution))
         answer = classify(target, photo)
-        record.note_seconds(start_to_answer=time.monotonic() - asked_at)
+        record.note_seconds(start_to_answer=time.monotonic() - started_at)
         record.note(prediction={**answer, "photo": str(photo)}, endpoint_name=execution.output["endpoint"])
-        say_answer(console, photo, answer)
+        show_answer(console, photo, answer)
     else:
         console.print()
-        say_kept_back(console, target, execution)
+        print_rejection(console, target, execution)
     report = fetch_report(target, execution, home() / "report")
-    record.note_report(report.documents, statuses_of(execution, report.documents))
-    say_result(console, target, execution, report)
+    record.note_report(report.documents, read_statuses(execution, report.documents))
+    show_result(console, target, execution, report)
 
 
 def prepare(
-    console: Console, machine: LocalMachine, project: str, data: Path | None, weights: Callable[[Path, Say], Path] = converted_weights
+    console: Console, machine: LocalMachine, project: str, data: Path | None, weights: Callable[[Path, Say], Path] = ensure_weights
 ) -> tuple[Target, DemoPhotos]:
-    """Everything before the execution; downloads go on while local mode starts, and the user's own photos are checked before all else."""
+    """Prepare the execution; downloads run while local mode starts, and the user's own photos are checked first."""
     cache = home() / "cache"
     with Steps(console) as steps, ThreadPoolExecutor(2) as pool:
-        photos = _photos(steps, pool, cache, data)
+        photos = _start_photos(steps, pool, cache, data)
         converted = pool.submit(steps.run, "weights", lambda say: weights(cache, say), lambda _: "ResNet50, ImageNet; converted from Keras")
         target = steps.run(
             "local mode", lambda say: _start(machine, project, say), lambda made: f"AWS at {made.environment['AWS_ENDPOINT_URL']}"
         )
         steps.run(
-            "deployment", lambda say: deploy_stack(target, lambda line: say(_resource(line))), lambda _: f"stack {project} by cdk deploy"
+            "deployment",
+            lambda say: deploy_stack(target, lambda line: say(_name_resource(line))),
+            lambda _: f"stack {project} by cdk deploy",
         )
         found, file = photos.result(), converted.result()
         steps.run("upload", lambda say: _upload(target, found, file, say), lambda sent: sent)
     return target, found
 
 
-def photos_kept_for_the_test(target: Target, execution: Execution) -> list[str]:
-    """The names of the test photos, from the one small file of the report that has them."""
-    bucket, prefix = report_folder(target, execution)
-    written = bucket.get(f"{prefix}data.json")
-    if written is None:
-        raise no_report(target, execution)
-    return [str(name) for name in json.loads(written)["test_photos"]]
+def list_test_photos(target: Target, execution: Execution) -> list[str]:
+    """List the test photos, from a small file of the report."""
+    bucket, prefix = locate_report(target, execution)
+    content = bucket.get(f"{prefix}data.json")
+    if content is None:
+        raise make_missing_report_error(target, execution)
+    return [str(name) for name in json.loads(content)["test_photos"]]
 
 
-def say_answer(console: Console, photo: Path, answer: dict[str, Any]) -> None:
-    """What the endpoint said of the photo."""
+def show_answer(console: Console, photo: Path, answer: dict[str, Any]) -> None:
+    """Print the endpoint's prediction for the photo."""
     console.print()
     console.print(Rule("The answer", style="dim", align="left"))
     print_answer(console, photo, answer)
 
 
-def say_result(console: Console, target: Target, execution: Execution, report: FetchedReport) -> None:
-    """What the rules and the insights say, the figures, and where everything is."""
+def show_result(console: Console, target: Target, execution: Execution, report: FetchedReport) -> None:
+    """Print the rule results, the insights, the figures, and the locations of all outputs."""
     console.print()
     console.print(Rule("What to know", style="dim", align="left"))
-    print_insights(console, insights_of(execution, report.documents))
-    print_verdicts(console, statuses_of(execution, report.documents), execution.input.get("debugger") == "off")
+    print_insights(console, select_insights(execution, report.documents))
+    print_rule_statuses(console, read_statuses(execution, report.documents), execution.input.get("debugger") == "off")
     figures = report.documents["evaluation"]
     best = execution.output["best"]
     console.print()
@@ -159,7 +166,7 @@ def say_result(console: Console, target: Target, execution: Execution, report: F
     table.add_row("tuned", f"learning rate {best['lr']:.4g}, batch size {best['batch_size']:.0f}, of {len(execution.trials)} tried")
     table.add_row("took", f"{format_duration(execution.seconds)} from photos to {'endpoint' if execution.deployed else 'verdict'}")
     if execution.deployed:
-        table.add_row("page", Text.assemble((target.page_url(), "bold"), page_note(target)))
+        table.add_row("page", Text.assemble((target.page_url(), "bold"), explain_page_access(target)))
     table.add_row("report", str(report.page))
     if report.profiler:
         table.add_row("profiler", str(report.profiler))
@@ -170,11 +177,11 @@ def say_result(console: Console, target: Target, execution: Execution, report: F
     console.print(table)
 
 
-def _photos(steps: Steps, pool: ThreadPoolExecutor, cache: Path, data: Path | None) -> Future[DemoPhotos]:
-    """The user's photos now, or the chess pieces meanwhile."""
+def _start_photos(steps: Steps, pool: ThreadPoolExecutor, cache: Path, data: Path | None) -> Future[DemoPhotos]:
+    """Check the user's photos now, or fetch the chess pieces in the background."""
 
     def work(say: Say) -> DemoPhotos:
-        return own_photos(data, cache) if data else chess_photos(cache, say)
+        return open_own_photos(data, cache) if data else fetch_chess_photos(cache, say)
 
     photos = pool.submit(steps.run, "photos", work, lambda found: found.folder.describe())
     if data:
@@ -197,11 +204,11 @@ def _upload(target: Target, photos: DemoPhotos, weights: Path, say: Say) -> str:
         say(f"{sent:,} of {len(photos.folder.photos):,} photos")
 
     done = upload_photos(target, photos.folder, True, count)
-    return f"{done.sent:,} photos sent, {done.skipped:,} were there"
+    return f"{done.sent:,} photos uploaded, {done.skipped:,} already there"
 
 
-def _resource(line: str) -> str:
-    """The resource that a line of `cdk deploy` is about."""
+def _name_resource(line: str) -> str:
+    """Return the resource in a line of `cdk deploy`."""
     return line.rsplit("| ", 1)[-1].strip()
 
 

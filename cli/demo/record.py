@@ -1,4 +1,4 @@
-"""The demo's record for programs, `.local/demo.json`: filled as the demo goes, written at its end, good or bad. Used by `cli.demo.main`."""
+"""The demo's record for programs, `.local/demo.json`: filled during the demo, written at its end, also after a failure."""
 
 import json
 import time
@@ -10,48 +10,48 @@ from cli.executions.execution import Execution, TrainingJob
 
 
 class DemoRecord:
-    """What is known so far. `seconds` has every state by its name, `total`, and `start_to_answer`."""
+    """The values so far. `seconds` has every state by name, `total`, and `start_to_answer`."""
 
     def __init__(self, file: Path, now: Callable[[], float] = time.monotonic) -> None:
-        """An empty record that will be written to `file`."""
+        """Start an empty record for `file`."""
         self._file, self._now = file, now
         self._began = now()
         self._values: dict[str, Any] = {}
         self._seconds: dict[str, float] = {}
 
     def start(self) -> None:
-        """Takes the last demo's record away, so that it is never mistaken for this one's."""
+        """Delete the record of the last demo, so that it is not mistaken for this one's."""
         self._file.unlink(missing_ok=True)
 
     def note(self, **values: Any) -> None:
-        """Remembers values."""
+        """Add values."""
         self._values |= values
 
     def note_seconds(self, **seconds: float) -> None:
-        """Remembers how long something took."""
+        """Add durations."""
         self._seconds |= {name: round(value, 2) for name, value in seconds.items()}
 
     def note_execution(self, execution: Execution) -> None:
-        """Remembers the states, the tuning job's training jobs and the best values."""
+        """Add the states, the tuning job's training jobs and the best values."""
         self.note_seconds(**{state.name: state.seconds for state in execution.states})
         best = execution.output.get("best", {})
         if execution.status == "SUCCEEDED":
-            self.note(deployed=execution.deployed, reasons=execution.kept_back or [])
+            self.note(deployed=execution.deployed, reasons=execution.rejection_reasons or [])
         self.note(
             trials=[_trial(job) for job in execution.trials], best={name: best[name] for name in ("lr", "batch_size") if name in best}
         )
 
     def note_report(self, documents: Mapping[str, Any], statuses: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        """Remembers what the training job's report says, and the verdicts of both kinds of rules."""
+        """Add the results of the training job's report, and the statuses of both kinds of rules."""
         self.note(**{name: documents["evaluation"][name] for name in ("classes", "valid_accuracy", "test_accuracy")})
         self.note(**statuses, insights=documents.get("insights", []))
 
     def succeed(self) -> None:
-        """Writes the record of a demo that went through."""
+        """Write the record of a successful demo."""
         self._write({"status": "SUCCEEDED"})
 
     def fail(self, error: str) -> None:
-        """Writes the record of a demo that did not, with all that is known."""
+        """Write the record of a failed demo, with the values so far."""
         self._write({"status": "FAILED", "error": error})
 
     def _write(self, end: dict[str, str]) -> None:

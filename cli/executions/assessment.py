@@ -1,4 +1,4 @@
-"""How good the new model is, also beside the champion, and what to do where it was kept back. Used by `whippet watch` and `report`."""
+"""The new model's accuracy compared with the deployed model's, and advice for a rejected model. Used by `whippet watch` and `report`."""
 
 import json
 import shlex
@@ -18,12 +18,12 @@ OBJECTIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "of the photos of class ": ("gate", {"champion": False}),
     "and ": ("gate", {"champion": False}),
 }
-"""How a reason against a model begins -> the part of the execution input that makes no such objection. For other reasons there is none: a
-model of unknown accuracy, one that names photos no better than a guess, and what a person decided."""
+"""Start of a rejection reason -> the field of the execution input that disables this check. The other reasons cannot be disabled: unknown
+accuracy, accuracy no better than guessing, and a manual rejection."""
 
 
 def print_accuracy(console: Console, execution: Execution) -> None:
-    """The model's accuracy, beside the champion's where there was one to compare with; nothing where the execution does not say."""
+    """Print the model's accuracy and its comparison with the deployed model; nothing if the execution lacks them."""
     champion, accuracy = execution.output.get("champion") or {}, execution.output.get("accuracy")
     if champion.get("sentence"):
         version = f" (version {champion['version']})" if champion.get("version") else ""
@@ -32,19 +32,19 @@ def print_accuracy(console: Console, execution: Execution) -> None:
         console.print(Text(f"  accuracy {accuracy:.3f} on the test photos"), soft_wrap=True)
 
 
-def say_kept_back(console: Console, target: Target, execution: Execution) -> None:
-    """That the model was not deployed, why, and how it could be all the same."""
-    console.print(Text("  The execution succeeded, but its model was not deployed: the endpoint is as it was before.", style="yellow"))
-    reasons = execution.kept_back or []
-    for reason in reasons or ["the execution gave no reason"]:
+def print_rejection(console: Console, target: Target, execution: Execution) -> None:
+    """Print that the model was not deployed, why, and how to deploy it anyway."""
+    console.print(Text("  The execution succeeded, but its model was not deployed: the endpoint is unchanged.", style="yellow"))
+    reasons = execution.rejection_reasons or []
+    for reason in reasons or ["the execution did not report a reason"]:
         console.print(Text(f"  ▲ {reason}"), soft_wrap=True)
-    if changed := unobjected(execution.input, reasons):
+    if changed := remove_checks(execution.input, reasons):
         again = f"whippet run{target.option} --input {shlex.quote(json.dumps(changed))}"
-        console.print(Text(f"  Mend it and run again, or, to deploy whatever is said against it: {again}", style="dim"), soft_wrap=True)
+        console.print(Text(f"  Fix the cause and run again. To deploy without these checks: {again}", style="dim"), soft_wrap=True)
 
 
-def unobjected(given: Mapping[str, Any], reasons: Sequence[str]) -> dict[str, Any]:
-    """The same execution input with nothing that raises these reasons; empty where one of them would be raised all the same."""
+def remove_checks(given: Mapping[str, Any], reasons: Sequence[str]) -> dict[str, Any]:
+    """Return the execution input without the checks behind these reasons; empty if one of them cannot be disabled."""
     changed = dict(given)
     for reason in reasons:
         start = next((start for start in OBJECTIONS if reason.startswith(start)), None)

@@ -1,4 +1,4 @@
-"""How an execution looks while it is watched: a live picture on a terminal, one line for each change elsewhere. Used by `whippet watch`."""
+"""The view of a watched execution: a live table on a terminal, one line per change elsewhere. Used by `whippet watch`."""
 
 from collections.abc import Iterator
 
@@ -18,41 +18,41 @@ MARKS = {
     "held": ("▲", "yellow"),
 }
 TALKING = (PREPARING, TRAINING, TRAINING_MANAGED, *FOLLOWING)
-"""States below which stands what their job says of itself."""
+"""States that are shown with the progress of their job."""
 LOOPING = (*FOLLOWING, "WaitForApproval", "DescribeModelPackage", "WaitForTurn", "WaitForEndpoint", "CheckEndpoint")
-"""States that an execution comes to again and again until something has happened, for days where a person has to decide."""
+"""States that an execution enters repeatedly while it waits, for an approval possibly for days."""
 WORDS = {"InProgress": "running", "Completed": "done"}
-"""Statuses of training jobs in everyday words; the others are so already."""
+"""Short names for statuses of training jobs; others stay."""
 HELD = "the endpoint stays as it is"
-"""What a state says that ends an execution without a deployment."""
+"""The text of a state that ends an execution without a deployment."""
 DURATION_WIDTH = len("23 h 59 min")
 """Characters of a duration in a column."""
 MAX_TRIALS = 12
-"""Training jobs shown; the rest of a large tuning job would push the picture off the screen."""
+"""Maximum number of training jobs shown: more would not fit on the screen."""
 
 
-def picture(execution: Execution) -> RenderableType:
-    """The states in order, the tuning job's training jobs below theirs, what another job says of itself below its own."""
+def render_execution(execution: Execution) -> RenderableType:
+    """Render the states in order, with the training jobs of the tuning job and the progress of other jobs."""
     rows: list[RenderableType] = [_title(execution), Text()]
     for state in execution.states:
         rows.append(_state_line(state))
         if state.name == TUNING and execution.trials:
             rows.append(Padding(_trials(execution), (0, 0, 0, 4)))
         if state.name in TALKING and execution.activity and state.status == "running":
-            rows.append(Text(f"    {activity_line(execution.activity)}", style="dim"))
+            rows.append(Text(f"    {format_activity(execution.activity)}", style="dim"))
     return Group(*rows)
 
 
 def format_duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, minutes and seconds as `3:05`, or `3 h 05 min` from an hour on."""
+    """Format a duration as `0.4 s`, `12 s`, `3:05` (minutes and seconds), or `3 h 05 min` from an hour on."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{int(seconds)} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def activity_line(activity: Activity) -> str:
-    """Where a job is: photos read, or epochs with their metrics."""
+def format_activity(activity: Activity) -> str:
+    """Format a job's progress: photos read, or epochs with their metrics."""
     if not activity.epoch and not activity.metrics:
         return activity.line or "starting"
     names = {"train:loss": "train loss", "train:accuracy": "accuracy", "valid:loss": "valid loss", "valid:accuracy": "accuracy"}
@@ -64,7 +64,7 @@ class ChangeLog:
     """Turns moments of an execution into lines: one when a state or a training job begins or ends."""
 
     def __init__(self) -> None:
-        """Nothing was said yet."""
+        """Start without lines."""
         self._said: dict[str, str] = {}
 
     def lines(self, execution: Execution) -> Iterator[str]:
@@ -81,7 +81,7 @@ class ChangeLog:
             yield from [*begun, *trials] if state.status == "running" else [*trials, *begun]
         job = execution.training or execution.processing
         if job and execution.activity and (execution.activity.epoch or execution.activity.line):
-            line = activity_line(execution.activity)
+            line = format_activity(execution.activity)
             if self._is_new(job.name, line):
                 yield f"    {line}"
 

@@ -1,1 +1,1 @@
-"""Photos to upload: folders, archives, downloads, the upload itself."""
+"""Photos to upload: folders, archives, downloads, the upload."""

@@ -1,4 +1,4 @@
-"""Files into the bucket, in parallel: what is there with the same bytes is skipped, nothing deleted unasked. Used by `whippet upload`."""
+"""Uploads files to the bucket in parallel: skips unchanged ones, and deletes only on request. Used by `whippet upload`."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +13,18 @@ from cli.terminal.errors import RefusedError
 
 THREADS = 16
 BATCH = 1000
-"""Most keys that one DeleteObjects takes."""
+"""The maximum number of keys in one DeleteObjects."""
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What an upload did."""
+    """The result of an upload."""
 
     sent: int
     skipped: int
     deleted: int
     others: int
-    """Objects under the prefix that are not in the new set and stay."""
+    """Objects under the prefix that are not in the new set and were kept."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Bucket:
     name: str
 
     def upload(self, prefix: str, files: Mapping[str, Path], replace: bool, progress: Callable[[int], None]) -> Uploaded:
-        """Puts each file at `prefix` + its name; with `replace` the prefix then holds nothing else. `progress` gets 1 a file."""
+        """Put each file at `prefix` + its name; `replace` deletes other objects there. Calls `progress` with 1 per file."""
         present = self.objects(prefix)
         sent = 0
         with ThreadPoolExecutor(THREADS) as pool:
@@ -53,12 +53,12 @@ class Bucket:
         return Uploaded(sent, len(files) - sent, len(others) if replace else 0, 0 if replace else len(others))
 
     def objects(self, prefix: str) -> dict[str, tuple[int, str]]:
-        """Key -> (bytes, ETag) of everything under a prefix."""
+        """Return key -> (bytes, ETag) of all objects under a prefix."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return {entry["Key"]: (entry["Size"], entry["ETag"].strip('"')) for page in pages for entry in page.get("Contents", [])}
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Deletes the objects; the bucket is versioned, so their last version can be brought back."""
+        """Delete the objects; the bucket is versioned, so their last version can be restored."""
         for start in range(0, len(keys), BATCH):
             objects = [{"Key": key} for key in keys[start : start + BATCH]]
             answer = self.s3.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
@@ -69,11 +69,11 @@ class Bucket:
                 )
 
     def put(self, key: str, body: bytes) -> None:
-        """Puts one small object."""
+        """Put one small object."""
         self.s3.put_object(Bucket=self.name, Key=key, Body=body)
 
     def get(self, key: str) -> bytes | None:
-        """The object's bytes, or None where there is none."""
+        """Return the object's bytes, None if it does not exist."""
         try:
             return bytes(self.s3.get_object(Bucket=self.name, Key=key)["Body"].read())
         except ClientError as error:
@@ -82,7 +82,7 @@ class Bucket:
             raise
 
     def download(self, prefix: str, folder: Path) -> list[str]:
-        """Copies everything under a prefix into a folder; the names below it."""
+        """Download all objects under a prefix into a folder; returns their names below it."""
         names = [key.removeprefix(prefix) for key in self.objects(prefix) if not key.endswith("/")]
         for name in names:
             file = folder / name
@@ -91,7 +91,7 @@ class Bucket:
         return names
 
     def _put_if_other(self, key: str, file: Path, present: Mapping[str, tuple[int, str]]) -> bool:
-        """Whether the file had to be sent. An object put in one piece has the MD5 of its bytes as ETag."""
+        """Put the file unless it is unchanged; returns whether it was sent. The ETag of an object put in one piece is its MD5."""
         size, etag = present.get(key, (-1, ""))
         if size == file.stat().st_size and etag == _md5(file):
             return False

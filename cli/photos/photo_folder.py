@@ -1,9 +1,9 @@
-"""What a folder or zip of photos holds: classes, splits, counts, checked before a byte is uploaded. Used by `whippet upload` and the demo.
+"""Reads a folder of photos and checks its classes, splits and counts before the upload. Used by `whippet upload` and the demo.
 
-Two layouts are understood, the same that PrepareDataset understands:
+There are two layouts, as in PrepareDataset:
 
     <class>/<photo>                       PrepareDataset splits, stratified and seeded
-    {train,valid,test}/<class>/<photo>    honoured
+    {train,valid,test}/<class>/<photo>    the splits are used as given
 """
 
 import os
@@ -16,7 +16,7 @@ from cli.terminal.errors import RefusedError
 from training.contract.photos import LAYOUTS, SPLIT_FOLDERS, SPLITS, SUFFIXES, TITLES, find_format, is_ignored
 
 MAX_KEY = 900
-"""Longest name S3 takes, in bytes, less the prefix."""
+"""S3's maximum length of a name in bytes, without the prefix."""
 
 
 @dataclass(frozen=True)
@@ -25,43 +25,43 @@ class PhotoFolder:
 
     root: Path
     photos: dict[str, Path]
-    """Name below the root, in order -> file. Names have forward slashes, and splits are called train, valid and test in them."""
+    """Name below the root, in order -> file. Names have forward slashes and the split names train, valid and test."""
     classes: tuple[str, ...]
     counts: dict[str, Counter[str]]
-    """Split -> class -> photos; the one split "" where the folders make none."""
-    left_out: int
-    """Files that are no photo by name nor by content."""
+    """Split -> class -> number of photos; the only split is "" for folders without splits."""
+    skipped_files: int
+    """The number of files that are not photos by name or content."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """`train`, `valid`, `test`: those that the folders name."""
+        """The splits of the folders, in the order `train`, `valid`, `test`."""
         return tuple(split for split in SPLITS if split in self.counts)
 
     def describe(self) -> str:
-        """One sentence for the user."""
+        """Describe the folder in one sentence for the user."""
         counts = " + ".join(f"{sum(self.counts[split].values()):,} {split}" for split in self.splits)
-        left = f"; other files left out: {self.left_out}" if self.left_out else ""
+        left = f"; other files skipped: {self.skipped_files}" if self.skipped_files else ""
         return f"{len(self.photos):,} photos in {len(self.classes)} classes" + (f" ({counts})" if counts else "") + left
 
 
 def read_photo_folder(folder: Path) -> PhotoFolder:
-    """Reads and checks the tree; each refusal says what was found and what is expected."""
+    """Read and check the tree; raises RefusedError with what was found and what is expected."""
     root = step_inside(folder)
     files = list(_walk(root))
-    photos = [name for name in files if "/" in name and looks_like_photo(root / name)]
+    photos = [name for name in files if "/" in name and is_likely_photo(root / name)]
     if not photos:
-        raise RefusedError(_no_photos(root, files))
+        raise RefusedError(_explain_no_photos(root, files))
     honoured = _has_splits(root)
     counts = _count(photos, honoured)
     classes = tuple(sorted(counts.get("train", counts.get("", Counter()))))
     _require_classes(root, classes, counts)
     for name in photos:
         _require_key(name)
-    return PhotoFolder(root, _by_name(root, photos, honoured), classes, counts, len(files) - len(photos))
+    return PhotoFolder(root, _map_names(root, photos, honoured), classes, counts, len(files) - len(photos))
 
 
 def step_inside(folder: Path) -> Path:
-    """The folder, or the lone folder of folders in it that an archive often brings."""
+    """Return the folder, or its only subfolder if that contains only folders, as in many archives."""
     entries = [entry for entry in folder.iterdir() if not is_ignored(entry.name)]
     if len(entries) != 1 or not entries[0].is_dir() or entries[0].name.lower() in SPLIT_FOLDERS:
         return folder
@@ -69,8 +69,8 @@ def step_inside(folder: Path) -> Path:
     return step_inside(entries[0]) if inner and all(entry.is_dir() for entry in inner) else folder
 
 
-def looks_like_photo(file: Path) -> bool:
-    """By name or by first bytes; whether it can be read is PrepareDataset's to say, and to list."""
+def is_likely_photo(file: Path) -> bool:
+    """Whether a file is a photo by name or first bytes; PrepareDataset lists unreadable ones."""
     if file.suffix.lower() in SUFFIXES:
         return True
     with file.open("rb") as stream:
@@ -78,7 +78,7 @@ def looks_like_photo(file: Path) -> bool:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Files below, links followed once, in an order that does not depend on the file system."""
+    """List the files below, following links once, in an order independent of the file system."""
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         seen.add(os.path.realpath(folder))
@@ -94,9 +94,7 @@ def _has_splits(root: Path) -> bool:
     splits = {SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = sorted(name for name in names if name.lower() not in SPLIT_FOLDERS)
     if "train" in splits and others:
-        raise RefusedError(
-            f"{root} has a folder for training and, beside it, folders that are no split: {', '.join(others[:5])}. Use {LAYOUTS}"
-        )
+        raise RefusedError(f"{root} has a training folder and also folders that are not splits: {', '.join(others[:5])}. Use {LAYOUTS}")
     return "train" in splits
 
 
@@ -105,13 +103,13 @@ def _count(photos: list[str], honoured: bool) -> dict[str, Counter[str]]:
     for name in photos:
         parts = name.split("/")
         if honoured and len(parts) < 3:
-            raise RefusedError(f"{name} lies in no class folder. Use {LAYOUTS}")
+            raise RefusedError(f"{name} is not in a class folder. Use {LAYOUTS}")
         split, label = (SPLIT_FOLDERS[parts[0].lower()], parts[1]) if honoured else ("", parts[0])
         counts.setdefault(split, Counter())[label] += 1
     return counts
 
 
-def _by_name(root: Path, photos: list[str], honoured: bool) -> dict[str, Path]:
+def _map_names(root: Path, photos: list[str], honoured: bool) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for photo in photos:
         top, _, rest = photo.partition("/")
@@ -124,19 +122,19 @@ def _by_name(root: Path, photos: list[str], honoured: bool) -> dict[str, Path]:
 
 def _require_classes(root: Path, classes: tuple[str, ...], counts: dict[str, Counter[str]]) -> None:
     if len(classes) < 2:
-        found = f"only the class {classes[0]!r}" if classes else "no class to train on"
+        found = f"only the class {classes[0]!r}" if classes else "no training class"
         raise RefusedError(f"{root} has {found}; a classifier needs at least 2. Use {LAYOUTS}")
     strange = sorted({label for counter in counts.values() for label in counter} - set(classes))
     if strange:
         raise RefusedError(
-            f"valid or test has classes without training photos: {', '.join(strange[:5])}. Give them photos in train, or remove them."
+            f"valid or test has classes without training photos: {', '.join(strange[:5])}. Add training photos, or remove the classes."
         )
-    empty = sorted(_class_folders(root, counts) - set(classes))
+    empty = sorted(_list_class_folders(root, counts) - set(classes))
     if empty:
         raise RefusedError(f"Class folders without a photo: {', '.join(empty[:5])}. Add photos, or remove the folders.")
 
 
-def _class_folders(root: Path, counts: dict[str, Counter[str]]) -> set[str]:
+def _list_class_folders(root: Path, counts: dict[str, Counter[str]]) -> set[str]:
     tops = [entry for entry in root.iterdir() if entry.is_dir() and not is_ignored(entry.name)]
     if "train" in counts:
         tops = [entry for top in tops for entry in top.iterdir() if entry.is_dir() and not is_ignored(entry.name)]
@@ -149,12 +147,12 @@ def _require_key(name: str) -> None:
     except UnicodeEncodeError as error:
         raise RefusedError(f"The name {os.fsencode(name)!r} is not valid UTF-8, which S3 needs. Rename the file.") from error
     if length > MAX_KEY:
-        raise RefusedError(f"The name {name!r} is {length} bytes long; S3 takes {MAX_KEY} here. Shorten it.")
+        raise RefusedError(f"The name {name!r} is {length} bytes long; the maximum is {MAX_KEY}. Shorten it.")
 
 
-def _no_photos(root: Path, files: list[str]) -> str:
-    loose = sum(1 for name in files if "/" not in name and looks_like_photo(root / name))
+def _explain_no_photos(root: Path, files: list[str]) -> str:
+    loose = sum(1 for name in files if "/" not in name and is_likely_photo(root / name))
     if loose:
-        return f"{root} holds {loose} photos and no class folders. Put the photos of each class into a folder of its own: {LAYOUTS}"
-    held = f"holds no photo among its files ({len(files)})" if files else "is empty"
-    return f"{root} {held}. Expected {LAYOUTS}; photos are {TITLES}."
+        return f"{root} has {loose} photos but no class folders. Put the photos of each class into a separate folder: {LAYOUTS}"
+    found = f"has {len(files)} files but no photo" if files else "is empty"
+    return f"{root} {found}. Expected {LAYOUTS}; photos are {TITLES}."

@@ -1,1 +1,1 @@
-"""The terminal: the screen, options that several verbs share, errors that end a verb."""
+"""The terminal: the console, options that several verbs share, errors that end a verb."""

@@ -6,7 +6,7 @@ import typer
 
 Local = Annotated[bool, typer.Option("--local", help="Work on local mode on this machine.", envvar="WHIPPET_LOCAL", show_envvar=True)]
 Project = Annotated[
-    str | None, typer.Option("--project", help="Stack name and prefix of every job; default: what cdk.json says.", show_default=False)
+    str | None, typer.Option("--project", help="Stack name and prefix of every job; default: the value in cdk.json.", show_default=False)
 ]
 Strict = Annotated[
     bool,

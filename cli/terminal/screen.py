@@ -1,4 +1,4 @@
-"""The console that every verb prints to: as wide as the terminal, or wide enough that a line stays a line where there is none."""
+"""The console that every verb prints to: as wide as the terminal, or 160 columns without one."""
 
 import sys
 
@@ -7,7 +7,7 @@ from rich.console import Console
 WIDTH = 160
 
 
-def screen(stderr: bool = False) -> Console:
-    """A console for stdout or stderr."""
+def open_console(stderr: bool = False) -> Console:
+    """Open a console for stdout or stderr."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, highlight=False, width=None if terminal else WIDTH)

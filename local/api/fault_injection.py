@@ -1,6 +1,6 @@
 """Injects failures that one machine never has: instance types without capacity on AWS, or without quota in the account.
 
-Runs in the SageMaker plane, which reads $WHIPPET_REHEARSE when it starts; without it there are no injected failures:
+Runs in the SageMaker plane, which reads $WHIPPET_REHEARSE when it starts; nothing is injected without it:
 
     WHIPPET_REHEARSE="ml.p5.48xlarge=CapacityError,ml.g5.xlarge=ResourceLimitExceeded" whippet up --local
 """

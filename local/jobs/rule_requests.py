@@ -50,7 +50,7 @@ def check_debugger_request(request: Mapping[str, Any]) -> None:
 def _check_profiler(request: Mapping[str, Any]) -> None:
     config = request.get("ProfilerConfig", {})
     if request.get("ProfilerRuleConfigurations") and not is_profiled(request):
-        state = "ProfilerConfig.DisableProfiler is true" if config.get("DisableProfiler") else "there is no ProfilerConfig"
+        state = "ProfilerConfig.DisableProfiler is true" if config.get("DisableProfiler") else "ProfilerConfig is missing"
         raise validation_error(
             f"ProfilerRuleConfigurations are only for a job that is profiled, and {state}: remove the rules, or enable the profiler"
         )

@@ -22,7 +22,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from cli.account.target import Target, local_target
-from cli.demo.photos import chess_photos
+from cli.demo.photos import fetch_chess_photos
 from local.mode import LocalMode
 from tests import REPOSITORY
 from tests.fixtures.local.running import ready_image
@@ -63,7 +63,7 @@ def run(arguments: list[str], environment: dict[str, str]) -> subprocess.Complet
 
 def few_photos(folder: Path) -> Path:
     """Three classes of real photos, and one file that only says that it is a photo."""
-    everything = chess_photos(USERS_HOME / "cache", lambda _line: None).folder.photos
+    everything = fetch_chess_photos(USERS_HOME / "cache", lambda _line: None).folder.photos
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
         for number, key in enumerate(sorted(each for each in everything if each.split("/")[-2].lower().startswith(name))[:PHOTOS_A_CLASS]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli.deploy import cdk_command_line
+from cli.deploy import find_cdk
 from tests.end_to_end.conftest import CLASSES, PHOTOS_A_CLASS, Demo, call, post, run
 from tests.end_to_end.exercises import verdicts
 from training.contract.rules import PROFILER_RULES, default_rules
@@ -75,7 +75,7 @@ def test_a_second_deployment_changes_nothing_and_nothing_differs(demo: Demo) -> 
     assert again.returncode == 0, again.stdout + again.stderr
     assert "(no changes)" in again.stdout
     said: list[str] = []
-    cdk = replace(cdk_command_line(demo.target), log=demo.home / "logs" / "cdk.log")
+    cdk = replace(find_cdk(demo.target), log=demo.home / "logs" / "cdk.log")
     cdk.logged(["diff", "--all", "--app", str(demo.home / "cdk.out")], said.append)
     assert "Number of stacks with differences: 0" in "".join(said)
 

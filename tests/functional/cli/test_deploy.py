@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.deploy import CdkCommandLine, cdk_command_line, cdk_commands
+from cli.deploy import CdkCommandLine, build_cdk_commands, find_cdk
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.fakes import FakeCloudFormation, FakeMachine, Pages, client_error, target
 
@@ -53,7 +53,7 @@ def commands(
     *further: str, machine: FakeMachine | None = None, group: bool = False, stacks: FakeStacks | None = None
 ) -> dict[str, list[str]]:
     clients = {"sts": FakeSts(), "sagemaker": FakeRegistry(group), "cloudformation": stacks or FakeStacks(None)}
-    return {command[0]: command[1:] for command in cdk_commands(target(machine, **clients), further)}
+    return {command[0]: command[1:] for command in build_cdk_commands(target(machine, **clients), further)}
 
 
 def test_the_assembly_is_made_once_and_deployed() -> None:
@@ -119,7 +119,7 @@ def test_output_goes_to_the_log_and_to_the_live_line(tmp_path: Path) -> None:
     cdk = CdkCommandLine(
         program(tmp_path, "print('one'); print(); print('two', os.environ['COLOUR'])"), {"COLOUR": "red"}, tmp_path / "cdk.log"
     )
-    cdk.logged(["deploy"], said.append)
+    cdk.run_logged(["deploy"], said.append)
     assert said == ["one", "two red"]
     assert (tmp_path / "cdk.log").read_text() == "$ cdk deploy\none\n\ntwo red\n"
 
@@ -127,7 +127,7 @@ def test_output_goes_to_the_log_and_to_the_live_line(tmp_path: Path) -> None:
 def test_a_failure_shows_the_end_of_the_log(tmp_path: Path) -> None:
     cdk = CdkCommandLine(program(tmp_path, "[print('line', n) for n in range(100)]; sys.exit(3)"), {}, tmp_path / "cdk.log")
     with pytest.raises(RefusedError) as caught:
-        cdk.logged(["synth"], lambda line: None)
+        cdk.run_logged(["synth"], lambda line: None)
     text = str(caught.value)
     assert text.startswith("`cdk synth` failed (exit status 3)")
     assert "line 99" in text
@@ -137,15 +137,15 @@ def test_a_failure_shows_the_end_of_the_log(tmp_path: Path) -> None:
 
 def test_a_failure_in_the_terminal_is_a_refusal(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="exit status 4"):
-        CdkCommandLine(program(tmp_path, "sys.exit(4)"), {}, tmp_path / "cdk.log").in_terminal(["deploy"])
+        CdkCommandLine(program(tmp_path, "sys.exit(4)"), {}, tmp_path / "cdk.log").run_in_terminal(["deploy"])
 
 
 def test_a_missing_command_line_says_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="npm ci"):
-        cdk_command_line(target(sts=FakeSts()), tmp_path / "cdk")
+        find_cdk(target(sts=FakeSts()), tmp_path / "cdk")
 
 
 def test_this_environments_python_comes_first(tmp_path: Path) -> None:
-    environment: Any = cdk_command_line(target(sts=FakeSts()), program(tmp_path, "")).environment
+    environment: Any = find_cdk(target(sts=FakeSts()), program(tmp_path, "")).environment
     assert environment["PATH"].split(":")[0] == str(Path(sys.executable).parent)
     assert environment["AWS_REGION"] == "us-east-1"

@@ -86,7 +86,7 @@ def test_errors_of_the_model_reach_the_caller_as_aws_words_them(local: Local) ->
     assert response["Error"]["Code"] == "ModelError" and response["ResponseMetadata"]["HTTPStatusCode"] == 424
     assert response["OriginalStatusCode"] == 400 and json.loads(response["OriginalMessage"]) == {"error": "that is no photo"}
     assert response["Error"]["Message"].startswith("Received client error (400) from primary with message")
-    with pytest.raises(ClientError, match="the most an invocation takes"):
+    with pytest.raises(ClientError, match="the limit of an invocation"):
         invoke(local, "errors", b"x" * (7 << 20))
     local.client("sagemaker").delete_endpoint(EndpointName="errors")
 
@@ -262,7 +262,7 @@ def test_a_serverless_endpoint_keeps_the_limits_of_aws(local: Local) -> None:
 
     for model, fields, told in (
         ("isolated", {}, "Network isolation is not supported for serverless endpoints"),
-        ("gpu", {}, "serverless endpoints have no GPUs"),
+        ("gpu", {}, "serverless endpoints run on CPUs"),
         ("serverless", {"InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}, "a variant has one of the two"),
         ("serverless", {"ServerlessConfig": {"MemorySizeInMB": 1500}}, "it must be 1024, 2048"),
         ("serverless", {"ServerlessConfig": {"ProvisionedConcurrency": 1}}, "ServerlessConfig.ProvisionedConcurrency is not supported"),

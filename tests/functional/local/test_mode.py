@@ -171,7 +171,7 @@ def test_api_urls(tmp_path: Path) -> None:
     deployed = "https://abc123.execute-api.us-east-1.amazonaws.com/v1"
     assert mode.api_url(f"{deployed}/predict") == f"{mode.engine_url}/restapis/abc123/v1/_user_request_/predict"
     assert mode.api_url(deployed) == f"{mode.engine_url}/restapis/abc123/v1/_user_request_/"
-    with pytest.raises(ValueError, match="is no API Gateway URL"):
+    with pytest.raises(ValueError, match="is not an API Gateway URL"):
         mode.api_url("https://example.com/predict")
 
 

@@ -164,8 +164,8 @@ def test_stopping_a_tuning_job_stops_its_training_jobs(local: Local) -> None:
     [
         ({"Strategy": "Hyperband"}, "HyperbandStrategyConfig.MaxResource is missing"),
         ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, "TrainingJobEarlyStoppingType must be Off"),
-        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, "is for the Strategy Hyperband alone"),
-        ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "other"}}, "none of the defined metrics"),
+        ({"StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}}}, "is only for the Strategy Hyperband"),
+        ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "other"}}, "is not one of the defined metrics"),
         (
             {"ParameterRanges": {"ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0.1", "MaxValue": "0.001"}]}},
             "MinValue must be smaller",

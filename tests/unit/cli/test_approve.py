@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.account.model_versions import APPROVED, REJECTED, WAITING, model_versions
+from cli.account.model_versions import APPROVED, REJECTED, WAITING, list_model_versions
 from cli.account.target import Target
 from cli.approve import MOST_REASON, decide
-from cli.executions.execution import run_name
+from cli.executions.execution import build_run_name
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.fakes import ARN, START, FakeMachine, client_error, invoke, target
 from tests.fixtures.lambdas.fake_registry import FakeRegistry
 
-RUN = run_name("whippet", ARN, START)
+RUN = build_run_name("whippet", ARN, START)
 
 
 class Running:
@@ -74,51 +74,51 @@ def test_an_approved_model_is_deployed_by_its_execution() -> None:
     made = registry()
     text = decided(made, 4, APPROVED, "looked at the worst errors", FakeMachine())
     assert status_of(made, 4) == (APPROVED, "looked at the worst errors")
-    assert text.startswith("✓ Version 4 is approved. Its execution sees that within half an hour, and deploys it: whippet watch --local")
+    assert text.startswith("✓ Version 4 is approved. Its execution deploys it within half an hour: whippet watch --local")
     assert status_of(made, 3) == (WAITING, None)
 
 
 def test_an_approval_that_no_execution_waits_for_is_said_to_deploy_nothing() -> None:
     made = registry()
-    assert "waits no longer, so nothing is deployed by this" in decided(made, 3, APPROVED)
+    assert "does not wait any more, so the model is not deployed" in decided(made, 3, APPROVED)
     assert status_of(made, 3) == (APPROVED, None)
 
 
 def test_a_rejected_model_changes_nothing() -> None:
     made = registry()
-    assert decided(made, 4, REJECTED, "too slow") == "✓ Version 4 is rejected. The endpoint stays as it is.\n"
+    assert decided(made, 4, REJECTED, "too slow") == "✓ Version 4 is rejected. The endpoint is unchanged.\n"
     assert status_of(made, 4) == (REJECTED, "too slow")
 
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(1, "is approved, was deployed"), (2, "is rejected: blurred photos"), (9, "is not there")],
+    [(1, "is approved, was deployed"), (2, "is rejected: blurred photos"), (9, "does not exist")],
 )
 def test_only_what_waits_can_be_decided(number: int, said: str) -> None:
     made = registry()
     with pytest.raises(RefusedError) as refused:
         decided(made, number, APPROVED)
-    assert str(refused.value) == f"Version {number} of 'whippet' {said}; versions that wait for approval: 4, 3."
+    assert str(refused.value) == f"Version {number} of 'whippet' {said}; versions waiting for approval: 4, 3."
     assert [version["ModelApprovalStatus"] for version in made.versions] == [APPROVED, REJECTED, WAITING, WAITING]
 
 
 def test_a_reason_that_sagemaker_would_refuse_is_refused_here() -> None:
-    with pytest.raises(RefusedError, match="1025 characters; SageMaker keeps at most 1024"):
+    with pytest.raises(RefusedError, match="1025 characters; SageMaker stores at most 1024"):
         decided(registry(), 4, REJECTED, "x" * (MOST_REASON + 1))
 
 
 def test_versions_are_read_whole_the_newest_first() -> None:
-    newest, *_, oldest = model_versions(there(registry()))
-    assert (newest.number, newest.accuracy, newest.run, newest.words) == (4, 0.91, RUN, "waits for approval")
-    assert (oldest.number, oldest.words) == (1, "approved, was deployed")
-    assert [version.number for version in model_versions(there(registry()), most=2)] == [4, 3]
+    newest, *_, oldest = list_model_versions(there(registry()))
+    assert (newest.number, newest.accuracy, newest.run, newest.label) == (4, 0.91, RUN, "waits for approval")
+    assert (oldest.number, oldest.label) == (1, "approved, was deployed")
+    assert [version.number for version in list_model_versions(there(registry()), most=2)] == [4, 3]
 
 
 def test_a_stack_from_before_the_registry_has_no_versions_and_a_refusal_is_told() -> None:
     absent = client_error("ValidationException", "ModelPackageGroup arn:… does not exist.")
-    assert model_versions(there(FakeRegistry(refusal=absent))) == []
+    assert list_model_versions(there(FakeRegistry(refusal=absent))) == []
     with pytest.raises(Exception, match="not authorized"):
-        model_versions(there(FakeRegistry(refusal=client_error("AccessDeniedException", "not authorized"))))
+        list_model_versions(there(FakeRegistry(refusal=client_error("AccessDeniedException", "not authorized"))))
 
 
 def test_the_verbs_are_there() -> None:

@@ -55,7 +55,7 @@ def test_names_with_backslashes_become_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [["a", "a/b.jpg"], ["a/b.jpg", "a"], ["a/" + "b" * 300]])
 def test_names_that_no_disk_can_hold_are_refused(tmp_path: Path, names: list[str]) -> None:
     archive = zipped(tmp_path / "photos.zip", dict.fromkeys(names, b"one"))
-    with pytest.raises(RefusedError, match=r"cannot be unpacked: .*a file and a folder of one name"):
+    with pytest.raises(RefusedError, match=r"cannot be unpacked: .*no file and folder have the same name"):
         unpack(archive, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
@@ -87,7 +87,7 @@ def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
 
 def test_an_archive_that_unpacks_to_a_hundred_times_its_size_is_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "bomb.zip", {f"cat/{number}.jpg": bytes(30_000_000) for number in range(4)})
-    with pytest.raises(RefusedError, match="no archive of photos"):
+    with pytest.raises(RefusedError, match="not an archive of photos"):
         unpack(archive, tmp_path / "cache")
 
 

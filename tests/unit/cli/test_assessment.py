@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.executions.assessment import print_accuracy, say_kept_back, unobjected
+from cli.executions.assessment import print_accuracy, print_rejection, remove_checks
 from cli.executions.execution import Execution, read_execution
 from lambdas.assessment.comparison import Comparison
 from lambdas.assessment.evaluation import Evaluation
@@ -63,12 +63,12 @@ def test_without_a_champion_the_accuracy_is_told_and_before_there_was_one_nothin
     ],
 )
 def test_the_input_that_objects_no_more(reasons: Sequence[str], changed: dict[str, Any]) -> None:
-    assert unobjected({}, reasons) == changed
+    assert remove_checks({}, reasons) == changed
 
 
 def test_what_the_input_said_beside_it_stays() -> None:
     given = {"seed": 7, "gate": {"tolerance": 0.02}, "rules": "all"}
-    assert unobjected(given, [REASON, *worse({})]) == {
+    assert remove_checks(given, [REASON, *worse({})]) == {
         "seed": 7,
         "gate": {"tolerance": 0.02, "champion": False},
         "rules": {"block_deployment": []},
@@ -78,6 +78,6 @@ def test_what_the_input_said_beside_it_stays() -> None:
 def test_what_a_person_decided_is_told_without_a_command_around_it() -> None:
     paper = io.StringIO()
     rejected = {**KEPT_BACK, "reasons": ["its model package was rejected: blurred photos"]}
-    say_kept_back(Console(file=paper, width=200), target(FakeMachine()), ended(rejected))
+    print_rejection(Console(file=paper, width=200), target(FakeMachine()), ended(rejected))
     assert "▲ its model package was rejected: blurred photos" in paper.getvalue()
     assert "whippet run" not in paper.getvalue()

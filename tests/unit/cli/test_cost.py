@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.cost import amount, endpoint_line, print_cost, read_cost
+from cli.cost import describe_endpoint, format_amount, print_cost, read_cost
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.executions import FakeServices, Moment
 from tests.fixtures.cli.fakes import ARN, FakeMachine, FakeS3, client_error, invoke, target
@@ -62,34 +62,34 @@ def test_every_job_is_told_and_what_was_expected() -> None:
     assert "processing job ml.m5.2xlarge 204 0.03" in lines
     assert "tuning job of 12 training jobs ml.m5.2xlarge 3,120 0.40" in lines
     assert "training job ml.g7.2xlarge 180 unknown" in lines
-    assert "together 0.43" in lines
+    assert "total 0.43" in lines
     assert "expected 0.19" in lines
     assert "no price of ml.g7.2xlarge is known" in lines
 
 
 def test_on_this_machine_nothing_is_paid() -> None:
-    assert "Nothing of it was paid" in printed(found(), FakeMachine())
-    assert "Nothing of it was paid" not in printed(found())
+    assert "Local mode is free" in printed(found(), FakeMachine())
+    assert "Local mode is free" not in printed(found())
 
 
 def test_an_endpoint_is_told_with_what_ends_it() -> None:
     text = printed(found())
     assert "The endpoint 'whippet' is InService and costs 0.115 USD an hour, 83.95 a month, until `whippet down`." in text
-    assert "There is no endpoint 'whippet', so nothing goes on costing." in printed(found(endpoint=None))
+    assert "The endpoint 'whippet' does not exist, so it does not cost anything." in printed(found(endpoint=None))
 
 
-@pytest.mark.parametrize(("hourly", "sentence"), [(None, "is not known"), (0.0, "costs nothing between two requests")])
+@pytest.mark.parametrize(("hourly", "sentence"), [(None, "is unknown"), (0.0, "is free between requests")])
 def test_an_endpoint_without_a_price_is_told_too(hourly: float | None, sentence: str) -> None:
     cost = found({**DOCUMENT, "bill": {**BILL, "endpoint_per_hour": hourly}})
-    assert sentence in endpoint_line(cost, target())
+    assert sentence in describe_endpoint(cost, target())
 
 
 @pytest.mark.parametrize(
     ("status", "when"),
     [
         ("RUNNING", "when it has ended"),
-        ("FAILED", "at the end of executions that get as far as starting a job"),
-        ("ABORTED", "by an execution itself, and one that is stopped from outside writes nothing more"),
+        ("FAILED", "at the end of an execution that has started a job"),
+        ("ABORTED", "by the execution itself, and a stopped or timed-out execution cannot write it"),
     ],
 )
 def test_an_execution_without_a_bill_is_refused(status: str, when: str) -> None:
@@ -99,7 +99,7 @@ def test_an_execution_without_a_bill_is_refused(status: str, when: str) -> None:
 
 
 def test_a_document_that_is_no_bill_is_refused() -> None:
-    with pytest.raises(RefusedError, match="is no JSON object"):
+    with pytest.raises(RefusedError, match="is not a JSON object"):
         found([1])
 
 
@@ -113,8 +113,8 @@ def test_a_refused_look_is_no_missing_bill() -> None:
 
 
 def test_small_amounts_do_not_become_nothing() -> None:
-    assert [amount(dollars) for dollars in (None, 0.0, 0.0012, 1234.5)] == ["unknown", "0.00", "0.0012", "1,234.50"]
+    assert [format_amount(dollars) for dollars in (None, 0.0, 0.0012, 1234.5)] == ["unknown", "0.00", "0.0012", "1,234.50"]
 
 
 def test_the_verb_is_there() -> None:
-    assert "what an execution cost" in invoke("cost", "--help").output
+    assert "the cost of an execution" in invoke("cost", "--help").output

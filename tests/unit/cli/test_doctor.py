@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.account.quotas import Need, needs
+from cli.account.quotas import Need, list_needs
 from cli.doctor import Finding, check_cdk, check_disk, examine, report
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.fakes import FakeCloudFormation, FakeMachine, FakeS3, Pages, client_error, stack, target
@@ -62,13 +62,13 @@ ENOUGH = {
 def found(asked: Any = None, machine: Any = None, **clients: Any) -> dict[str, list[Finding]]:
     known = {"sts": FakeSts(), "ssm": FakeSsm(), "s3": Bucket({"data/cat/1.jpg": b""}), "service-quotas": FakeQuotas(ENOUGH), **clients}
     findings: dict[str, list[Finding]] = {}
-    for finding in examine(target(machine, **known), needs(asked or {})):
+    for finding in examine(target(machine, **known), list_needs(asked or {})):
         findings.setdefault(finding.name, []).append(finding)
     return findings
 
 
 def test_the_defaults_are_those_of_the_execution_input() -> None:
-    assert [(need.quota, need.count, need.most) for need in needs({})] == [
+    assert [(need.quota, need.count, need.most) for need in list_needs({})] == [
         (f"{TRAINING_TYPE} for processing job usage", 1, 0),
         (f"{TRAINING_TYPE} for training job usage", 3, 0),
         (f"{ENDPOINT_TYPE} for endpoint usage", 1, 4),
@@ -117,18 +117,21 @@ def test_what_the_account_was_given_counts_more_than_what_every_account_has() ->
     ],
 )
 def test_other_machines_are_other_quotas(asked: dict[str, Any], wanted: Need) -> None:
-    assert wanted in needs(asked)
+    assert wanted in list_needs(asked)
 
 
 def test_machines_that_share_a_job_count_each_and_serverless_wants_none() -> None:
     asked = {"trainable": "all", "instance_count": 4, "tuning": {"max_jobs": 2}, "deployment": {"kind": "serverless"}}
-    assert [(need.quota.split(" for ")[1], need.count) for need in needs(asked)] == [("processing job usage", 1), ("training job usage", 8)]
+    assert [(need.quota.split(" for ")[1], need.count) for need in list_needs(asked)] == [
+        ("processing job usage", 1),
+        ("training job usage", 8),
+    ]
 
 
 @pytest.mark.parametrize("asked", [{"tuning": 3}, {"instance_count": "2"}, {"tuning": {"max_parallel_jobs": 0}}])
 def test_an_input_that_cannot_be_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(RefusedError, match=r"execution input|got"):
-        needs(asked)
+        list_needs(asked)
 
 
 def test_wrong_credentials_end_the_looks() -> None:
@@ -178,5 +181,5 @@ def test_the_screen_says_what_is_wrong_and_what_to_do() -> None:
     findings = [Finding("quota", "wrong", "0, and 3 are needed", "Ask for more."), Finding("stack", "fine", "deployed")]
     assert not report(screen, iter(findings))
     written = screen.file.getvalue()  # type: ignore[attr-defined]
-    assert all(text in written for text in ("✗ quota", "Ask for more.", "✓ stack", "1 of these would make it fail"))
+    assert all(text in written for text in ("✗ quota", "Ask for more.", "✓ stack", "1 of these checks failed"))
     assert report(screen, iter(findings[1:]))

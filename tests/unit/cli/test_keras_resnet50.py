@@ -114,5 +114,5 @@ def test_a_weight_may_lie_in_two_shards(tmp_path: Path) -> None:
 
 def test_shards_with_too_few_numbers_are_refused(tmp_path: Path) -> None:
     weights = {"a": np.zeros(6, np.float32)}
-    with pytest.raises(RefusedError, match="hold 5 numbers, and their manifest names 6"):
+    with pytest.raises(RefusedError, match="have 5 numbers, but their manifest lists 6"):
         read_tfjs(tarball(tmp_path / "package.tgz", weights, cut=8, lost=4), "package/net")

@@ -48,7 +48,7 @@ def test_a_photo_under_a_wrong_name_counts_and_another_file_does_not(tmp_path: P
     (tmp_path / "dog" / "notes.txt").write_text("no photo")
     photos = read_photo_folder(tmp_path)
     assert list(photos.photos) == ["cat/1.fcgi", "dog/1.jpg"]
-    assert photos.describe() == "2 photos in 2 classes; other files left out: 1"
+    assert photos.describe() == "2 photos in 2 classes; other files skipped: 1"
 
 
 def test_a_link_to_an_outer_folder_does_not_go_round_for_ever(tmp_path: Path) -> None:
@@ -61,11 +61,11 @@ def test_a_link_to_an_outer_folder_does_not_go_round_for_ever(tmp_path: Path) ->
     ("names", "sentence"),
     [
         ((), "is empty"),
-        (("1.jpg", "2.jpg"), "holds 2 photos and no class folders"),
+        (("1.jpg", "2.jpg"), "has 2 photos but no class folders"),
         (("cat/1.jpg",), "only the class 'cat'"),
-        (("train/cat/1.jpg", "train/dog/1.jpg", "notes/x.jpg"), "folders that are no split: notes"),
+        (("train/cat/1.jpg", "train/dog/1.jpg", "notes/x.jpg"), "folders that are not splits: notes"),
         (("train/cat/1.jpg", "train/dog/1.jpg", "test/cow/1.jpg"), "classes without training photos: cow"),
-        (("train/1.jpg", "train/cat/1.jpg"), "train/1.jpg lies in no class folder"),
+        (("train/1.jpg", "train/cat/1.jpg"), "train/1.jpg is not in a class folder"),
         (("train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "valid/cat/1.jpg"), "both belong to valid"),
         (("cat/" + "a" * 200 + "/" + "b" * 200 + "/" + "c" * 200 + "/" + "d" * 200 + "/" + "e" * 200, "dog/1.jpg"), "bytes long"),
     ],
@@ -84,7 +84,7 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
 def test_files_that_are_no_photos_are_counted_in_the_refusal(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "notes.txt").write_text("no photo")
-    with pytest.raises(RefusedError, match=r"no photo among its files \(1\)"):
+    with pytest.raises(RefusedError, match=r"has 1 files but no photo"):
         read_photo_folder(tmp_path)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.executions.execution import read_execution, run_name
-from cli.executions.rule_results import counts, print_verdicts, statuses_of
+from cli.executions.execution import build_run_name, read_execution
+from cli.executions.rule_results import format_counts, print_rule_statuses, read_statuses
 from cli.report import FETCHED, PROFILER_PAGE, fetch_report, print_report
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.executions import FINAL_JOB, KEPT_BACK, OUTPUT, OVERFIT, REASON, FakeServices, Moment
@@ -79,8 +79,8 @@ def test_a_run_with_a_finding_is_not_called_sound(tmp_path: Path, status: str) -
 def test_no_rule_was_asked_only_where_the_debugger_was_off(tmp_path: Path) -> None:
     output = {**OUTPUT, "rule_statuses": [], "profiler_rule_statuses": []}
     said = [printed(tmp_path, files(insights=[GOOD]), Moment("SUCCEEDED", output=output, input=i)) for i in ({}, {"debugger": "off"})]
-    assert ["none were asked" in text for text in said] == [False, True]
-    assert ["no verdicts" in text for text in said] == [True, False]
+    assert ["debugger off" in text for text in said] == [False, True]
+    assert ["not evaluated" in text for text in said] == [True, False]
 
 
 def test_what_an_earlier_report_left_in_the_folder_is_not_read(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ JOB = {"TrainingJobName": FINAL_JOB, "TrainingJobStatus": "Completed", "Creation
 
 def test_an_execution_that_failed_after_its_training_has_a_report(tmp_path: Path) -> None:
     moment = Moment("FAILED", training=[JOB])
-    key = "executions/{run}/training/{job}/report/insights.json".format(run=run_name("whippet", ARN, START), job=FINAL_JOB)
+    key = "executions/{run}/training/{job}/report/insights.json".format(run=build_run_name("whippet", ARN, START), job=FINAL_JOB)
     services = {**FakeServices([moment]).clients(), "cloudformation": FakeCloudFormation(stack())}
     fake = target(FakeMachine(), s3=FakeS3({key: json.dumps([NOTE]).encode()}), **services)
     assert fetch_report(fake, read_execution(fake, ARN), tmp_path).documents["insights"] == [NOTE]
@@ -131,9 +131,9 @@ def test_an_execution_without_a_report_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [80, 200])
 def test_verdicts_are_counted_and_long_ones_wrapped_to_two_lines(width: int) -> None:
     statuses = [OVERFIT, {**OVERFIT, "RuleEvaluationStatus": "Stopped", "StatusDetails": "word " * 100}]
-    assert counts(statuses).plain == "1 with issues, 1 Stopped"
+    assert format_counts(statuses).plain == "1 with issues, 1 Stopped"
     console = Console(file=io.StringIO(), width=width)
-    print_verdicts(console, {"rule_statuses": statuses, "profiler_rule_statuses": []})
+    print_rule_statuses(console, {"rule_statuses": statuses, "profiler_rule_statuses": []})
     assert isinstance(console.file, io.StringIO)
     lines = [line for line in console.file.getvalue().splitlines() if "word" in line]
     assert len(lines) == 2
@@ -145,8 +145,8 @@ def test_the_reports_verdicts_go_before_the_executions() -> None:
     fake = target(**FakeServices([Moment("SUCCEEDED")]).clients())
     execution = read_execution(fake, ARN)
     mine = [{**OVERFIT, "RuleEvaluationStatus": "NoIssuesFound"}]
-    assert statuses_of(execution, {"rule_statuses": mine})["rule_statuses"] == mine
-    assert statuses_of(execution, {"rule_statuses": []})["rule_statuses"] == [OVERFIT]
+    assert read_statuses(execution, {"rule_statuses": mine})["rule_statuses"] == mine
+    assert read_statuses(execution, {"rule_statuses": []})["rule_statuses"] == [OVERFIT]
 
 
 def test_the_verb_is_there() -> None:

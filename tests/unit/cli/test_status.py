@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.status import page_note, print_exports, print_status, read_status
+from cli.status import explain_page_access, print_exports, print_status, read_status
 from tests.fixtures.cli.executions import KEPT_BACK, OUTPUT, REASON, FakeServices, Moment, entered
 from tests.fixtures.cli.fakes import FakeCloudFormation, FakeMachine, client_error, target
 from tests.fixtures.lambdas.fake_registry import FakeRegistry
@@ -129,5 +129,5 @@ def test_in_strict_local_mode_they_say_whom_to_trust_and_that_the_page_is_for_wh
     paper = io.StringIO()
     print_exports(Console(file=paper, width=160), {"AWS_CA_BUNDLE": "/a.crt", "NODE_EXTRA_CA_CERTS": "/a.crt", "CDK_HOME": "/c"})
     assert paper.getvalue().splitlines()[-2:] == ["export AWS_CA_BUNDLE=/a.crt", "export NODE_EXTRA_CA_CERTS=/a.crt"]
-    assert "signed requests" in page_note(replace(target(FakeMachine()), ca_bundle="/a.crt"))
-    assert page_note(target(FakeMachine())) == ""
+    assert "signed requests" in explain_page_access(replace(target(FakeMachine()), ca_bundle="/a.crt"))
+    assert explain_page_access(target(FakeMachine())) == ""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.account.target import Target, aws_target, default_project, home, local_target
-from cli.main import sentence
+from cli.main import explain
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.fakes import FakeCloudFormation, FakeMachine, client_error, stack, target
 
@@ -30,7 +30,7 @@ def test_another_refusal_of_cloudformation_is_not_taken_for_an_absent_stack() ->
 
     with pytest.raises(Exception, match="not authorized") as caught:
         target(cloudformation=Denied()).outputs()
-    assert "lack that permission" in sentence(caught.value)
+    assert "lack that permission" in explain(caught.value)
 
 
 def test_a_half_made_stack_is_refused_with_its_status() -> None:
@@ -102,7 +102,7 @@ def test_aws_takes_the_certificates_of_the_users_configuration(monkeypatch: pyte
 
 
 def test_an_expired_token_says_what_to_do() -> None:
-    assert "aws sso login" in sentence(client_error("ExpiredToken", "The token has expired", "DescribeStacks"))
+    assert "aws sso login" in explain(client_error("ExpiredToken", "The token has expired", "DescribeStacks"))
 
 
 def test_the_home_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_an_endpoint_that_a_request_brought_back_meanwhile_is_deleted_too() -> N
     delete(deployed(sagemaker), console)
     assert sagemaker.ended == [ARN, "whippet", OURS, OURS, "whippet"]
     assert isinstance(console.file, io.StringIO)
-    assert "looked again: nothing of 'whippet' runs" in console.file.getvalue()
+    assert "Deleted and checked: 'whippet' has no billable resources" in console.file.getvalue()
 
 
 def test_what_is_there_again_each_time_is_named() -> None:
@@ -172,7 +172,7 @@ def test_what_is_there_again_each_time_is_named() -> None:
         def _delete(self, there: list[str], name: str) -> None:
             self.ended.append(name)
 
-    with pytest.raises(RefusedError, match="still there"):
+    with pytest.raises(RefusedError, match="still exist or were created again"):
         delete(deployed(Immortal(["whippet"])))
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cli.photos.bucket import Uploaded
 from cli.terminal.errors import RefusedError
-from cli.upload import fetch_dogs, open_photos, say_uploaded, upload_photos, upload_weights
+from cli.upload import fetch_dogs, open_photos, print_uploaded, upload_photos, upload_weights
 from tests.fixtures.cli.fakes import FakeS3, invoke, target
 
 
@@ -64,10 +64,10 @@ def test_weights_are_described_and_sent_once(tmp_path: Path) -> None:
 
 def test_two_data_sets_in_one_place_are_pointed_out() -> None:
     console = Console(file=io.StringIO(), width=200)
-    say_uploaded(console, target(), Uploaded(sent=3, skipped=1, deleted=0, others=7))
+    print_uploaded(console, target(), Uploaded(sent=3, skipped=1, deleted=0, others=7))
     assert isinstance(console.file, io.StringIO)
-    assert "3 photos uploaded, 1 were there: s3://photos-bucket/data/" in console.file.getvalue()
-    assert "7 photos from before are there as well" in console.file.getvalue()
+    assert "3 photos uploaded, 1 already there: s3://photos-bucket/data/" in console.file.getvalue()
+    assert "7 older photos are in the bucket too" in console.file.getvalue()
 
 
 def test_the_dogs_are_133_breeds_in_three_splits(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 import typer
 from rich.console import Console
 
-from cli.executions.execution import Activity, read_activity, read_execution, run_name
-from cli.executions.watch_view import DURATION_WIDTH, activity_line, format_duration, picture
-from cli.watch import follow, follow_or_leave, say_end
+from cli.executions.execution import Activity, build_run_name, read_activity, read_execution
+from cli.executions.watch_view import DURATION_WIDTH, format_activity, format_duration, render_execution
+from cli.watch import follow, follow_or_leave, print_end
 from stacks.state_machine.definition import definition
 from tests.fixtures.cli.executions import (
     FINAL_JOB,
@@ -87,7 +87,7 @@ def test_what_has_not_ended_is_timed_to_the_moment_of_the_look() -> None:
     assert (execution.seconds, execution.training.seconds) == (10_800, 10_760)
     assert {state.name: state.seconds for state in execution.states if state.status == "running"} == {"TrainModel": 10_760}
     console = paper()
-    console.print(picture(execution))
+    console.print(render_execution(execution))
     assert "running  3 h 00 min\n" in written(console)
 
 
@@ -129,14 +129,14 @@ def test_the_definition_is_asked_for_once() -> None:
 
 
 def test_the_run_is_named_as_the_first_state_names_it() -> None:
-    assert run_name("whippet", ARN, START).startswith(PREFIX)
-    assert len(run_name("whippet", ARN, START)) == len(PREFIX) + 4
+    assert build_run_name("whippet", ARN, START).startswith(PREFIX)
+    assert len(build_run_name("whippet", ARN, START)) == len(PREFIX) + 4
 
 
 def test_a_job_says_where_it_is() -> None:
-    assert activity_line(read_activity([])) == "starting"
-    assert activity_line(read_activity(LOG[:1])) == LOG[0]
-    assert activity_line(read_activity(LOG)) == "epoch 2   train loss 0.500   valid loss 0.600"
+    assert format_activity(read_activity([])) == "starting"
+    assert format_activity(read_activity(LOG[:1])) == LOG[0]
+    assert format_activity(read_activity(LOG)) == "epoch 2   train loss 0.500   valid loss 0.600"
 
 
 def test_lines_are_written_once_for_each_change() -> None:
@@ -194,14 +194,14 @@ def test_the_data_set_is_in_the_picture_whether_it_is_prepared_or_skipped() -> N
     reading = Moment(events=READING, processing=[PROCESSING], log=LOG[:1])
     for moment, part in ((reading, f"    {LOG[0]}"), (Moment(events=PREPARED), "· PrepareDataset              skipped")):
         console = paper()
-        console.print(picture(read_execution(target(**FakeServices([moment]).clients()), ARN)))
+        console.print(render_execution(read_execution(target(**FakeServices([moment]).clients()), ARN)))
         assert part in written(console)
 
 
 def test_a_terminal_gets_the_picture() -> None:
     services = FakeServices([Moment(events=TUNED, trials=[trial(1, objective=0.9), trial(2, objective=0.6)], training=[FINAL], log=LOG)])
     console = paper()
-    console.print(picture(read_execution(target(**services.clients()), ARN)))
+    console.print(render_execution(read_execution(target(**services.clients()), ARN)))
     text = written(console)
     for part in ("✓ TuneHyperparameters", "0.6000", "best", "● TrainModel", "epoch 2", "○ WaitForEndpoint"):
         assert part in text
@@ -244,7 +244,7 @@ def test_the_description_of_a_job_becomes_its_reason() -> None:
     cause = json.dumps({"TrainingJobName": "x", "FailureReason": "AlgorithmError: no photos"})
     console = paper()
     watched = target(**FakeServices([Moment("FAILED", PREPARED, cause=cause)]).clients())
-    say_end(console, watched, read_execution(watched, ARN))
+    print_end(console, watched, read_execution(watched, ARN))
     assert "after 1:40: AlgorithmError: no photos" in written(console)
 
 
@@ -269,7 +269,7 @@ def test_with_awss_debugger_its_states_are_those_to_come() -> None:
 def test_a_training_job_with_awss_debugger_says_where_it_is() -> None:
     moment = Moment(events=MANAGED, training=[FINAL], log=LOG, input={"debugger": "managed"})
     console = paper()
-    console.print(picture(read_execution(target(**FakeServices([moment]).clients()), ARN)))
+    console.print(render_execution(read_execution(target(**FakeServices([moment]).clients()), ARN)))
     assert "● WaitForTraining" in written(console)
     assert "epoch 2   train loss 0.500" in written(console)
 
@@ -284,12 +284,12 @@ def test_rules_that_go_on_after_the_job_are_counted() -> None:
     lines = [line[DURATION_WIDTH + 2 :] for line in written(console).splitlines()]
     assert lines[-3:] == [
         "● WaitForRules running",
-        "    1 of 3 rules have judged; still at work: ProfilerReport, BatchSize",
+        "    1 of 3 rules evaluated; running: ProfilerReport, BatchSize",
         "✓ WaitForRules succeeded after 15 s",
     ]
     console = paper()
-    console.print(picture(read_execution(target(**FakeServices([judging]).clients()), ARN)))
-    assert "1 of 3 rules have judged" in written(console)
+    console.print(render_execution(read_execution(target(**FakeServices([judging]).clients()), ARN)))
+    assert "1 of 3 rules evaluated" in written(console)
 
 
 def test_states_that_take_turns_are_said_once() -> None:
@@ -353,20 +353,20 @@ def test_an_execution_that_deploys_nothing_says_why() -> None:
     ended = Moment("SUCCEEDED", [*events, exited("NotDeployed", 61)], output=KEPT_BACK)
     watched, console = target(FakeMachine(), **FakeServices([ended]).clients()), paper()
     execution = follow_or_leave(console, watched, ARN)
-    assert (execution.deployed, execution.kept_back) == (False, [REASON])
+    assert (execution.deployed, execution.rejection_reasons) == (False, [REASON])
     text = written(console)
     for part in ("▲ NotDeployed: the endpoint stays as it is", "its model was not deployed", f"▲ {REASON}", "whippet report --local"):
         assert part in text
     assert "whippet predict" not in text
     console = paper()
-    console.print(picture(execution))
+    console.print(render_execution(execution))
     assert "▲ NotDeployed               the endpoint stays as it is" in written(console)
 
 
 def test_the_end_tells_what_the_rules_said() -> None:
     warned = OUTPUT | {"warnings": ["rule UnchangedTensor gave no verdict"]}
     watched, console = target(**FakeServices([Moment("SUCCEEDED", TUNED, output=warned)]).clients()), paper()
-    say_end(console, watched, read_execution(watched, ARN))
+    print_end(console, watched, read_execution(watched, ARN))
     text = written(console)
     for part in (
         "debugger rules    1 with issues",
@@ -382,14 +382,14 @@ def test_an_execution_from_before_there_were_verdicts_was_deployed() -> None:
     old = {name: OUTPUT[name] for name in ("run", "endpoint", "best", "report")}
     watched, console = target(**FakeServices([Moment("SUCCEEDED", TUNED, output=old)]).clients()), paper()
     execution = read_execution(watched, ARN)
-    say_end(console, watched, execution)
-    assert (execution.deployed, execution.kept_back) == (True, None)
+    print_end(console, watched, execution)
+    assert (execution.deployed, execution.rejection_reasons) == (True, None)
     assert "rules" not in written(console)
 
 
 def test_an_execution_that_failed_deployed_nothing() -> None:
     execution = read_execution(target(**FakeServices([Moment("FAILED", TUNED)]).clients()), ARN)
-    assert (execution.deployed, execution.kept_back) == (False, None)
+    assert (execution.deployed, execution.rejection_reasons) == (False, None)
 
 
 def test_leaving_says_how_to_come_back() -> None:
@@ -400,7 +400,7 @@ def test_leaving_says_how_to_come_back() -> None:
     console = paper()
     with pytest.raises(typer.Exit):
         follow_or_leave(console, target(**Interrupted([Moment()]).clients()), ARN)
-    assert "The execution goes on. Come back with whippet watch" in written(console)
+    assert "The execution continues. Resume watching with whippet watch" in written(console)
 
 
 DURATIONS = [
