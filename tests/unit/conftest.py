@@ -1,7 +1,7 @@
 """Keeps the unit tests what they are: no process, no socket. Run: `make test-unit`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -30,16 +30,11 @@ def _forbid(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_forbid)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _unit_tests_only() -> Iterator[None]:
-    """Fixtures of longer scope count too."""
-    _test.append("a fixture of tests/unit")
-    yield
-    _test.clear()
-
-
-@pytest.fixture(autouse=True)
-def _this_unit_test(request: pytest.FixtureRequest, _unit_tests_only: None) -> Iterator[None]:
-    _test[:] = [request.node.nodeid]
-    yield
-    _test[:] = ["a fixture of tests/unit"]
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Forbid them from the set-up of its fixtures to their end; called for the tests below this folder alone."""
+    _test.append(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        _test.clear()
