@@ -1,0 +1,1 @@
+"""Functional tests of the jobs and the model server: the debugger rules on saved tensors."""

@@ -1,1 +1,0 @@
-"""Unit tests of the jobs and the model server: rules."""
