@@ -32,7 +32,7 @@ down: .venv/installed
 	@$(BIN)/whippet down --local
 
 # Tests wait for processes more than they compute: one process more than there are cores.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses 3 --dist loadgroup --durations 25
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --durations 25
 test-unit: .venv/developing
 	$(PYTEST) tests/unit
 

@@ -1,7 +1,9 @@
-"""How tests are spread over processes, one machine-wide image environment, and the smdebug that jobs get. Run: `make test`."""
+"""How tests are spread over processes, how Hypothesis works, and the smdebug that jobs get. Run: `make test`."""
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from stacks.smdebug_repairs import repair_installed
 
@@ -12,9 +14,13 @@ settings.register_profile("whippet", deadline=None, suppress_health_check=[Healt
 settings.load_profile("whippet")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and those of the end-to-end demo, which is the longest and so comes first."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("end_to_end" if file.startswith("tests/end_to_end/") else file))
+class ByFile(LoadScopeScheduling):
+    """Runs the tests of a file in one process, and those of the end-to-end demo, of several files, in one too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "the demo" if file.startswith("tests/end_to_end/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)

@@ -4,12 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lambdas.planning.settings import Settings
 from stacks.state_machine.definition import definition
 from stacks.state_machine.requests import Security
 from tests import REPOSITORY
@@ -100,16 +102,17 @@ def test_each_function_that_states_call_is_one_file(synthesis: Synthesis) -> Non
 
 
 SET_BY_LAMBDA = {"AWS_REGION"}
-READ_ELSEWHERE = {"prepare_execution": "planning/settings"}
-"""Function -> file that reads its environment, where that is not its own."""
 
 
 def test_the_environment_set_is_the_environment_read(variation: Callable[[str], Synthesis]) -> None:
     """What must be there is there, and nothing is that nobody reads."""
     for handler, properties in functions(variation("everything")).items():
         module = handler.split(".")[1]
-        source = (REPOSITORY / "lambdas" / f"{READ_ELSEWHERE.get(module, module)}.py").read_text()
-        needed = set(re.findall(r'environ(?:ment)?\["(\w+)"\]', source)) - SET_BY_LAMBDA
+        source = (REPOSITORY / "lambdas" / f"{module}.py").read_text()
+        settings: defaultdict[str, str] = defaultdict(str)
+        if "Settings.read(os.environ)" in source:
+            Settings.read(settings)
+        needed = {*settings, *re.findall(r'environ(?:ment)?\["(\w+)"\]', source)} - SET_BY_LAMBDA
         read = needed | set(re.findall(r'environ(?:ment)?\.get\("(\w+)"', source))
         written = set(properties.get("Environment", {}).get("Variables", {}))
         assert needed <= written <= read, handler
