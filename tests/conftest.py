@@ -14,7 +14,7 @@ settings.register_profile("whippet", deadline=None, suppress_health_check=[Healt
 settings.load_profile("whippet")
 
 
-class ByFile(LoadScopeScheduling):
+class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """Runs the tests of a file in one process, and those of the end-to-end demo, of several files, in one too."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -76,7 +76,7 @@ def test_a_second_deployment_changes_nothing_and_nothing_differs(demo: Demo) -> 
     assert "(no changes)" in again.stdout
     said: list[str] = []
     cdk = replace(find_cdk(demo.target), log=demo.home / "logs" / "cdk.log")
-    cdk.logged(["diff", "--all", "--app", str(demo.home / "cdk.out")], said.append)
+    cdk.run_logged(["diff", "--all", "--app", str(demo.home / "cdk.out")], said.append)
     assert "Number of stacks with differences: 0" in "".join(said)
 
 
