@@ -7,7 +7,8 @@ import pytest
 
 from lambdas.verify_endpoint import Verification
 from tests.fixtures.lambdas.fake_s3 import FakeS3
-from tests.fixtures.lambdas.fake_sagemaker import PROJECT, FakeSageMaker
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker
 from tests.fixtures.training.jobs import Job
 from training.serving.inference import input_fn, model_fn, output_fn, predict_fn
 from training.serving.prediction import Model

@@ -13,7 +13,7 @@ from cli.approve import MOST_REASON, decide
 from cli.executions.execution import build_run_name
 from cli.terminal.errors import RefusedError
 from tests.fixtures.cli.fakes import ARN, START, FakeMachine, client_error, invoke, target
-from tests.fixtures.lambdas.fake_registry import FakeRegistry
+from tests.fixtures.sagemaker.registry import Registry
 
 RUN = build_run_name("whippet", ARN, START)
 
@@ -34,9 +34,9 @@ class Running:
         yield {"executions": [{"executionArn": arn, "startDate": START} for arn in self.arns]}
 
 
-def registry() -> FakeRegistry:
+def registry() -> Registry:
     """Version 1 is served, 2 was rejected, 3 and 4 wait; only 4 has an execution that goes on."""
-    made = FakeRegistry()
+    made = Registry()
     made.add(APPROVED, endpoint_config="config", run="older", test_accuracy="0.9")
     made.add(REJECTED, run="bad")
     made.versions[1]["ApprovalDescription"] = "blurred photos"
@@ -46,17 +46,17 @@ def registry() -> FakeRegistry:
     return made
 
 
-def decided(made: FakeRegistry, number: int | None, status: str, reason: str = "", machine: FakeMachine | None = None) -> str:
+def decided(made: Registry, number: int | None, status: str, reason: str = "", machine: FakeMachine | None = None) -> str:
     paper = io.StringIO()
     decide(Console(file=paper, width=160), there(made, machine), number, status, reason)
     return paper.getvalue()
 
 
-def there(made: FakeRegistry, machine: FakeMachine | None = None) -> Target:
+def there(made: Registry, machine: FakeMachine | None = None) -> Target:
     return target(machine, sagemaker=made, stepfunctions=Running("other", ARN))
 
 
-def status_of(made: FakeRegistry, number: int) -> tuple[str, str | None]:
+def status_of(made: Registry, number: int) -> tuple[str, str | None]:
     version = made.versions[number - 1]
     return version["ModelApprovalStatus"], version.get("ApprovalDescription")
 
@@ -67,7 +67,7 @@ def test_without_a_number_what_waits_is_listed_and_nothing_decided() -> None:
     assert text.index("4         2026-11-05 00:00   Accuracy 0.910 on 300 test photos") < text.index("3         2026-11-04 00:00   ended")
     assert "whippet approve NUMBER --local or whippet reject NUMBER --local" in text
     assert [status_of(made, number)[0] for number in (3, 4)] == [WAITING, WAITING]
-    assert "No model of whippet waits for approval" in decided(FakeRegistry(), None, REJECTED)
+    assert "No model of whippet waits for approval" in decided(Registry(), None, REJECTED)
 
 
 def test_an_approved_model_is_deployed_by_its_execution() -> None:
@@ -116,9 +116,9 @@ def test_versions_are_read_whole_the_newest_first() -> None:
 
 def test_a_stack_from_before_the_registry_has_no_versions_and_a_refusal_is_told() -> None:
     absent = client_error("ValidationException", "ModelPackageGroup arn:… does not exist.")
-    assert list_model_versions(there(FakeRegistry(refusal=absent))) == []
+    assert list_model_versions(there(Registry(refusal=absent))) == []
     with pytest.raises(Exception, match="not authorized"):
-        list_model_versions(there(FakeRegistry(refusal=client_error("AccessDeniedException", "not authorized"))))
+        list_model_versions(there(Registry(refusal=client_error("AccessDeniedException", "not authorized"))))
 
 
 def test_the_verbs_are_there() -> None:

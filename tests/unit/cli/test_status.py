@@ -11,7 +11,7 @@ from rich.console import Console
 from cli.status import explain_page_access, print_exports, print_status, read_status
 from tests.fixtures.cli.executions import KEPT_BACK, OUTPUT, REASON, FakeServices, Moment, entered
 from tests.fixtures.cli.fakes import FakeCloudFormation, FakeMachine, client_error, target
-from tests.fixtures.lambdas.fake_registry import FakeRegistry
+from tests.fixtures.sagemaker.registry import Registry
 
 
 class Services(FakeServices):
@@ -30,7 +30,7 @@ class SagemakerOf:
     """The model registry of one fake, and all else of another."""
 
     services: Services
-    registry: FakeRegistry
+    registry: Registry
 
     def get_paginator(self, operation: str) -> Any:
         return (self.registry if operation == "list_model_packages" else self.services).get_paginator(operation)
@@ -65,7 +65,7 @@ def test_everything_is_found_and_can_be_written_as_json() -> None:
 
 
 def test_the_newest_models_are_told_with_what_became_of_them() -> None:
-    registry = FakeRegistry()
+    registry = Registry()
     for number in range(6):
         registry.add(test_accuracy=f"0.{number}1", endpoint_config="config", run="run")
     registry.add("Rejected", run="run")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from lambdas.assess_model import assess
 from lambdas.assessment.registry_metadata import accepted
-from tests.fixtures.lambdas.fake_registry import ARN, GROUP, FakeRegistry
 from tests.fixtures.lambdas.fake_s3 import FakeS3, error
 from tests.fixtures.lambdas.reports import HASHES, evaluation, folder_of, key, predictions, written
+from tests.fixtures.sagemaker.registry import ARN, GROUP, Registry
 
 NEW, OLD = "whippet-261124100000-aaaa", "whippet-261120100000-bbbb"
 SHOWN = [number % 3 for number in range(300)]
@@ -45,9 +45,9 @@ def reports(new: list[int], champion: Any = None, **more: Any) -> FakeS3:
     return FakeS3({**written(NEW, test_predictions=predictions(SHOWN, new), **more), **written(OLD, test_predictions=old)})
 
 
-def deployed() -> FakeRegistry:
+def deployed() -> Registry:
     """Version 2 is the champion: 3 was never deployed, and 4 was rejected."""
-    registry = FakeRegistry()
+    registry = Registry()
     registry.add(endpoint_config="older", report="s3://bucket/older/report/")
     registry.add(endpoint_config="config", report=f"{folder_of(OLD)}/report/")
     registry.add()
@@ -56,7 +56,7 @@ def deployed() -> FakeRegistry:
 
 
 def test_the_first_model_is_deployed_on_its_own_merits() -> None:
-    answer = assess(event(), reports(called(30)), FakeRegistry())
+    answer = assess(event(), reports(called(30)), Registry())
     assert (answer["deploy"], answer["reasons"], answer["warnings"], answer["champion"]) == (True, [], [], {})
     assert (answer["accuracy"], answer["metrics"]["test_accuracy"]) == (0.9, 0.9)
     assert answer["metrics_uri"] == f"{folder_of(NEW)}/report/evaluation.json"
@@ -64,7 +64,7 @@ def test_the_first_model_is_deployed_on_its_own_merits() -> None:
 
 
 def test_what_the_registry_gets_says_where_the_model_comes_from() -> None:
-    answer = assess(event(), reports(called(30)), FakeRegistry())
+    answer = assess(event(), reports(called(30)), Registry())
     metadata = answer["metadata"]
     assert metadata | HASHES == metadata
     assert metadata["report"] == f"{folder_of(NEW)}/report/"
@@ -159,7 +159,7 @@ def test_findings_and_warnings_of_the_states_and_the_rules_come_first() -> None:
     ],
 )
 def test_a_model_of_unknown_accuracy_is_kept_back(content: Any, said: str) -> None:
-    answer = assess(event(), reports(called(30), evaluation=content), FakeRegistry())
+    answer = assess(event(), reports(called(30), evaluation=content), Registry())
     (reason,) = answer["reasons"]
     assert reason.startswith(f"{folder_of(NEW)}/report/evaluation.json {said}")
     assert reason.endswith("so nobody knows how accurate the model is")
@@ -190,7 +190,7 @@ def test_few_photos_in_common_are_no_comparison(first: int, others: str) -> None
 
 @pytest.mark.parametrize("recorded", [{}, {"report": ""}, {"report": "gone"}])
 def test_a_champion_without_a_report_is_told(recorded: dict[str, str]) -> None:
-    registry = FakeRegistry()
+    registry = Registry()
     registry.add(endpoint_config="config", **recorded)
     answer = assess(event(), reports(called(30)), registry)
     assert answer["deploy"] is True
@@ -218,20 +218,20 @@ def test_a_refused_look_at_the_models_own_report_is_no_missing_one() -> None:
     closed = Closed(reports(called(30)).objects)
     closed.run = NEW
     with pytest.raises(ClientError, match="AccessDenied"):
-        assess(event(debugger="off"), closed, FakeRegistry())
+        assess(event(debugger="off"), closed, Registry())
 
 
 def test_a_group_that_is_not_there_is_told_and_a_refusal_is_raised() -> None:
     absent = ClientError({"Error": {"Code": "ValidationException", "Message": "ModelPackageGroup x does not exist."}}, "ListModelPackages")
-    answer = assess(event(), reports(called(30)), FakeRegistry(refusal=absent))
+    answer = assess(event(), reports(called(30)), Registry(refusal=absent))
     assert answer["warnings"] == ["the model registry knows no champion to compare with: ModelPackageGroup x does not exist"]
     with pytest.raises(ClientError, match="AccessDenied"):
-        assess(event(), reports(called(30)), FakeRegistry(refusal=error("AccessDeniedException", 400)))
+        assess(event(), reports(called(30)), Registry(refusal=error("AccessDeniedException", 400)))
 
 
 @pytest.mark.parametrize("content", [None, {}, {"hashes": []}, {"hashes": {"data_sha256": "none"}}])
 def test_a_model_without_hashes_is_registered_without_them(content: Any) -> None:
-    answer = assess(event(), reports(called(30), model=content), FakeRegistry())
+    answer = assess(event(), reports(called(30), model=content), Registry())
     assert answer["deploy"] is True
     assert "report/model.json is " in answer["warnings"][0]
     assert not HASHES.keys() & answer["metadata"].keys()
@@ -298,7 +298,7 @@ DAMAGED = st.one_of(
 )
 def test_no_file_whatever_it_holds_ends_an_execution(new: dict[str, Any], old: Any, metadata: dict[str, str]) -> None:
     """Only documents that are believed let the model through."""
-    registry = FakeRegistry()
+    registry = Registry()
     registry.add(**{**metadata, "endpoint_config": "config", "report": f"{folder_of(OLD)}/report"})
     files = {**written(NEW, **new), **written(OLD, test_predictions=old)}
     answer = assess(event(block_deployment=["ExplodingTensor"]), FakeS3(files), registry)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lambdas.assess_model import assess
-from tests.fixtures.lambdas.fake_registry import GROUP, FakeRegistry
 from tests.fixtures.lambdas.fake_s3 import FakeS3
 from tests.fixtures.lambdas.reports import HASHES, folder_of
+from tests.fixtures.sagemaker.registry import GROUP, Registry
 from tests.fixtures.training.handmade import make_dataset
 from training.debugger.interface import NoDebugger
 from training.evaluation.assessment import assess as judge
@@ -33,7 +33,7 @@ def report(folder: Path, run: str, wrong: int) -> dict[str, bytes]:
 @pytest.mark.parametrize(("wrong", "deploy"), [(0, True), (6, True), (30, False)])
 def test_the_gate_reads_what_a_training_job_writes(tmp_path: Path, wrong: int, deploy: bool) -> None:
     s3 = FakeS3({**report(tmp_path / "new", "new", wrong), **report(tmp_path / "old", "old", 6)})
-    registry = FakeRegistry()
+    registry = Registry()
     registry.add(endpoint_config="config", report=f"{folder_of('old')}/report/")
     event = {"folder": folder_of("new"), "debugger": "embedded", "block_deployment": [], "warnings": [], "group": GROUP}
     answer = assess(event, s3, registry)

@@ -1,6 +1,7 @@
 """CleanUp: all that an execution still runs is ended, nothing of another one is touched, and what could not be ended is said."""
 
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ from botocore.exceptions import EndpointConnectionError
 
 from lambdas.aws.run_names import run_name
 from lambdas.clean_up import clean_up
-from tests.fixtures.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault
+from tests.fixtures.lambdas.fake_services import OTHER_RUN, RUN
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker, fault
 
 TUNING_JOB = "whippet-261122160000-000000aa"
 OTHER_TUNING_JOB = "whippet-261122160000-000000bb"
@@ -80,13 +83,12 @@ def test_what_was_deployed_last_stays_although_its_endpoint_sleeps() -> None:
 
 def test_a_job_that_ended_meanwhile_is_no_trouble() -> None:
     sagemaker = busy_account()
-    stop = sagemaker.stop_training_job
 
-    def completed_first(TrainingJobName: str) -> None:  # noqa: N803 - boto3's name
-        sagemaker.training_jobs[TrainingJobName]["TrainingJobStatus"] = "Completed"
-        stop(TrainingJobName)
+    def complete_first(request: dict[str, Any]) -> Any:
+        sagemaker.jobs[request["TrainingJobName"]].end = 0
+        return sagemaker.perform("stopTrainingJob", request)
 
-    sagemaker.stop_training_job = completed_first  # type: ignore[method-assign]
+    sagemaker.script["stopTrainingJob"] = repeat(complete_first)
     answer = clean_up(RUN, PROJECT, sagemaker)
     assert answer["left"] == []
     assert f"{RUN}-train-00000002" not in answer["stopped"]
@@ -95,15 +97,14 @@ def test_a_job_that_ended_meanwhile_is_no_trouble() -> None:
 def test_a_job_that_can_be_neither_stopped_nor_looked_for_keeps_no_other_one_running() -> None:
     sagemaker = busy_account()
     sagemaker.train(f"{RUN}-train-00000003")
-    stop = sagemaker.stop_training_job
 
-    def blind(TrainingJobName: str) -> None:  # noqa: N803 - boto3's name
-        if TrainingJobName.endswith("2"):
-            sagemaker.refusals["list_training_jobs"] = DENIED
+    def deny_one(request: dict[str, Any]) -> Any:
+        if request["TrainingJobName"].endswith("2"):
+            sagemaker.refuse("list_training_jobs", DENIED)
             raise DENIED
-        stop(TrainingJobName)
+        return sagemaker.perform("stopTrainingJob", request)
 
-    sagemaker.stop_training_job = blind  # type: ignore[method-assign]
+    sagemaker.script["stopTrainingJob"] = repeat(deny_one)
     answer = clean_up(RUN, PROJECT, sagemaker)
     assert f"{RUN}-train-00000003" in answer["stopped"]
     assert answer["left"] == [f"training job {RUN}-train-00000002 still runs and could not be stopped: you may not"]
@@ -111,7 +112,7 @@ def test_a_job_that_can_be_neither_stopped_nor_looked_for_keeps_no_other_one_run
 
 def test_a_model_that_somebody_else_deleted_meanwhile_is_no_trouble() -> None:
     sagemaker = busy_account()
-    sagemaker.refusals["delete_model"] = fault("ValidationException", 'Could not find model "arn:…".')
+    sagemaker.refuse("delete_model", fault("ValidationException", 'Could not find model "arn:…".'))
     assert clean_up(RUN, PROJECT, sagemaker)["left"] == []
 
 
@@ -130,7 +131,7 @@ def test_a_model_that_somebody_else_deleted_meanwhile_is_no_trouble() -> None:
 )
 def test_what_is_refused_is_said_and_the_rest_is_done(refused: str, sentence: str) -> None:
     sagemaker = busy_account()
-    sagemaker.refusals[refused] = DENIED
+    sagemaker.refuse(refused, DENIED)
     answer = clean_up(RUN, PROJECT, sagemaker)
     assert answer["left"] == [sentence]
     assert len(answer["stopped"]) + len(answer["deleted"]) == 4
@@ -140,7 +141,7 @@ def test_what_is_refused_is_said_and_the_rest_is_done(refused: str, sentence: st
 @pytest.mark.parametrize("refused", ["describe_endpoint", "list_model_packages"])
 def test_where_nobody_knows_what_is_served_no_model_is_deleted(refused: str, error: Any) -> None:
     sagemaker = busy_account()
-    sagemaker.refusals[refused] = error
+    sagemaker.refuse(refused, error)
     sagemaker.deploy(f"{OTHER_RUN}-00001000")
     answer = clean_up(RUN, PROJECT, sagemaker)
     assert len(answer["stopped"]) == 3

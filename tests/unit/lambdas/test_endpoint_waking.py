@@ -10,7 +10,9 @@ from lambdas.aws.endpoint_waking import Alarm
 from lambdas.invoke_endpoint import predict
 from tests.fixtures.lambdas.fake_runtime import FakeRuntime, request
 from tests.fixtures.lambdas.fake_s3 import error
-from tests.fixtures.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, arn, fault
+from tests.fixtures.lambdas.fake_services import OTHER_RUN, RUN
+from tests.fixtures.sagemaker.account import PROJECT, arn
+from tests.fixtures.sagemaker.client import FakeSageMaker, fault
 
 ABSENT = error("ValidationError", 400)
 TODAY = "the endpoint whippet is not in service: none is deployed yet, or it is being created; try again when an execution is done"
@@ -49,13 +51,13 @@ def test_a_request_wakes_what_was_deployed_last() -> None:
         "300",
     )
     assert sagemaker.endpoint is not None
-    assert sagemaker.endpoint["EndpointConfigName"] == f"{RUN}-00001000"
+    assert sagemaker.endpoint.config == f"{RUN}-00001000"
     assert sagemaker.tags[arn("endpoint", PROJECT)] == {"project": PROJECT, "execution": RUN}
 
 
 def test_an_endpoint_that_answers_is_not_looked_at() -> None:
     sagemaker = asleep()
-    sagemaker.refusals["describe_endpoint"] = fault("AccessDeniedException", "nobody should ask")
+    sagemaker.refuse("describe_endpoint", fault("AccessDeniedException", "nobody should ask"))
     assert answered(alarm(sagemaker), None)[0] == 200
 
 
@@ -70,7 +72,7 @@ def test_a_crowd_wakes_it_once() -> None:
 
 def test_another_worker_that_was_quicker_is_fine() -> None:
     sagemaker = asleep()
-    sagemaker.refusals["create_endpoint"] = fault("ValidationException", 'Cannot create already existing endpoint "arn:…".')
+    sagemaker.refuse("create_endpoint", fault("ValidationException", 'Cannot create already existing endpoint "arn:…".'))
     assert answered(alarm(sagemaker)) == (503, "the endpoint whippet is being started; try again in a minute", "60")
 
 
@@ -113,7 +115,7 @@ def test_an_older_version_is_not_woken_in_the_newest_ones_place() -> None:
 
 def test_where_there_is_no_machine_the_client_is_told_to_come_back() -> None:
     sagemaker = asleep()
-    sagemaker.refusals["create_endpoint"] = fault("ResourceLimitExceeded", "The account-level service limit is 0 Instances")
+    sagemaker.refuse("create_endpoint", fault("ResourceLimitExceeded", "The account-level service limit is 0 Instances"))
     status, sentence, retry_after = answered(alarm(sagemaker))
     assert (status, retry_after) == (503, "300")
     assert sentence == "the endpoint whippet is asleep, and there is no machine for it now; try again in five minutes"
@@ -122,7 +124,7 @@ def test_where_there_is_no_machine_the_client_is_told_to_come_back() -> None:
 @pytest.mark.parametrize("refused", ["create_endpoint", "describe_endpoint", "list_model_packages"])
 def test_a_missing_permission_is_a_fault_of_the_deployment(refused: str) -> None:
     sagemaker = asleep()
-    sagemaker.refusals[refused] = fault("AccessDeniedException", "you may not")
+    sagemaker.refuse(refused, fault("AccessDeniedException", "you may not"))
     with pytest.raises(Exception, match="you may not"):
         answered(alarm(sagemaker))
 
@@ -136,14 +138,14 @@ def test_a_missing_permission_is_a_fault_of_the_deployment(refused: str) -> None
 )
 def test_a_sagemaker_that_has_no_time_wakes_nothing_now(refusal: Any, sentence: str) -> None:
     sagemaker = asleep()
-    sagemaker.refusals["describe_endpoint"] = refusal
+    sagemaker.refuse("describe_endpoint", refusal)
     assert answered(alarm(sagemaker)) == (503, sentence, "30")
 
 
 def test_a_failed_look_is_not_remembered() -> None:
     sagemaker = asleep()
     waker = alarm(sagemaker)
-    sagemaker.refusals["describe_endpoint"] = fault("ThrottlingException", "Rate exceeded")
+    sagemaker.refuse("describe_endpoint", fault("ThrottlingException", "Rate exceeded"))
     answered(waker)
-    sagemaker.refusals.clear()
+    sagemaker.script.clear()
     assert answered(waker)[2] == "300"

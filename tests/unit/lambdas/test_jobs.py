@@ -10,7 +10,9 @@ from lambdas.aws.clients import is_absent, message_of
 from lambdas.aws.endpoint import in_use
 from lambdas.aws.jobs import TRAINING_JOB, is_ours, listed, run_of, tuning_job_prefix, tuning_jobs_of
 from lambdas.aws.run_names import run_name
-from tests.fixtures.lambdas.fake_sagemaker import OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault, invalid
+from tests.fixtures.lambdas.fake_services import OTHER_RUN, RUN
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker, fault, invalid
 
 PROJECTS = st.from_regex(r"[a-z](-?[a-z0-9]){0,14}", fullmatch=True)
 HEX = st.text("0123456789abcdef", min_size=8, max_size=8)

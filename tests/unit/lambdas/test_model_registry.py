@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from lambdas.aws.model_registry import MOST_WAIT, deployed_packages, newest_deployed, newest_package
-from tests.fixtures.lambdas.fake_registry import FIRST, GROUP, FakeRegistry
+from tests.fixtures.sagemaker.registry import FIRST, GROUP, Registry
 
 
-def registry() -> FakeRegistry:
-    found = FakeRegistry()
+def registry() -> Registry:
+    found = Registry()
     for number in range(1, 4):
         found.add(endpoint_config=f"config-{number}", model=f"model-{number}")
     found.add("Approved", run="never deployed")
@@ -31,7 +31,7 @@ def test_the_newest_is_told_with_all_that_is_known_of_it() -> None:
 
 
 def test_a_model_that_waited_for_approval_is_newer_than_those_that_were_registered_and_deployed_meanwhile() -> None:
-    found = FakeRegistry()
+    found = Registry()
     found.add(endpoint_config="waited", deployed_at="2026-11-09T12:00:00.000Z")
     found.add(endpoint_config="meanwhile", deployed_at="2026-11-03T01:00:00.000Z")
     newest = newest_deployed(found, GROUP)
@@ -41,7 +41,7 @@ def test_a_model_that_waited_for_approval_is_newer_than_those_that_were_register
 
 @pytest.mark.parametrize("written", ["", "yesterday", "2026-11-03"])
 def test_a_time_that_is_none_or_without_a_zone_keeps_nothing_from_being_found(written: str) -> None:
-    found = FakeRegistry()
+    found = Registry()
     found.add(endpoint_config="older", deployed_at="2026-11-02T00:00:00.000Z")
     found.add(endpoint_config="newer", **({"deployed_at": written} if written else {}))
     newest = newest_deployed(found, GROUP)
@@ -50,7 +50,7 @@ def test_a_time_that_is_none_or_without_a_zone_keeps_nothing_from_being_found(wr
 
 
 def test_versions_that_are_too_old_to_have_been_deployed_later_are_not_asked_for() -> None:
-    found = FakeRegistry()
+    found = Registry()
     for number in range(100):
         found.add(endpoint_config=f"config-{number}")
     days = MOST_WAIT / timedelta(days=1)
@@ -67,5 +67,5 @@ def test_the_newest_version_is_one_whatever_became_of_it() -> None:
 
 
 def test_an_empty_group_holds_nothing() -> None:
-    assert newest_deployed(FakeRegistry(), GROUP) is None
-    assert newest_package(FakeRegistry(), GROUP) is None
+    assert newest_deployed(Registry(), GROUP) is None
+    assert newest_package(Registry(), GROUP) is None

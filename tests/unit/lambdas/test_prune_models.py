@@ -3,7 +3,8 @@
 import pytest
 
 from lambdas.prune_models import prune
-from tests.fixtures.lambdas.fake_sagemaker import PROJECT, FakeSageMaker, fault
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker, fault
 
 
 def run(number: int) -> str:
@@ -88,7 +89,7 @@ def test_what_no_execution_of_this_project_made_stays() -> None:
 
 def test_what_cannot_be_deleted_is_said_and_the_rest_goes() -> None:
     sagemaker = account()
-    sagemaker.refusals[f"delete_model {model(1)}"] = fault("AccessDeniedException", "you may not")
+    sagemaker.refuse(f"delete_model {model(1)}", fault("AccessDeniedException", "you may not"))
     answer = prune(PROJECT, 5, [], sagemaker)
     assert answer["left"] == [f"model {model(1)} could not be deleted: you may not"]
     assert model(0) not in sagemaker.models
@@ -96,7 +97,7 @@ def test_what_cannot_be_deleted_is_said_and_the_rest_goes() -> None:
 
 def test_where_nobody_knows_what_is_served_nothing_is_deleted() -> None:
     sagemaker = account()
-    sagemaker.refusals["describe_endpoint"] = fault("AccessDeniedException", "you may not")
+    sagemaker.refuse("describe_endpoint", fault("AccessDeniedException", "you may not"))
     with pytest.raises(Exception, match="you may not"):
         prune(PROJECT, 1, [], sagemaker)
     assert sagemaker.calls == []

@@ -10,7 +10,8 @@ import pytest
 from lambdas.planning.bill import WITHOUT, bill_of
 from lambdas.publish_report import publish
 from tests.fixtures.lambdas.fake_s3 import FakeS3
-from tests.fixtures.lambdas.fake_sagemaker import NOW, OTHER_RUN, RUN, FakeSageMaker
+from tests.fixtures.lambdas.fake_services import NOW, OTHER_RUN, RUN
+from tests.fixtures.sagemaker.client import FakeSageMaker
 
 START = datetime(2026, 11, 22, 16, tzinfo=UTC)
 TUNING_JOB = "whippet-261122160000-000000aa"
@@ -67,7 +68,7 @@ def test_every_try_is_paid() -> None:
 
 def test_an_execution_that_used_an_earlier_data_set_pays_no_preparation() -> None:
     sagemaker = whole_run()
-    del sagemaker.processing_jobs[f"{RUN}-prepare-00000001"]
+    del sagemaker.jobs[f"{RUN}-prepare-00000001"]
     assert [job["kind"] for job in jobs_of(sagemaker)] == ["tuning job", "training job"]
 
 
@@ -83,8 +84,8 @@ def test_a_job_that_never_got_a_machine_costs_nothing_whatever_the_price() -> No
 def test_jobs_that_were_just_told_to_stop_are_said_to_be_missing() -> None:
     """As after a failure, when CleanUp has come by a moment ago; what has ended by then is no reason to say so."""
     sagemaker = whole_run()
-    for job in (sagemaker.processing_jobs[f"{RUN}-prepare-00000001"], sagemaker.training_jobs[f"{TUNING_JOB}-001-0123abcd"]):
-        job.update({key: "Stopping" for key in job if key.endswith("JobStatus")})
+    for job in (sagemaker.jobs[f"{RUN}-prepare-00000001"], sagemaker.jobs[f"{TUNING_JOB}-001-0123abcd"]):
+        job.outcome = "Stopping"
     bill = bill_of(RUN, sagemaker, PRICES.get).to_json()
     assert bill["notes"] == [WITHOUT, "2 jobs had not ended when this was written, so what they cost is not in the total"]
 

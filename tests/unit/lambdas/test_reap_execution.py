@@ -8,7 +8,9 @@ import pytest
 from lambdas.aws.executions import Execution
 from lambdas.reap_execution import executions_of, reap
 from lambdas.scale_endpoint import register, scalable_target
-from tests.fixtures.lambdas.fake_sagemaker import NOW, PROJECT, FakeAutoscaling, FakeSageMaker, FakeStepFunctions, fault
+from tests.fixtures.lambdas.fake_services import NOW, FakeAutoscaling, FakeStepFunctions
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker, fault
 
 START = datetime(2026, 11, 22, 16, tzinfo=UTC)
 ABORTED = Execution("arn:aws:states:eu-west-1:111122223333:execution:whippet:tuesday", START, "ABORTED")
@@ -73,8 +75,8 @@ def test_a_model_that_nobody_verified_gives_way_to_the_one_deployed_last() -> No
     account.sagemaker.serve(account.new)
     register(account.autoscaling, PROJECT, 1, 2, 100)
     account.reap()
-    assert account.sagemaker.endpoint is not None
-    assert account.sagemaker.endpoint["PendingDeploymentSummary"] == {"EndpointConfigName": account.old}
+    described = account.sagemaker.describe_endpoint(EndpointName=PROJECT)
+    assert described["PendingDeploymentSummary"] == {"EndpointConfigName": account.old}
     assert account.autoscaling.targets == {}, "SageMaker would refuse an update to another type of machine"
     assert account.new in account.sagemaker.configs, "it answers until the update is over"
     account.sagemaker.serve(account.old)
@@ -130,7 +132,7 @@ def test_a_refusal_is_said_and_the_jobs_are_ended_all_the_same() -> None:
     account = Account()
     account.sagemaker.train(f"{RUN}-train-00000001")
     account.sagemaker.serve(account.new)
-    account.sagemaker.refusals["delete_endpoint"] = fault("AccessDeniedException", "you may not")
+    account.sagemaker.refuse("delete_endpoint", fault("AccessDeniedException", "you may not"))
     answer = account.reap()
     assert answer["stopped"] == [f"{RUN}-train-00000001"]
     assert f"the endpoint whippet may serve what {RUN} did not verify: you may not; this is tried again" in answer["left"][0]

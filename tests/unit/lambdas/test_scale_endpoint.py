@@ -8,7 +8,9 @@ from lambdas import scale_endpoint
 from lambdas.aws import endpoint
 from lambdas.scale_endpoint import deregister, scale
 from stacks.state_machine.requests import VARIANT
-from tests.fixtures.lambdas.fake_sagemaker import PROJECT, RUN, FakeAutoscaling, FakeSageMaker, fault
+from tests.fixtures.lambdas.fake_services import RUN, FakeAutoscaling
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker, fault
 
 TARGET = f"endpoint/{PROJECT}/variant/AllTraffic"
 

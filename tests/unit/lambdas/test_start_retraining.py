@@ -10,7 +10,8 @@ from lambdas.planning.photos import count_photos
 from lambdas.request.input_values import InvalidExecutionInput
 from lambdas.start_retraining import Retraining, retrain
 from tests.fixtures.lambdas.fake_s3 import FakeS3
-from tests.fixtures.lambdas.fake_sagemaker import NOW, FakeSageMaker, FakeStepFunctions
+from tests.fixtures.lambdas.fake_services import NOW, FakeStepFunctions
+from tests.fixtures.sagemaker.client import FakeSageMaker
 
 PHOTOS = {f"data/{name}/{number}.jpg": b"x" for name in ("king", "rook") for number in range(3)}
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from lambdas.stop_idle_endpoint import UnknownRequests, stop_idle
-from tests.fixtures.lambdas.fake_sagemaker import NOW, OTHER_RUN, PROJECT, RUN, FakeSageMaker, fault, hold_against_model
+from tests.fixtures.lambdas.fake_services import NOW, OTHER_RUN, RUN
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker, fault, hold_against_model
 
 IDLE = timedelta(hours=24)
 LONG_AGO = NOW - timedelta(days=3)
@@ -111,7 +113,7 @@ def test_no_endpoint_is_nothing_to_stop() -> None:
 
 def test_a_refusal_is_raised_for_the_alarm_to_see() -> None:
     sagemaker = serving()
-    sagemaker.refusals["delete_endpoint"] = fault("ValidationException", "does not have application-autoscaling:DeregisterScalableTarget")
+    sagemaker.refuse("delete_endpoint", fault("ValidationException", "does not have application-autoscaling:DeregisterScalableTarget"))
     with pytest.raises(Exception, match="DeregisterScalableTarget"):
         stop_idle(PROJECT, IDLE, sagemaker, FakeCloudWatch(), lambda: NOW)
 

@@ -10,7 +10,9 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from lambdas.verify_endpoint import PAUSE_S, TRIES, Verification, largest_difference
 from tests.fixtures.lambdas.fake_s3 import FakeS3, error
-from tests.fixtures.lambdas.fake_sagemaker import PROJECT, RUN, FakeSageMaker
+from tests.fixtures.lambdas.fake_services import RUN
+from tests.fixtures.sagemaker.account import PROJECT
+from tests.fixtures.sagemaker.client import FakeSageMaker
 from training.serving.inference import TOP
 
 FOLDER = f"executions/{RUN}/training/job/report"
